@@ -1,0 +1,48 @@
+# Thin: each target does its own set-up and calls the real tool. `make help` lists them.
+BUILD ?= build/release
+JOBS  ?= $(shell nproc)
+
+.PHONY: help run build test asan bench fuzz interop fmt docs check-docs clean setup-run setup-test
+
+help:            ## this list
+	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## ?/\1\t/' | expand -t 14
+
+setup-run:
+	@tools/setup.sh run
+setup-test:
+	@tools/setup.sh test
+
+build: setup-run ## compile build/release/bluelake
+	@cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=Release >/dev/null
+	@cmake --build $(BUILD) -j $(JOBS) -- --quiet
+
+run: build       ## collect: everything set up, built and started; Ctrl-C stops
+	@$(BUILD)/bluelake up --data data
+
+test: setup-test ## every test but the long ones
+	@tools/test.sh
+
+asan: setup-test
+	@cmake -S . -B build/asan -G Ninja -DCMAKE_BUILD_TYPE=Debug -DBL_SANITIZE=address,undefined >/dev/null
+	@cmake --build build/asan -j $(JOBS) -- --quiet
+
+bench: setup-test build ## measure: rates and ratios against named peers
+	@bench/run.sh
+
+fuzz: setup-test ## the long fuzzing runs (MINUTES=10 each)
+	@tools/fuzz.sh $(or $(MINUTES),10)
+
+interop: setup-test build ## pyarrow, Polars and DuckDB's own packages read the lake
+	@tests/interop/run.sh
+
+fmt:             ## format the C code
+	@git ls-files -co --exclude-standard 'src/*.[ch]' 'tests/*.[ch]' 'bench/*.[ch]' | xargs clang-format-14 -i
+
+docs: build      ## regenerate the references in docs/
+	@tools/docs.sh
+
+check-docs: build
+	@tools/docs.sh --check
+
+clean:           ## remove build/ (not data/)
+	@rm -rf build

@@ -1,0 +1,103 @@
+/* buffer: the durable queue between ingest and writer, on Redis Streams. hiredis.h appears only in redis.c of this room.
+ *
+ * May include: base, event (types only), obs.
+ * Keys (BUF-05): firehose:<type>:queue, a stream a type; firehose:metadata, a hash; service keys: firehose:rejected:queue
+ * (messages ingest refused), firehose:lease (the one writer). Group "writers", consumer = the caller's name.
+ * firehose:metadata holds: cursor_us, cursor_host, received:<type> (events ever buffered), rejected, blocks:<inc>:<type>
+ * (last seq buffered), updated_us.
+ *
+ * Appending is exactly-once: block, counters and cursor go in one MULTI/EXEC; when the answer is lost with the connection,
+ * buffer_append reconnects and looks at blocks:<inc>:<type> to see whether the block arrived.
+ * Nothing here trims what is not acknowledged; acknowledged entries are deleted with their acknowledgement.
+ *
+ * Threading: one thread a connection; open several. Every call is bounded by `timeout_ms`.
+ * Errors: BL_E_NET (down, retry; the next call reconnects), BL_E_FULL (at the high-water mark or Redis answers OOM),
+ * BL_E_BACKEND (any other refusal, with Redis's words; LOADING and READONLY included), BL_E_CORRUPT. */
+#pragma once
+#include "base/mem.h"
+#include "buffer/block.h"
+
+struct buffer;
+struct buffer_options {
+    const char *unix_socket; /* preferred when set */
+    const char *host;
+    int port;
+    const char *user, *password; /* NULL: none. Never logged */
+    int timeout_ms;              /* per command; 0 means 5,000 */
+    int64_t high_water_bytes;    /* used_memory above which buffer_append answers BL_E_FULL; 0 = 80 % of maxmemory */
+};
+/* Does not need Redis to be up: connects on first use. */
+enum bl_rc buffer_open(const struct buffer_options *o, struct buffer **out, struct bl_error *err);
+void buffer_close(struct buffer **b);
+enum bl_rc buffer_ping(struct buffer *b, struct bl_error *err);
+
+/* ---- ingest's side ---- */
+struct buffer_position {
+    int64_t cursor_us; /* 0 = none stored */
+    char host[256];
+    uint64_t received[EV_TYPE_COUNT]; /* the next block's `offset` */
+    uint64_t rejected;
+};
+/* Creates streams' groups where missing. */
+enum bl_rc buffer_load_position(struct buffer *b, struct buffer_position *out, struct bl_error *err);
+
+struct buffer_append {
+    enum ev_type type;
+    struct block block;
+};
+/* One MULTI/EXEC: all `blocks` (usually one), their counters, and the cursor. */
+enum bl_rc buffer_append(struct buffer *b, const struct buffer_append *blocks, size_t count, int64_t cursor_us,
+                         const char *cursor_host, struct bl_error *err);
+/* A message ingest refused: kept with its reason until the writer has put it into the catalogue. */
+enum bl_rc buffer_reject(struct buffer *b, const char *reason, const char *detail, int64_t received_us,
+                         struct bl_str message, struct bl_error *err);
+
+/* ---- the writer's side ---- */
+struct buffer_entry {
+    enum ev_type type;
+    char id[48];        /* stream id */
+    int64_t idle_ms;    /* 0 for a new one */
+    bool redelivered;   /* was pending before */
+    struct block block; /* points into the reply, valid until the next buffer_read on this connection */
+    bool corrupt;       /* the fields do not make a block; `why` says how; raw fields in `block.data` */
+    char why[160];
+};
+struct buffer_batch {
+    struct buffer_entry *entries;
+    size_t count;
+};
+/* Up to `max_entries` per type. First everything this consumer or a dead one (idle > `claim_idle_ms`) left pending, in stream
+ * order, then new entries; waits up to `wait_ms` when there is nothing. */
+enum bl_rc buffer_read(struct buffer *b, const char *consumer, unsigned max_entries, int64_t claim_idle_ms, int wait_ms,
+                       struct buffer_batch *out, struct bl_error *err);
+/* Forget that pending entries were drained: the next buffer_read starts with them again (after a failed commit). */
+void buffer_rewind(struct buffer *b);
+/* XACK and XDEL. Idempotent. Only for what is durable in the lake. */
+enum bl_rc buffer_ack(struct buffer *b, enum ev_type type, const char *const *ids, size_t count, struct bl_error *err);
+
+struct buffer_rejected {
+    char id[48];
+    char reason[64];
+    char detail[256];
+    int64_t received_us;
+    struct bl_str message;
+};
+enum bl_rc buffer_read_rejected(struct buffer *b, unsigned max, struct buffer_rejected *out, size_t *count,
+                                struct bl_error *err); /* oldest first; slices valid until the next call */
+enum bl_rc buffer_drop_rejected(struct buffer *b, const char *const *ids, size_t count, struct bl_error *err);
+
+/* One writer at a time: take or renew firehose:lease for `owner` (SET NX PX; renew only when ours). BL_E_BUSY names the
+ * holder. */
+enum bl_rc buffer_lease(struct buffer *b, const char *owner, int64_t ttl_ms, struct bl_error *err);
+enum bl_rc buffer_release_lease(struct buffer *b, const char *owner, struct bl_error *err);
+
+struct buffer_depth {
+    uint64_t entries[EV_TYPE_COUNT]; /* blocks in the stream */
+    uint64_t events[EV_TYPE_COUNT];  /* exact: received:<type> minus the offset of the oldest block; 0 when empty */
+    int64_t oldest_us[EV_TYPE_COUNT];/* when the oldest entry was added (wall clock, from its id); 0 when empty */
+    uint64_t rejected;
+    int64_t used_memory, maxmemory, evicted_keys;
+    uint64_t received[EV_TYPE_COUNT];
+    char policy[32];
+};
+enum bl_rc buffer_depth(struct buffer *b, struct buffer_depth *out, struct bl_error *err);

@@ -1,0 +1,50 @@
+/* json: a validating scanner over one JSON text (RFC 8259) and the comparison of two values.
+ *
+ * Pure; allocates only from the arena it is given. May include: base.
+ * Depth is counted, not recursed into the C stack without bound. Numbers are never converted unless asked: their text is
+ * kept. */
+#pragma once
+#include "base/mem.h"
+
+enum js_kind { JS_NULL, JS_FALSE, JS_TRUE, JS_NUMBER, JS_STRING, JS_ARRAY, JS_OBJECT };
+
+enum js_fault { JS_OK, JS_BAD_SYNTAX, JS_BAD_UTF8, JS_TOO_DEEP };
+
+struct js_cursor {
+    const char *p, *start, *end; /* p = next byte to read */
+    unsigned depth, depth_max;
+    enum js_fault fault; /* sticky */
+};
+
+struct js_string {
+    struct bl_str raw; /* between the quotes, escapes as they stand */
+    bool escaped;      /* raw holds a backslash */
+};
+
+struct js_cursor js_open(struct bl_str text, unsigned depth_max);
+/* Kind of the next value, after white space; -1 at a fault or at the end. Consumes no value. */
+int js_peek(struct js_cursor *c);
+/* Skip one value, checking it completely; `*raw` (if not NULL) is its text; `*has_space` (if not NULL) is set when white
+ * space stands outside its strings. False on a fault. */
+bool js_skip(struct js_cursor *c, struct bl_str *raw, bool *has_space);
+bool js_string(struct js_cursor *c, struct js_string *out);
+/* The text of a string: `raw` itself when it has no escape, else unescaped into the arena. False for a lone surrogate or
+ * when the arena is full. */
+bool js_unescape(struct js_string s, struct bl_arena *arena, struct bl_str *out);
+/* Walk an object: if (js_object(c)) while (js_member(c, &key, &first)) { read or skip exactly one value }. */
+bool js_object(struct js_cursor *c);
+bool js_member(struct js_cursor *c, struct js_string *key, bool *first);
+bool js_array(struct js_cursor *c);
+bool js_element(struct js_cursor *c, bool *first);
+/* Only white space is left. */
+bool js_done(struct js_cursor *c);
+/* Is `raw` an integer without fraction or exponent that fits? */
+bool js_i64(struct bl_str raw, int64_t *out);
+
+/* Append `value` without white space outside strings. `value` must be valid. */
+void js_minify(struct bl_str value, struct bl_buf *out);
+
+/* Value equality: objects as sets of members (of duplicate keys the last counts), arrays in order, strings by their code
+ * points, numbers by their text. Both texts must be valid JSON. On difference, when `where` is not NULL, it receives the
+ * path of the first one found, such as $.commit.record.langs[0]. */
+bool js_equal(struct bl_str a, struct bl_str b, struct bl_buf *where);

@@ -1,0 +1,77 @@
+/* source: the conversation with a Jetstream. Delivers messages in order, for ever, across reconnects.
+ *
+ * May include: base, net, event (for the cursor peek only), obs. Knows no Redis.
+ * Protocol: Jetstream v1 /subscribe, https://github.com/bluesky-social/jetstream; failure behaviour follows section 4 of the
+ * field reference: rewind and de-duplicate on reconnect, data-idle timer, backoff with jitter, host rotation, poison
+ * messages are the receiver's business (one message each, the stream goes on).
+ *
+ * source_next blocks until a message is there, the idle tick passes, or source_wake is called. It reconnects by itself and
+ * returns an error only where going on is pointless: bad settings, HTTP 4xx other than 408/429, the wrong zstd dictionary.
+ * The message is valid until the next call. De-duplication across the rewind overlap is by event identity and belongs to the
+ * receiver of the messages, which decodes them anyway; source_in_overlap() tells when it is needed.
+ *
+ * Cursor: the receiver calls source_set_cursor with the position that is durably buffered; after a reconnect the stream
+ * resumes from it minus the rewind. Without any, it starts live.
+ *
+ * Threading: one thread, except source_wake and source_stats (any thread). */
+#pragma once
+#include "base/clock.h"
+#include "base/mem.h"
+
+struct source;
+
+enum source_state { SOURCE_CONNECTING, SOURCE_LIVE, SOURCE_BACKOFF };
+
+struct source_options {
+    const char *const *urls; /* hosts in order of preference: "wss://jetstream1.us-east.bsky.network" or full /subscribe URLs */
+    size_t url_count;
+    const char *const *collections; /* wantedCollections; none = everything */
+    size_t collection_count;
+    const char *const *dids; /* wantedDids; long lists are sent by options_update after requireHello */
+    size_t did_count;
+    int64_t start_cursor_us;       /* resume position from the buffer; 0 = none */
+    int64_t rewind_us;             /* overlap on reconnect to the same host; 0 means 5 s */
+    int64_t host_switch_rewind_us; /* overlap when the host changes; 0 means 60 s */
+    int64_t idle_limit_us;         /* no data for so long on an open connection = dead; 0 means 30 s unfiltered, 10 min filtered */
+    int64_t backoff_min_us, backoff_max_us; /* 0 means 250 ms and 30 s; doubled with full jitter, reset after progress */
+    const char *dictionary_file;   /* zstd dictionary; NULL = no compression */
+    const char *ca_file;
+    size_t message_max;            /* bytes after decompression; 0 means 32 MiB */
+    const struct bl_clock *clock;  /* NULL = system */
+    uint64_t seed;                 /* jitter; 0 = random */
+};
+enum bl_rc source_open(const struct source_options *o, struct source **out, struct bl_error *err);
+
+struct source_message {
+    struct bl_str json;
+    int64_t received_us; /* wall clock */
+    bool overlap;        /* inside the rewind overlap of a reconnect: may have been delivered before */
+};
+/* BL_OK with a message; BL_E_TIMEOUT after `tick_ms` without one (not a failure); BL_E_CANCELLED after source_wake; any other
+ * code is final. */
+enum bl_rc source_next(struct source *s, int tick_ms, struct source_message *out, struct bl_error *err);
+bool source_pending(struct source *s); /* a message is ready without waiting */
+void source_set_cursor(struct source *s, int64_t durable_us);
+void source_wake(struct source *s);
+
+struct source_gap { /* upstream could not serve what lies between */
+    int64_t from_us, to_us;
+    char host[256];
+    const char *reason; /* "cursor_too_old" | "host_switch" */
+};
+/* Gaps noticed since the last call; each is reported once. */
+bool source_take_gap(struct source *s, struct source_gap *out);
+
+struct source_stats {
+    enum source_state state;
+    char host[256];
+    uint64_t messages, bytes, connects, failures, oversized, decompress_failures, gaps;
+    int64_t connected_since_us; /* 0 when not connected */
+    int64_t last_message_us;    /* wall clock, 0 when none yet */
+    char last_error[512];
+};
+void source_get_stats(struct source *s, struct source_stats *out);
+void source_close(struct source **s);
+
+/* Can any of the hosts be reached right now (TCP and TLS)? Used by `up --source auto`; waits at most `timeout_ms`. */
+bool source_reachable(const char *const *urls, size_t count, int timeout_ms, struct bl_error *why_not);
