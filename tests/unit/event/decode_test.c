@@ -1,0 +1,2 @@
+#include "samples.h"
+int main(void){return 0;}
