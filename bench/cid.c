@@ -1,5 +1,5 @@
-/* bench_cid FILE.ndjson: records a second of cid_of_record on one thread, against the same CBOR with other ways to SHA-256.
- * The ways take turns within each round, so that a slow moment of the machine hits all; medians of the rounds count. */
+/* bench_cid FILE.ndjson: records a second of cid_of_record on one thread, against the same CBOR with other ways to
+ * SHA-256. The ways take turns within each round, so that a slow moment of the machine hits all; medians count. */
 #include <openssl/evp.h>
 #include <stdlib.h>
 
