@@ -78,7 +78,8 @@ static bool put_text(struct encoder *e, struct js_string s) {
         memcpy(at, s.raw.p, n);
     } else {
         char *text = at + HEAD_MAX;
-        if (!js_unescape_into(s, text, &n)) return INVALID(e, "lone surrogate in the string before byte %zu", offset(e));
+        if (!js_unescape_into(s, text, &n))
+            return INVALID(e, "lone surrogate in the string before byte %zu", offset(e));
         at = put_head(at, TEXT, n);
         memmove(at, text, n);
     }
@@ -254,9 +255,10 @@ static int base32_value(unsigned char c) {
     return c >= '2' && c <= '7' ? c - '2' + 26 : -1;
 }
 
-/* Decode digits of `bits` bits each; `to` may be the place of `text` itself. The bits that are left over must be zero and
- * fewer than a digit has, so that each value has one spelling. */
-static inline bool decode_digits(struct bl_str text, unsigned bits, int (*value_of)(unsigned char), char *to, size_t *n) {
+/* Decode digits of `bits` bits each; `to` may be the place of `text` itself. The bits that are left over must be zero
+ * and fewer than a digit has, so that each value has one spelling. */
+static inline bool decode_digits(struct bl_str text, unsigned bits, int (*value_of)(unsigned char), char *to,
+                                 size_t *n) {
     uint32_t pending = 0;
     unsigned have = 0;
     const char *start = to;
@@ -322,7 +324,8 @@ static bool make_bytes(struct encoder *e, size_t at, struct bl_str text) {
         for (int i = 0; i < 2 && text.n && text.p[text.n - 1] == '='; i++) text.n--;
     char *to = put_head(e->out->p + at, BYTES, text.n * 3 / 4);
     size_t n;
-    if (!decode_digits(text, 6, base64_value, to, &n)) return INVALID(e, "$bytes before byte %zu is not base64", offset(e));
+    if (!decode_digits(text, 6, base64_value, to, &n))
+        return INVALID(e, "$bytes before byte %zu is not base64", offset(e));
     e->out->n = (size_t)(to - e->out->p) + n;
     return true;
 }
@@ -382,7 +385,8 @@ static enum bl_rc failure(const struct encoder *e) {
     if (e->rc != BL_OK) return e->rc;
     switch (e->c.fault) {
     case JS_TOO_DEEP:
-        return bl_fail(e->err, BL_E_INVALID, "no DAG-CBOR: nested deeper than %d levels at byte %zu", DEPTH_MAX, offset(e));
+        return bl_fail(e->err, BL_E_INVALID, "no DAG-CBOR: nested deeper than %d levels at byte %zu", DEPTH_MAX,
+                       offset(e));
     case JS_BAD_UTF8: return bl_fail(e->err, BL_E_SYNTAX, "invalid UTF-8 in the string at byte %zu", offset(e));
     case JS_OK: case JS_BAD_SYNTAX: break;
     }
