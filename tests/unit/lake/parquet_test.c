@@ -90,6 +90,7 @@ static struct table make_table(uint64_t seed, int64_t rows_max) {
         snprintf(t.name[i], sizeof t.name[i], "c%zu", i);
         t.style[i] = (enum style)bl_rng_below(&r, STYLES);
         if (t.style[i] == HUGE && seed % 20) t.style[i] = TEXT;
+        if (t.style[i] == HUGE) t.rows %= 200;
         t.column[i] = (struct pq_column){.kind = (enum pq_kind)bl_rng_below(&r, 6), .optional = bl_rng_below(&r, 3) > 0};
     }
     return t;
