@@ -191,6 +191,27 @@ int ws_next(struct ws_parser *w, struct ws_message *out, struct bl_error *err) {
     }
 }
 
+bool ws_ready(const struct ws_parser *w) {
+    struct ws_parser look = *w; /* shares the join buffer, which is not touched */
+    size_t joined = w->joining ? w->joined.n : 0;
+    struct header h;
+    struct ws_message unused;
+    if (look.skip && skip_payload(&look) == STEP_MORE) return false;
+    for (;;) {
+        enum step step = read_header(&look, &h, &unused, NULL);
+        if (step != STEP_AGAIN) return step == STEP_VIOLATION;
+        bool oversized = look.skipping_message || h.length > look.message_max - joined;
+        if (look.n - look.at - h.size < h.length) return false;
+        look.at += h.size + (size_t)h.length;
+        if (h.op == WS_CLOSE) return true;
+        if (is_control(h.op)) continue;
+        if (h.final && !oversized) return true;
+        joined = h.final || oversized ? 0 : joined + (size_t)h.length;
+        look.skipping_message = oversized && !h.final;
+        look.joining = !oversized && !h.final;
+    }
+}
+
 void ws_frame(struct bl_buf *out, enum ws_op op, struct bl_str data, bool masked, uint32_t mask_key) {
     unsigned char head[14];
     size_t n = 0, extra = data.n < 126 ? 0 : data.n < 65536 ? 2 : 8;

@@ -40,6 +40,8 @@ void ws_parser_init(struct ws_parser *w, bool expect_masked, size_t message_max)
 void ws_parser_release(struct ws_parser *w);
 void ws_feed(struct ws_parser *w, char *bytes, size_t n); /* present [unconsumed tail + new bytes] as one run */
 int ws_next(struct ws_parser *w, struct ws_message *out, struct bl_error *err);
+/* True when ws_next would return a data message, a close or a violation from what has been fed; changes nothing. */
+bool ws_ready(const struct ws_parser *w);
 size_t ws_consumed(const struct ws_parser *w); /* bytes of the last feed that need not be presented again */
 
 /* Append one unfragmented frame. `mask_key` is used when `masked` (clients must mask, servers must not). */
