@@ -348,16 +348,10 @@ static char *put_utf8(char *to, unsigned code) {
     return to;
 }
 
-bool js_unescape(struct js_string s, struct bl_arena *arena, struct bl_str *out) {
-    if (!s.escaped) {
-        *out = s.raw;
-        return true;
-    }
-    char *text = bl_arena_alloc(arena, s.raw.n), *to = text; /* no escape is shorter than its UTF-8 */
-    if (!text) return false;
-    const char *p = s.raw.p, *end = p + s.raw.n;
+bool js_unescape_into(struct js_string s, char *to, size_t *n) {
+    const char *start = to, *p = s.raw.p, *end = p + s.raw.n;
     while (p < end) {
-        const char *stop = memchr(p, '\\', (size_t)(end - p));
+        const char *stop = s.escaped ? memchr(p, '\\', (size_t)(end - p)) : NULL;
         size_t plain = (size_t)((stop ? stop : end) - p);
         memcpy(to, p, plain);
         to += plain;
@@ -367,7 +361,19 @@ bool js_unescape(struct js_string s, struct bl_arena *arena, struct bl_str *out)
         if (code >= 0xd800 && code <= 0xdfff) return false;
         to = put_utf8(to, code);
     }
-    *out = (struct bl_str){text, (size_t)(to - text)};
+    *n = (size_t)(to - start);
+    return true;
+}
+
+bool js_unescape(struct js_string s, struct bl_arena *arena, struct bl_str *out) {
+    if (!s.escaped) {
+        *out = s.raw;
+        return true;
+    }
+    char *text = bl_arena_alloc(arena, s.raw.n);
+    size_t n;
+    if (!text || !js_unescape_into(s, text, &n)) return false;
+    *out = (struct bl_str){text, n};
     return true;
 }
 

@@ -33,6 +33,8 @@ bool js_string(struct js_cursor *c, struct js_string *out);
 /* The text of a string: `raw` itself when it has no escape, else unescaped into the arena. False for a lone surrogate or
  * when the arena is full. */
 bool js_unescape(struct js_string s, struct bl_arena *arena, struct bl_str *out);
+/* The same into `to`, which has room for s.raw.n bytes (no escape is shorter than its UTF-8); `*n` are used. */
+bool js_unescape_into(struct js_string s, char *to, size_t *n);
 /* Order of two strings by their code points (lone surrogates count as their own), whatever their spelling. */
 int js_string_cmp(struct js_string a, struct js_string b);
 static inline bool js_string_is(struct js_string s, struct bl_str text) {
