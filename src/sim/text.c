@@ -16,29 +16,31 @@ static bool append(struct text *t, struct bl_str s) {
     return true;
 }
 
-static void part(struct text *t, const struct words *w, enum words_slot slot, struct bl_rng *r) {
-    if (slot != WORDS_FIRST && t->n && t->bytes[t->n - 1] != ' ' && t->bytes[t->n - 1] != '\n') append(t, w->gap);
-    append(t, words_pick(r, &w->slot[slot]));
+static bool part(struct text *t, const struct words *w, enum words_slot slot, struct bl_rng *r) {
+    struct bl_str phrase = words_pick(r, &w->slot[slot]);
+    bool glued = !t->n || t->bytes[t->n - 1] == ' ' || t->bytes[t->n - 1] == '\n';
+    return (glued || append(t, w->gap)) && append(t, phrase);
+}
+
+static bool sentence(struct text *t, const struct words *w, bool first, bool brief, struct bl_rng *r) {
+    uint64_t choice = bl_rng_u64(r);
+    if (!first && !append(t, w->stop)) return false;
+    if (choice & 1 && !(append(t, words_pick(r, &w->slot[WORDS_OPENING])) && append(t, w->gap))) return false;
+    if (!part(t, w, WORDS_FIRST, r)) return false;
+    if (brief) return true;
+    if (!part(t, w, WORDS_SECOND, r) || !part(t, w, WORDS_THIRD, r)) return false;
+    return !(choice & 2) || part(t, w, WORDS_LAST, r);
 }
 
 void text_sentences(struct text *t, enum words_lang lang, unsigned points, struct bl_rng *r) {
-    const struct words *w = &words_of[lang];
-    unsigned goal = t->points + points;
-    if (goal > TEXT_GRAPHEMES_MAX) goal = TEXT_GRAPHEMES_MAX;
-    for (bool first = true; first || t->points < goal; first = false) {
-        unsigned before = t->points;
-        if (!first) append(t, w->stop);
-        uint64_t choice = bl_rng_u64(r);
-        if (choice & 1) {
-            append(t, words_pick(r, &w->slot[WORDS_OPENING]));
-            append(t, w->gap);
-        }
-        part(t, w, WORDS_FIRST, r);
-        if (first && goal - before < 12) break; /* the shortest posts are a word or two */
-        part(t, w, WORDS_SECOND, r);
-        part(t, w, WORDS_THIRD, r);
-        if (choice & 2) part(t, w, WORDS_LAST, r);
-        if (t->points == before) break; /* full */
+    unsigned from = t->points, goal = from + points;
+    bool brief = points < 12; /* the shortest posts are a word or two */
+    for (bool first = true; first || (t->points < goal && !brief); first = false) {
+        unsigned n = t->n, had = t->points;
+        if (sentence(t, &words_of[lang], first, brief, r)) continue;
+        t->n = n; /* what does not fit as a whole is left out */
+        t->points = had;
+        return;
     }
 }
 
