@@ -1,0 +1,468 @@
+#include "pipe/ingest.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "base/rng.h"
+#include "event/json.h"
+#include "net/url.h"
+#include "obs/httpd.h"
+#include "obs/log.h"
+#include "obs/metrics.h"
+#include "pipe/blocks.h"
+#include "pipe/settings.h"
+
+enum {
+    ARENA_MAX = 24 << 20,  /* one event, unescaped */
+    TICK_MS = 200,         /* longest wait of the reader before it looks at ages, stop and status */
+    RETRY_US = 250000,     /* between two tries to append */
+    DRAIN_LIMIT_S = 20,    /* at stop: how long to wait for Redis */
+    HORIZON_US = 300000000 /* a time stamp further ahead of our clock than this does not move the cursor */
+};
+
+struct rejected_message {
+    enum ev_reason reason;
+    char gap_reason[64]; /* set instead of `reason` for a gap note */
+    char detail[256];
+    int64_t received_us;
+};
+
+/* What the reader hands to the sender, in order. */
+struct item {
+    struct item *next;
+    bool is_block;
+    struct closed_block block; /* its raw bytes are owned; for a rejected message they are the message */
+    struct rejected_message rejected;
+};
+
+struct ingest {
+    const struct conf *conf;
+    struct role *role;
+    struct source *source;
+    struct buffer *buffer;
+    struct blocks blocks;
+    struct bl_arena arena;
+    struct bl_buf minified;
+    char host[256];
+
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+    struct item *head, *tail;
+    size_t queued_bytes;
+    bool closing;      /* the reader is done: send the rest and end */
+    bool abandoned;    /* the rest could not be sent in time; upstream will be asked for it again */
+    bool sender_ended;
+    size_t learned[EV_TYPE_COUNT][2]; /* raw and packed bytes of the newest block sent */
+
+    _Atomic int64_t durable_cursor_us;
+    _Atomic int64_t newest_us, last_receipt_us, last_append_us, last_append_try_us;
+    _Atomic bool redis_up;
+    char redis_error[256]; /* under mutex */
+    uint64_t taken_rates;
+};
+
+/* ---- the queue between reader and sender ---- */
+
+static size_t item_bytes(const struct item *item) { return item->block.raw.cap + sizeof *item; }
+
+/* Waits while the queue is full: this is the back-pressure that makes the reader stop reading. */
+static void push(struct ingest *in, struct item *item) {
+    pthread_mutex_lock(&in->mutex);
+    while (in->queued_bytes >= (size_t)in->conf->ingest_queue_bytes && !in->sender_ended && !role_stopping(in->role)) {
+        struct timespec until;
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_sec++;
+        pthread_cond_timedwait(&in->changed, &in->mutex, &until);
+    }
+    *(in->tail ? &in->tail->next : &in->head) = item;
+    in->tail = item;
+    in->queued_bytes += item_bytes(item);
+    metric_set(M_queue_bytes, 0, (double)in->queued_bytes);
+    pthread_cond_broadcast(&in->changed);
+    pthread_mutex_unlock(&in->mutex);
+}
+
+/* NULL when the reader is done and nothing is left. */
+static struct item *pop(struct ingest *in) {
+    pthread_mutex_lock(&in->mutex);
+    while (!in->head && !in->closing) pthread_cond_wait(&in->changed, &in->mutex);
+    struct item *item = in->head;
+    if (item) {
+        in->head = item->next;
+        if (!in->head) in->tail = NULL;
+    }
+    pthread_mutex_unlock(&in->mutex);
+    return item;
+}
+
+static void item_done(struct ingest *in, struct item *item, size_t packed_bytes) {
+    pthread_mutex_lock(&in->mutex);
+    in->queued_bytes -= item_bytes(item);
+    metric_set(M_queue_bytes, 0, (double)in->queued_bytes);
+    if (packed_bytes) {
+        in->learned[item->block.type][0] = item->block.raw.n;
+        in->learned[item->block.type][1] = packed_bytes;
+    }
+    pthread_cond_broadcast(&in->changed);
+    pthread_mutex_unlock(&in->mutex);
+    bl_buf_release(&item->block.raw);
+    free(item);
+}
+
+/* ---- sender ---- */
+
+static bool abandoned(struct ingest *in) {
+    pthread_mutex_lock(&in->mutex);
+    bool yes = in->abandoned;
+    pthread_mutex_unlock(&in->mutex);
+    return yes;
+}
+
+static void note_redis(struct ingest *in, const struct bl_error *err) {
+    atomic_store(&in->redis_up, err == NULL);
+    metric_set(M_redis_connected, 0, err == NULL);
+    pthread_mutex_lock(&in->mutex);
+    snprintf(in->redis_error, sizeof in->redis_error, "%.255s", err ? err->message : "");
+    pthread_mutex_unlock(&in->mutex);
+}
+
+static enum bl_rc send_once(struct ingest *in, struct item *item, struct bl_error *err) {
+    if (!item->is_block) {
+        const struct rejected_message *r = &item->rejected;
+        return buffer_reject(in->buffer, *r->gap_reason ? r->gap_reason : ev_reason_name(r->reason), r->detail, r->received_us,
+                             bl_buf_view(&item->block.raw), err);
+    }
+    struct buffer_append append = {.type = item->block.type, .block = item->block.block};
+    return buffer_append(in->buffer, &append, 1, item->block.cursor_us, in->host, err);
+}
+
+/* Redis may be down for long: the item stays at the head, upstream's cursor does not move, and the reader stops when the queue is full. */
+static bool send_until_done(struct ingest *in, struct item *item) {
+    int64_t last_log_ns = 0;
+    struct bl_error err = {0};
+    while (send_once(in, item, &err) != BL_OK) {
+        metric_add(M_buffer_refused, 0, 1);
+        note_redis(in, &err);
+        if (bl_log_due(&last_log_ns, 10000000)) bl_log_error("cannot append to the buffer, trying again", &err);
+        if (abandoned(in)) return false;
+        struct timespec pause = {.tv_nsec = RETRY_US * 1000};
+        nanosleep(&pause, NULL);
+    }
+    if (last_log_ns) bl_log(BL_INFO, "the buffer accepts events again");
+    note_redis(in, NULL);
+    return true;
+}
+
+static void count_sent(struct ingest *in, const struct closed_block *b, size_t packed_bytes) {
+    int64_t now = bl_wall_us();
+    if (b->cursor_us) atomic_store(&in->durable_cursor_us, b->cursor_us);
+    atomic_store(&in->last_append_us, now);
+    metric_add(M_buffered, b->type, b->block.count);
+    metric_add(M_blocks, 0, 1);
+    metric_add(M_block_bytes, 0, (double)packed_bytes);
+    metric_observe(M_buffer_latency, (double)(now - b->first_received_us) / 1e6);
+    metric_set(M_cursor, 0, (double)b->cursor_us / 1e6);
+}
+
+static void *sender(void *context) {
+    struct ingest *in = context;
+    struct block_codec *codec = block_codec_new((int)in->conf->ingest_block_level);
+    struct bl_buf packed = {.max = BLOCK_RAW_MAX};
+    struct item *item;
+    while ((item = pop(in))) {
+        struct bl_error err = {0};
+        if (item->is_block && block_pack(codec, bl_buf_view(&item->block.raw), &packed, &item->block.block, &err) != BL_OK) {
+            bl_log_error("cannot compress a block", &err);
+            BL_ASSERT(!"compression into memory fails only by a bug");
+        }
+        size_t packed_bytes = item->is_block ? item->block.block.data.n : 0;
+        bool sent = !abandoned(in) && send_until_done(in, item);
+        if (sent && item->is_block) count_sent(in, &item->block, packed_bytes);
+        item_done(in, item, packed_bytes);
+    }
+    bl_buf_release(&packed);
+    block_codec_free(&codec);
+    pthread_mutex_lock(&in->mutex);
+    in->sender_ended = true;
+    pthread_cond_broadcast(&in->changed);
+    pthread_mutex_unlock(&in->mutex);
+    return NULL;
+}
+
+/* ---- reader ---- */
+
+static void push_closed(struct ingest *in, bool flush) {
+    struct closed_block closed;
+    while (blocks_take(&in->blocks, bl_mono_ns(), flush, &closed)) {
+        struct item *item = bl_xcalloc(1, sizeof *item);
+        item->is_block = true;
+        item->block = closed;
+        push(in, item);
+    }
+}
+
+static void push_rejected(struct ingest *in, struct rejected_message rejected, struct bl_str message) {
+    struct item *item = bl_xcalloc(1, sizeof *item);
+    item->rejected = rejected;
+    bl_buf_str(&item->block.raw, message);
+    push(in, item);
+}
+
+/* A block's lines end at '\n', so an event written over several lines is joined into one. */
+static struct bl_str one_line(struct ingest *in, struct bl_str json) {
+    if (!memchr(json.p, '\n', json.n) && !memchr(json.p, '\r', json.n)) return json;
+    bl_buf_clear(&in->minified);
+    js_minify(json, &in->minified);
+    return bl_buf_view(&in->minified);
+}
+
+static void take_message(struct ingest *in, const struct source_message *message) {
+    struct event ev;
+    enum ev_reason reason = EV_REASON_NONE;
+    struct bl_error err = {0};
+    bl_arena_reset(&in->arena);
+    atomic_store(&in->last_receipt_us, message->received_us);
+    if (ev_check(message->json, &in->arena, &ev, &reason, &err) != BL_OK) {
+        if (reason == EV_REASON_NONE) reason = EV_REASON_too_large;
+        metric_add(M_rejected, reason, 1);
+        struct rejected_message rejected = {.reason = reason, .received_us = message->received_us};
+        snprintf(rejected.detail, sizeof rejected.detail, "%.255s", err.message);
+        push_rejected(in, rejected, message->json);
+        return;
+    }
+    int64_t time_us = ev.v[EV_TIME_US].i;
+    metric_add(M_received, ev.type, 1);
+    if (time_us > atomic_load(&in->newest_us)) atomic_store(&in->newest_us, time_us);
+    blocks_add(&in->blocks, ev.type, one_line(in, message->json), time_us, message->received_us, bl_mono_ns(),
+               message->received_us + HORIZON_US);
+}
+
+/* Gaps travel to the catalogue the same way as dead letters: ingest does not know the lake. */
+static void take_gaps(struct ingest *in) {
+    struct source_gap gap;
+    while (source_take_gap(in->source, &gap)) {
+        metric_add(M_gaps, 0, 1);
+        struct rejected_message note = {.received_us = bl_wall_us()};
+        snprintf(note.gap_reason, sizeof note.gap_reason, "gap");
+        BL_CLEANUP(bl_buf_release) struct bl_buf json = {0};
+        bl_buf_printf(&json, "{\"from_us\":%" PRId64 ",\"to_us\":%" PRId64 ",\"reason\":\"%s\",\"host\":", gap.from_us, gap.to_us,
+                      gap.reason);
+        bl_buf_json(&json, bl_str(gap.host));
+        bl_buf_byte(&json, '}');
+        char length[BL_TIME_TEXT_MAX];
+        bl_log(BL_WARN, "gap of %s: upstream %s no longer has what lies between %" PRId64 " and %" PRId64 " (%s)",
+               bl_format_duration(gap.to_us - gap.from_us, length), gap.host, gap.from_us, gap.to_us, gap.reason);
+        push_rejected(in, note, bl_buf_view(&json));
+    }
+}
+
+static void learn(struct ingest *in) {
+    pthread_mutex_lock(&in->mutex);
+    for (unsigned t = 0; t < EV_TYPE_COUNT; t++) {
+        if (in->learned[t][1]) blocks_learn(&in->blocks, (enum ev_type)t, in->learned[t][0], in->learned[t][1]);
+        in->learned[t][1] = 0;
+    }
+    pthread_mutex_unlock(&in->mutex);
+}
+
+static void update_gauges(struct ingest *in) {
+    struct source_stats s;
+    source_get_stats(in->source, &s);
+    metric_set(M_jetstream_connected, 0, s.state == SOURCE_LIVE);
+    metric_set(M_reconnects, 0, (double)s.connects);
+    metric_set(M_failures, 0, (double)s.failures);
+    metric_set(M_received_bytes, 0, (double)s.bytes);
+    int64_t newest = atomic_load(&in->newest_us);
+    metric_set(M_ingest_lag, 0, newest ? (double)(bl_wall_us() - newest) / 1e6 : 0);
+    metric_set(M_process_memory, 0, (double)role_resident_bytes());
+}
+
+static void report(struct ingest *in) {
+    if (!role_report_due(in->role)) return;
+    struct source_stats s;
+    source_get_stats(in->source, &s);
+    static const char *const states[] = {"connecting", "live", "reconnecting"};
+    int64_t newest = atomic_load(&in->newest_us);
+    role_report(in->role, "received=%.0f buffered=%.0f rejected=%.0f gaps=%" PRIu64 " lag_us=%" PRId64 " state=%s host=%s redis=%d queue=%.0f",
+                metric_sum(M_received), metric_sum(M_buffered), metric_sum(M_rejected), s.gaps,
+                newest ? bl_wall_us() - newest : 0, states[s.state], *s.host ? s.host : "-", atomic_load(&in->redis_up),
+                metric_get(M_queue_bytes, 0));
+}
+
+static int tick_ms(struct ingest *in) {
+    int64_t due_ns = blocks_due_in_ns(&in->blocks, bl_mono_ns());
+    int64_t ms = due_ns < 0 ? TICK_MS : due_ns / 1000000 + 1;
+    return (int)(ms < TICK_MS ? ms : TICK_MS);
+}
+
+static enum bl_rc read_loop(struct ingest *in, struct bl_error *err) {
+    enum { CHECK_EVERY = 256 }; /* messages between two looks at age, gaps and status while they pour in */
+    for (unsigned since = 0; !role_stopping(in->role);) {
+        struct source_message message;
+        enum bl_rc rc = source_next(in->source, tick_ms(in), &message, err);
+        if (rc == BL_E_CANCELLED) break;
+        if (rc == BL_OK) {
+            take_message(in, &message);
+        } else if (rc != BL_E_TIMEOUT) {
+            return rc;
+        }
+        if (rc == BL_OK && ++since < CHECK_EVERY && source_pending(in->source)) continue;
+        since = 0;
+        source_set_cursor(in->source, atomic_load(&in->durable_cursor_us));
+        take_gaps(in);
+        push_closed(in, false);
+        learn(in);
+        report(in);
+        struct source_stats s;
+        source_get_stats(in->source, &s);
+        snprintf(in->host, sizeof in->host, "%s", s.host);
+    }
+    return BL_OK;
+}
+
+/* ---- health ---- */
+
+static int health(void *context, bool ready, struct bl_buf *json) {
+    struct ingest *in = context;
+    struct source_stats s;
+    source_get_stats(in->source, &s);
+    int64_t now = bl_wall_us(), newest = atomic_load(&in->newest_us), receipt = atomic_load(&in->last_receipt_us);
+    bool redis = atomic_load(&in->redis_up), live = s.state == SOURCE_LIVE;
+    bool ok = redis && live;
+    bl_buf_printf(json, "{\"role\":\"ingest\",\"status\":\"%s\",\"jetstream_connected\":%s,\"host\":", ok ? "ok" : "degraded",
+                  live ? "true" : "false");
+    bl_buf_json(json, bl_str(s.host));
+    bl_buf_printf(json, ",\"redis_connected\":%s,\"received\":%.0f,\"buffered\":%.0f,\"rejected\":%.0f,\"gaps\":%" PRIu64
+                  ",\"lag_seconds\":%.3f,\"last_message_age_seconds\":%.3f,\"error\":",
+                  redis ? "true" : "false", metric_sum(M_received), metric_sum(M_buffered), metric_sum(M_rejected), s.gaps,
+                  newest ? (double)(now - newest) / 1e6 : 0, receipt ? (double)(now - receipt) / 1e6 : -1.0);
+    pthread_mutex_lock(&in->mutex);
+    bl_buf_json(json, bl_str(!redis && *in->redis_error ? in->redis_error : live ? "" : s.last_error));
+    pthread_mutex_unlock(&in->mutex);
+    bl_buf_byte(json, '}');
+    return ready && !ok ? 503 : 200;
+}
+
+static void refresh(void *context) { update_gauges(context); }
+
+/* ---- start and stop ---- */
+
+static enum bl_rc load_position(struct ingest *in, struct buffer_position *position, struct bl_error *err) {
+    int64_t last_log_ns = 0;
+    for (;;) {
+        enum bl_rc rc = buffer_load_position(in->buffer, position, err);
+        if (rc == BL_OK) return BL_OK;
+        if (bl_rc_class(rc) != BL_CLASS_RETRY) return rc;
+        if (role_stopping(in->role)) return bl_fail(err, BL_E_CANCELLED, "stopped before Redis could be reached");
+        if (bl_log_due(&last_log_ns, 10000000)) bl_log_error("waiting for Redis", err);
+        role_pause(in->role, RETRY_US);
+    }
+}
+
+/* Resuming at a host other than the one the cursor came from needs the larger overlap; the source takes off the small one itself. */
+static int64_t resume_from(const struct ingest *in, const struct buffer_position *position) {
+    if (!position->cursor_us || !*position->host || !in->conf->source_urls.count) return position->cursor_us;
+    struct url url;
+    bool same = url_parse(bl_str(in->conf->source_urls.items[0]), &url, NULL) == BL_OK && strstr(position->host, url.host);
+    return same ? position->cursor_us : position->cursor_us - in->conf->source_host_switch_rewind;
+}
+
+static enum bl_rc open_source(struct ingest *in, const struct buffer_position *position, struct bl_error *err) {
+    struct source_settings settings;
+    BL_TRY(source_settings_init(&settings, in->conf, err));
+    settings.options.start_cursor_us = resume_from(in, position);
+    enum bl_rc rc = BL_OK;
+    if (!settings.options.start_cursor_us) rc = start_cursor(in->conf, bl_wall_us(), &settings.options.start_cursor_us, err);
+    if (rc == BL_OK) rc = source_open(&settings.options, &in->source, err);
+    source_settings_release(&settings);
+    return rc;
+}
+
+static void finish(struct ingest *in, pthread_t thread) {
+    push_closed(in, true);
+    pthread_mutex_lock(&in->mutex);
+    in->closing = true;
+    pthread_cond_broadcast(&in->changed);
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += DRAIN_LIMIT_S;
+    while (!in->sender_ended && pthread_cond_timedwait(&in->changed, &in->mutex, &until) == 0) {
+    }
+    in->abandoned = true;
+    pthread_mutex_unlock(&in->mutex);
+    pthread_join(thread, NULL);
+}
+
+/* Stopping must also end a source_next that waits for the network. */
+static void *watch_stop(void *context) {
+    struct ingest *in = context;
+    while (!role_stopping(in->role) && !in->sender_ended) role_pause(in->role, 1000000);
+    source_wake(in->source);
+    return NULL;
+}
+
+static enum bl_rc run_threads(struct ingest *in, struct bl_error *err) {
+    pthread_t send_thread, watch_thread;
+    if (pthread_create(&send_thread, NULL, sender, in) != 0) return bl_fail(err, BL_E_IO, "cannot start a thread");
+    if (pthread_create(&watch_thread, NULL, watch_stop, in) != 0) {
+        finish(in, send_thread);
+        return bl_fail(err, BL_E_IO, "cannot start a thread");
+    }
+    enum bl_rc rc = read_loop(in, err);
+    finish(in, send_thread);
+    role_stop(in->role);
+    pthread_join(watch_thread, NULL);
+    bl_log(BL_INFO, "stopped received=%.0f buffered=%.0f rejected=%.0f cursor_us=%" PRId64, metric_sum(M_received),
+           metric_sum(M_buffered), metric_sum(M_rejected), atomic_load(&in->durable_cursor_us));
+    return rc;
+}
+
+static enum bl_rc serve_and_run(struct ingest *in, struct bl_error *err) {
+    struct obs_httpd_options web = {.roles = ROLE_INGEST, .health = health, .refresh = refresh, .context = in};
+    char address[64];
+    BL_TRY(url_parse_listen(bl_str(in->conf->ingest_http), address, &web.port, err));
+    web.address = address;
+    struct obs_httpd *httpd = NULL;
+    BL_TRY(obs_httpd_start(&web, &httpd, err));
+    bl_log(BL_INFO, "health and metrics on http://%s:%d", address, obs_httpd_port(httpd));
+    enum bl_rc rc = run_threads(in, err);
+    obs_httpd_stop(&httpd);
+    return rc;
+}
+
+static enum bl_rc start(struct ingest *in, struct bl_error *err) {
+    struct buffer_settings settings;
+    BL_TRY(buffer_settings_init(&settings, in->conf, err));
+    enum bl_rc rc = buffer_open(&settings.options, &in->buffer, err);
+    buffer_settings_release(&settings);
+    if (rc != BL_OK) return rc;
+    struct buffer_position position;
+    BL_TRY(load_position(in, &position, err));
+    note_redis(in, NULL);
+    atomic_store(&in->durable_cursor_us, position.cursor_us);
+    BL_TRY(open_source(in, &position, err));
+    uint64_t incarnation = bl_random_u64();
+    blocks_init(&in->blocks, incarnation, position.received, position.cursor_us, (size_t)in->conf->ingest_block_bytes,
+                in->conf->ingest_block_age);
+    bl_log(BL_INFO, "starting run=%016" PRIx64 " cursor_us=%" PRId64 " cursor_host=%s", incarnation, position.cursor_us,
+           *position.host ? position.host : "-");
+    return serve_and_run(in, err);
+}
+
+enum bl_rc ingest_run(const struct conf *conf, struct role *role, struct bl_error *err) {
+    struct ingest in = {.conf = conf, .role = role, .arena = {.max = ARENA_MAX}, .minified = {.max = EV_SIZE_MAX}};
+    pthread_mutex_init(&in.mutex, NULL);
+    pthread_cond_init(&in.changed, NULL);
+    metric_set(M_process_start, 0, (double)bl_wall_us() / 1e6);
+    enum bl_rc rc = start(&in, err);
+    if (rc == BL_E_CANCELLED) rc = BL_OK;
+    if (in.source) source_close(&in.source);
+    buffer_close(&in.buffer);
+    blocks_release(&in.blocks);
+    bl_arena_release(&in.arena);
+    bl_buf_release(&in.minified);
+    pthread_cond_destroy(&in.changed);
+    pthread_mutex_destroy(&in.mutex);
+    return rc;
+}
