@@ -32,6 +32,7 @@ void blocks_add(struct blocks *b, enum ev_type type, struct bl_str json, int64_t
     if (time_us > o->last_us) o->last_us = time_us;
     bl_buf_str(&o->raw, json);
     bl_buf_byte(&o->raw, '\n');
+    BL_ASSERT(!o->raw.failed); /* out of memory: what is in Redis is safe, the rest is asked for again */
     o->count++;
     if (time_us > b->position_us && time_us <= horizon_us) b->position_us = time_us;
 }

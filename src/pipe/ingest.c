@@ -34,6 +34,7 @@ struct item {
     bool is_block;
     struct closed_block block; /* its raw bytes are owned; for a rejected message they are the message */
     struct rejected_message rejected;
+    char host[256]; /* that the cursor belongs to */
 };
 
 struct ingest {
@@ -44,7 +45,7 @@ struct ingest {
     struct blocks blocks;
     struct bl_arena arena;
     struct bl_buf minified;
-    char host[256];
+    char host[256]; /* the reader's copy */
 
     pthread_mutex_t mutex;
     pthread_cond_t changed;
@@ -59,7 +60,6 @@ struct ingest {
     _Atomic int64_t newest_us, last_receipt_us, last_append_us, last_append_try_us;
     _Atomic bool redis_up;
     char redis_error[256]; /* under mutex */
-    uint64_t taken_rates;
 };
 
 /* ---- the queue between reader and sender ---- */
@@ -134,7 +134,7 @@ static enum bl_rc send_once(struct ingest *in, struct item *item, struct bl_erro
                              bl_buf_view(&item->block.raw), err);
     }
     struct buffer_append append = {.type = item->block.type, .block = item->block.block};
-    return buffer_append(in->buffer, &append, 1, item->block.cursor_us, in->host, err);
+    return buffer_append(in->buffer, &append, 1, item->block.cursor_us, item->host, err);
 }
 
 /* Redis may be down for long: the item stays at the head, upstream's cursor does not move, and the reader stops when the queue is full. */
@@ -198,6 +198,7 @@ static void push_closed(struct ingest *in, bool flush) {
         struct item *item = bl_xcalloc(1, sizeof *item);
         item->is_block = true;
         item->block = closed;
+        memcpy(item->host, in->host, sizeof item->host);
         push(in, item);
     }
 }
