@@ -1,8 +1,6 @@
 #include "query/search.h"
 
-#include <stdlib.h>
-
-#include "base/clock.h"
+#include "base/near.h"
 
 /* Recursive descent:
  *   any   = all { "OR" all }
@@ -58,42 +56,14 @@ static enum bl_rc out_of_memory(struct parser *p) {
     return bl_fail(p->err, BL_E_FULL, "the search needs more memory than a question may use: make it shorter");
 }
 
-static unsigned smallest(unsigned a, unsigned b, unsigned c) {
-    unsigned least = a < b ? a : b;
-    return least < c ? least : c;
-}
-
-/* Edits between two names (insert, drop, replace, swap neighbours); long names are cut, they are no near miss anyway. */
-static unsigned edit_distance(struct bl_str a, struct bl_str b) {
-    enum { LONGEST = 15 };
-    unsigned d[LONGEST + 1][LONGEST + 1];
-    size_t an = a.n < LONGEST ? a.n : LONGEST, bn = b.n < LONGEST ? b.n : LONGEST;
-    for (size_t i = 0; i <= an; i++) {
-        for (size_t j = 0; j <= bn; j++) {
-            if (i == 0 || j == 0) {
-                d[i][j] = (unsigned)(i + j);
-                continue;
-            }
-            unsigned replace = d[i - 1][j - 1] + (a.p[i - 1] != b.p[j - 1]);
-            d[i][j] = smallest(d[i - 1][j] + 1, d[i][j - 1] + 1, replace);
-            bool swapped = i > 1 && j > 1 && a.p[i - 1] == b.p[j - 2] && a.p[i - 2] == b.p[j - 1];
-            if (swapped) d[i][j] = smallest(d[i][j], d[i][j], d[i - 2][j - 2] + 1);
-        }
-    }
-    return d[an][bn];
+static const char *operator_at(size_t i, const void *context) {
+    (void)context;
+    return i < search_operator_count ? search_operators[i].name : NULL;
 }
 
 static enum bl_rc unknown_operator(struct parser *p, size_t at, struct bl_str name) {
-    const char *nearest = NULL;
-    unsigned best = 3; /* further away is not a slip of the finger */
-    for (size_t i = 0; i < search_operator_count; i++) {
-        unsigned distance = edit_distance(name, bl_str(search_operators[i].name));
-        if (distance < best) {
-            best = distance;
-            nearest = search_operators[i].name;
-        }
-    }
-    if (nearest) return fail_at(p, at, "unknown operator \"%.*s:\": did you mean \"%s:\"?", BL_ARG(name), nearest);
+    const char *near = bl_nearest(name, operator_at, NULL);
+    if (near) return fail_at(p, at, "unknown operator \"%.*s:\": did you mean \"%s:\"?", BL_ARG(name), near);
     return fail_at(p, at, "unknown operator \"%.*s:\": to look for the text itself, put it in quotes", BL_ARG(name));
 }
 
