@@ -1,7 +1,7 @@
 /* parquet: writes one Parquet file from columns in memory. Knows no Bluesky, no folders, no catalogue.
  *
  * May include: base. Format: https://github.com/apache/parquet-format (2.10): Thrift compact footer, data page v1,
- * encodings PLAIN, RLE_DICTIONARY, DELTA_BINARY_PACKED, DELTA_LENGTH_BYTE_ARRAY, RLE; codecs zstd, snappy, gzip,
+ * encodings PLAIN, RLE_DICTIONARY, DELTA_BINARY_PACKED, DELTA_LENGTH_BYTE_ARRAY, DELTA_BYTE_ARRAY, RLE; codecs zstd, snappy, gzip,
  * uncompressed. Every column chunk carries min/max, null count; the footer carries caller's key-value pairs.
  *
  * Values are appended column by column, row by row: every row appends exactly one value (or null, or list) to every
@@ -36,6 +36,7 @@ struct pq_options {
 };
 struct pq_summary {
     int64_t rows, bytes, row_groups;
+    uint64_t checksum; /* XXH3-64 of the whole file, computed while writing */
 };
 struct pq_writer;
 struct pq_writer *pq_open(int fd, const struct pq_column *columns, size_t count, const struct pq_options *o);
