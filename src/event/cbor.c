@@ -49,8 +49,8 @@ static const uint64_t bytes_key = PREFIX(0x66, '$', 'b', 'y', 't', 'e', 's');
 
 static size_t offset(const struct encoder *e) { return (size_t)(e->c.p - e->c.start); }
 
-/* A value without DAG-CBOR does not end the work, because a later member with the same key may replace it. Returns true,
- * as one who goes on. */
+/* A value without DAG-CBOR does not end the work, because a later member with the same key may replace it. Returns true
+ * for "go on". */
 static bool note_flaw(struct encoder *e, const char *why) {
     if (!e->flaw.why) e->flaw = (struct flaw){why, offset(e)};
     return true;
