@@ -6,7 +6,7 @@
  * whose text is integral ("123", "123.0") as integers.
  * Not computable, and reported as such: non-integral numbers, integers outside int64/uint64, $link or $bytes that are
  * malformed or have other members beside them (atproto reserves both keys), lone surrogates, depth beyond 128. Of
- * duplicate keys the last counts, but the earlier ones must be encodable too. */
+ * duplicate keys the last counts. */
 #pragma once
 #include "base/mem.h"
 

@@ -120,6 +120,11 @@ static void of_duplicate_keys_the_last_counts(void **state) {
     expect_hex("{\"a\":1,\"b\":3,\"\\u0061\":2}", "a2616102616203");
     expect_hex("{\"a\":{\"x\":1},\"a\":[]}", "a1616180");
     expect_hex("{\"$bytes\":1,\"$bytes\":\"AA\"}", "4100");
+    expect_hex("{\"a\":1.5,\"a\":1}", "a1616101");
+    expect_hex("{\"a\":[{\"b\":\"\\ud800\"}],\"b\":1,\"a\":{\"$link\":1},\"\\u0061\":2}", "a2616102616201");
+    expect_refused("{\"a\":1,\"a\":1.5}", BL_E_INVALID);
+    expect_refused("{\"a\":1.5,\"b\":2,\"b\":3}", BL_E_INVALID);
+    expect_refused("{\"b\":1.5,\"a\":{\"c\":1.5,\"c\":3}}", BL_E_INVALID);
 }
 
 static void strings_are_unescaped(void **state) {
@@ -172,6 +177,7 @@ static void text_that_is_not_one_json_value_is_a_syntax_error(void **state) {
     (void)state;
     static const char *const cases[] = {
         "", " ", "{", "[", "[1,]", "{\"a\":1,}", "{\"a\"}", "{a:1}", "01", "1.", "nul", "1 2", "{} {}", "\"\x80\"",
+        "1.5 x", "[1.5", "[1.5,", "{\"a\":1.5,}",
         "\"\\x\"", "[1 2]",
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) expect_refused(cases[i], BL_E_SYNTAX);
