@@ -54,21 +54,30 @@ enum bl_rc inflate_open(const char *dictionary_file, size_t max, struct inflate 
     return BL_OK;
 }
 
-/* How many bytes the frames in `in` may become, as far as their headers tell; 0 when they make no sense. */
-static uint64_t size_bound(struct bl_str in) {
-    unsigned long long bound = ZSTD_decompressBound(in.p, in.n);
-    return bound == ZSTD_CONTENTSIZE_ERROR ? 0 : bound;
+/* What the frame says it becomes, where it says so. A frame that lies costs address space alone: memory is only promised. */
+static size_t stated_size(const struct inflate *z, struct bl_str in) {
+    unsigned long long size = ZSTD_getFrameContentSize(in.p, in.n);
+    if (size == ZSTD_CONTENTSIZE_UNKNOWN || size == ZSTD_CONTENTSIZE_ERROR || size < OUT_KEEP) return OUT_KEEP;
+    return size > z->max ? z->max + 1 : (size_t)size;
 }
 
-/* Memory is only promised here, not touched: a frame that lies about its size costs address space alone. */
-static bool make_room(struct inflate *z, uint64_t wanted) {
-    size_t cap = wanted < OUT_KEEP ? OUT_KEEP : wanted > z->max + 1 ? z->max + 1 : (size_t)wanted;
-    if (cap < OUT_KEEP) cap = OUT_KEEP;
-    if (z->cap >= cap && z->cap <= OUT_KEEP) return true;
+static bool resize(struct inflate *z, size_t cap) {
+    if (z->cap == cap) return true;
     free(z->p);
     z->p = malloc(cap);
     z->cap = z->p ? cap : 0;
     return z->p != NULL;
+}
+
+/* One-shot, since the streaming interface would keep a window of the sender's choosing. A frame that does not state its size
+ * is tried with ever more room. */
+static size_t unpack(struct inflate *z, struct bl_str in) {
+    for (size_t cap = stated_size(z, in);; cap = cap > z->max / 2 ? z->max + 1 : 2 * cap) {
+        if (!resize(z, cap)) return (size_t)-ZSTD_error_memory_allocation;
+        size_t n = ZSTD_decompress_usingDDict(z->context, z->p, z->cap, in.p, in.n, z->dictionary);
+        bool too_small = ZSTD_isError(n) && ZSTD_getErrorCode(n) == ZSTD_error_dstSize_tooSmall;
+        if (!too_small || cap > z->max) return n;
+    }
 }
 
 static enum inflate_result wrong_dictionary(const struct inflate *z, unsigned frame_id, struct bl_error *err) {
@@ -82,15 +91,14 @@ static enum inflate_result wrong_dictionary(const struct inflate *z, unsigned fr
 enum inflate_result inflate_message(struct inflate *z, struct bl_str in, struct bl_str *out, struct bl_error *err) {
     unsigned frame_id = ZSTD_getDictID_fromFrame(in.p, in.n);
     if (frame_id && frame_id != z->dictionary_id) return wrong_dictionary(z, frame_id, err);
-    if (!make_room(z, size_bound(in))) return INFLATE_TOO_LARGE;
-    size_t n = ZSTD_decompress_usingDDict(z->context, z->p, z->cap, in.p, in.n, z->dictionary);
+    size_t n = unpack(z, in);
     if (!ZSTD_isError(n)) {
         if (n > z->max) return INFLATE_TOO_LARGE;
         *out = bl_strn(z->p, n);
         return INFLATE_OK;
     }
     ZSTD_ErrorCode code = ZSTD_getErrorCode(n);
-    if (code == ZSTD_error_dstSize_tooSmall && z->cap > z->max) return INFLATE_TOO_LARGE;
+    if (code == ZSTD_error_dstSize_tooSmall || code == ZSTD_error_memory_allocation) return INFLATE_TOO_LARGE;
     if (code == ZSTD_error_dictionary_wrong) return wrong_dictionary(z, frame_id, err);
     (void)!bl_fail(err, BL_E_NET, "a compressed message cannot be unpacked: %s", ZSTD_getErrorName(n));
     return INFLATE_CORRUPT;

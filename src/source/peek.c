@@ -10,14 +10,14 @@ static bool read_number(const char *p, const char *end, int64_t *out) {
 
 /* `{"did":"...","time_us":123`: the order in which every known server writes. */
 static bool peek_usual(struct bl_str json, int64_t *out) {
-    static const char before[] = "{\"did\":\"", after[] = "\",\"time_us\":";
-    if (!bl_str_starts(json, BL_LIT(before))) return false;
-    struct bl_str rest = bl_str_skip(json, sizeof before - 1);
+    const struct bl_str before = BL_LIT("{\"did\":\""), after = BL_LIT("\",\"time_us\":");
+    if (!bl_str_starts(json, before)) return false;
+    struct bl_str rest = bl_str_skip(json, before.n);
     const char *quote = memchr(rest.p, '"', rest.n < 256 ? rest.n : 256);
     if (!quote) return false;
     rest = bl_str_skip(rest, (size_t)(quote - rest.p));
-    if (!bl_str_starts(rest, BL_LIT(after)) || memchr(json.p, '\\', (size_t)(quote - json.p))) return false;
-    return read_number(rest.p + sizeof after - 1, json.p + json.n, out);
+    if (!bl_str_starts(rest, after) || memchr(json.p, '\\', (size_t)(quote - json.p))) return false;
+    return read_number(rest.p + after.n, json.p + json.n, out);
 }
 
 /* Past the string that begins at `p` (its opening quote); `end` when it does not close. */
