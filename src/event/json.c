@@ -476,6 +476,54 @@ static size_t push_members(struct comparison *k, struct bl_str object) {
     return kept;
 }
 
+static void normalise(struct comparison *k, struct bl_str value, struct bl_buf *out);
+
+static void normalise_object(struct comparison *k, struct bl_str value, struct bl_buf *out) {
+    size_t base = k->count, n = push_members(k, value);
+    bl_buf_byte(out, '{');
+    for (size_t i = 0; i < n; i++) {
+        struct member m = k->members[base + i]; /* a copy: deeper levels may move the stack */
+        bl_buf_z(out, i ? ",\"" : "\"");
+        bl_buf_str(out, m.key.raw);
+        bl_buf_z(out, "\":");
+        normalise(k, m.value, out);
+    }
+    bl_buf_byte(out, '}');
+    k->count = base;
+}
+
+static void normalise_array(struct comparison *k, struct bl_str value, struct bl_buf *out) {
+    struct js_cursor c = js_open(value, JS_DEPTH_LIMIT);
+    struct bl_str element;
+    bl_buf_byte(out, '[');
+    if (js_array(&c)) {
+        bool first = true;
+        for (bool comma = false; js_element(&c, &first) && js_skip(&c, &element, NULL); comma = true) {
+            if (comma) bl_buf_byte(out, ',');
+            normalise(k, element, out);
+        }
+    }
+    bl_buf_byte(out, ']');
+}
+
+static void normalise(struct comparison *k, struct bl_str value, struct bl_buf *out) {
+    struct js_cursor c = js_open(value, JS_DEPTH_LIMIT);
+    int kind = js_peek(&c);
+    if (kind == JS_OBJECT) {
+        normalise_object(k, value, out);
+    } else if (kind == JS_ARRAY) {
+        normalise_array(k, value, out);
+    } else {
+        bl_buf_str(out, bl_str_trim(value));
+    }
+}
+
+void js_normalise(struct bl_str value, struct bl_buf *out) {
+    struct comparison k = {0};
+    normalise(&k, value, out);
+    free(k.members);
+}
+
 static size_t path_mark(struct comparison *k) { return k->where ? k->where->n : 0; }
 
 static void path_key(struct comparison *k, struct js_string key) {

@@ -55,6 +55,9 @@ bool js_i64(struct bl_str raw, int64_t *out);
 /* Append `value` without white space outside strings. `value` must be valid. */
 void js_minify(struct bl_str value, struct bl_buf *out);
 
+/* Append `value` minified, each object in key order and without the members a later duplicate overrides. */
+void js_normalise(struct bl_str value, struct bl_buf *out);
+
 /* Value equality: objects as sets of members (of duplicate keys the last counts), arrays in order, strings by their code
  * points, numbers by their text. Both texts must be valid JSON. On difference, when `where` is not NULL, it receives the
  * path of the first one found, such as $.commit.record.langs[0]. */
