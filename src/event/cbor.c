@@ -10,12 +10,19 @@
 enum { DEPTH_MAX = 128, HEAD_MAX = 9, MEMBERS_FIXED = 256, CID_BINARY_MAX = 160 };
 enum major { UNSIGNED = 0, NEGATIVE = 1, BYTES = 2, TEXT = 3, ARRAY = 4, MAP = 5, TAG = 6 };
 
+/* Why there is no DAG-CBOR, and the end of what has none. */
+struct flaw {
+    const char *why; /* NULL: there is */
+    size_t at;
+};
+
 /* One encoded member of an open map: its bytes in `out` are key [start,value) and value [value,end). `prefix` is the
  * beginning of the encoded key as a big-endian number. The encoded key begins with its length, so that the order of
  * DAG-CBOR (length, then bytes) is the plain order of encoded bytes, and mostly that of prefixes. */
 struct member {
     uint64_t prefix;
     size_t start, value, end;
+    struct flaw flaw;
 };
 
 /* Members are encoded in the order they come and moved afterwards where that is not the order of DAG-CBOR. `members` is
@@ -26,6 +33,7 @@ struct encoder {
     struct bl_buf *out;
     struct bl_error *err;
     enum bl_rc rc; /* of the first failure that is not the cursor's */
+    struct flaw flaw;
     struct member *members;
     size_t count, cap;
     struct bl_buf spill;
@@ -39,9 +47,14 @@ struct encoder {
 static const uint64_t link_key = PREFIX(0x65, '$', 'l', 'i', 'n', 'k', 0);
 static const uint64_t bytes_key = PREFIX(0x66, '$', 'b', 'y', 't', 'e', 's');
 
-#define INVALID(e, ...) ((e)->rc = bl_fail((e)->err, BL_E_INVALID, "no DAG-CBOR: " __VA_ARGS__), false)
-
 static size_t offset(const struct encoder *e) { return (size_t)(e->c.p - e->c.start); }
+
+/* A value without DAG-CBOR does not end the work, because a later member with the same key may replace it. Returns true
+ * for "go on". */
+static bool note_flaw(struct encoder *e, const char *why) {
+    if (!e->flaw.why) e->flaw = (struct flaw){why, offset(e)};
+    return true;
+}
 
 static inline bool room(struct encoder *e, size_t n) {
     if (e->out->cap - e->out->n >= n && !e->out->failed) return true;
@@ -78,7 +91,10 @@ static bool put_text(struct encoder *e, struct js_string s) {
         memcpy(at, s.raw.p, n);
     } else {
         char *text = at + HEAD_MAX;
-        if (!js_unescape_into(s, text, &n)) return INVALID(e, "lone surrogate in the string before byte %zu", offset(e));
+        if (!js_unescape_into(s, text, &n)) {
+            note_flaw(e, "a string with a lone surrogate");
+            n = 0;
+        }
         at = put_head(at, TEXT, n);
         memmove(at, text, n);
     }
@@ -125,9 +141,10 @@ static bool encode_number(struct encoder *e) {
     bool negative;
     uint64_t magnitude;
     if (!js_skip(&e->c, &raw, NULL) || !room(e, HEAD_MAX)) return false;
-    if (!integer_of(raw, &negative, &magnitude) || (negative && magnitude > (uint64_t)INT64_MAX + 1))
-        return INVALID(e, "%.*s before byte %zu is not recomputable, atproto has 64-bit integers only", BL_ARG(raw),
-                       offset(e));
+    if (!integer_of(raw, &negative, &magnitude) || (negative && magnitude > (uint64_t)INT64_MAX + 1)) {
+        note_flaw(e, "a number that is no 64-bit integer, so that its CBOR is not recomputable");
+        magnitude = 0;
+    }
     char *at = e->out->p + e->out->n;
     negative &= magnitude != 0;
     e->out->n = (size_t)(put_head(at, negative ? NEGATIVE : UNSIGNED, magnitude - negative) - e->out->p);
@@ -254,9 +271,10 @@ static int base32_value(unsigned char c) {
     return c >= '2' && c <= '7' ? c - '2' + 26 : -1;
 }
 
-/* Decode digits of `bits` bits each; `to` may be the place of `text` itself. The bits that are left over must be zero and
- * fewer than a digit has, so that each value has one spelling. */
-static inline bool decode_digits(struct bl_str text, unsigned bits, int (*value_of)(unsigned char), char *to, size_t *n) {
+/* Decode digits of `bits` bits each; `to` may be the place of `text` itself. The bits that are left over must be zero
+ * and fewer than a digit has, so that each value has one spelling. */
+static inline bool decode_digits(struct bl_str text, unsigned bits, int (*value_of)(unsigned char), char *to,
+                                 size_t *n) {
     uint32_t pending = 0;
     unsigned have = 0;
     const char *start = to;
@@ -307,7 +325,7 @@ bool cid_binary(struct bl_str text, struct bl_buf *out) {
 static bool make_link(struct encoder *e, size_t at, struct bl_str text) {
     char binary[CID_BINARY_MAX];
     size_t n;
-    if (!decode_cid(text, binary, &n)) return INVALID(e, "$link before byte %zu is not a CID in base32", offset(e));
+    if (!decode_cid(text, binary, &n)) return note_flaw(e, "a $link that is not a CID in base32");
     char *to = put_head(e->out->p + at, TAG, 42); /* always shorter than the map */
     to = put_head(to, BYTES, n + 1);
     *to++ = 0;
@@ -322,7 +340,7 @@ static bool make_bytes(struct encoder *e, size_t at, struct bl_str text) {
         for (int i = 0; i < 2 && text.n && text.p[text.n - 1] == '='; i++) text.n--;
     char *to = put_head(e->out->p + at, BYTES, text.n * 3 / 4);
     size_t n;
-    if (!decode_digits(text, 6, base64_value, to, &n)) return INVALID(e, "$bytes before byte %zu is not base64", offset(e));
+    if (!decode_digits(text, 6, base64_value, to, &n)) return note_flaw(e, "a $bytes that is not base64");
     e->out->n = (size_t)(to - e->out->p) + n;
     return true;
 }
@@ -333,7 +351,7 @@ static bool make_special(struct encoder *e, size_t at, size_t count) {
     size_t length = *key & 31; /* of "$link" or "$bytes" where count is 1 */
     const char *value = key + 1 + length;
     if (count != 1 || (unsigned char)*value >> 5 != TEXT)
-        return INVALID(e, "a map with $link or $bytes before byte %zu is not that string alone", offset(e));
+        return note_flaw(e, "a map with $link or $bytes that is not that string alone");
     const char *text = value + head_size((unsigned char)*value);
     struct bl_str s = {text, (size_t)(end - text)};
     return length == 5 ? make_link(e, at, s) : make_bytes(e, at, s);
@@ -342,7 +360,7 @@ static bool make_special(struct encoder *e, size_t at, size_t count) {
 static bool encode_object(struct encoder *e) {
     size_t at, base = e->count;
     struct js_string key;
-    bool first = true, ordered = true, special = false;
+    bool first = true, ordered = true, special = false, flawed = false;
     if (!open_container(e, &at) || !js_object(&e->c)) return false;
     while (js_member(&e->c, &key, &first)) {
         struct member m = {.start = e->out->n};
@@ -350,9 +368,14 @@ static bool encode_object(struct encoder *e) {
         m.value = e->out->n;
         m.prefix = prefix_of(e->out->p + m.start, m.value - m.start);
         special |= m.prefix == link_key || m.prefix == bytes_key;
+        struct flaw before = e->flaw;
+        e->flaw.why = NULL;
         ordered = ordered && (e->count == base || compare_keys(&e->members[e->count - 1], &m, e->out->p) < 0);
         if (!encode_value(e)) return false;
         m.end = e->out->n;
+        m.flaw = e->flaw;
+        flawed |= m.flaw.why != NULL;
+        e->flaw = before;
         if (e->count == e->cap && !more_members(e)) return false;
         e->members[e->count++] = m;
     }
@@ -360,6 +383,8 @@ static bool encode_object(struct encoder *e) {
     size_t count = e->count - base;
     e->count = base;
     if (!ordered && !reorder(e, at, e->members + base, &count)) return false;
+    for (size_t i = base; flawed && i < base + count; i++)
+        if (!e->flaw.why) e->flaw = e->members[i].flaw;
     return special ? make_special(e, at, count) : close_container(e, at, MAP, count);
 }
 
@@ -382,7 +407,8 @@ static enum bl_rc failure(const struct encoder *e) {
     if (e->rc != BL_OK) return e->rc;
     switch (e->c.fault) {
     case JS_TOO_DEEP:
-        return bl_fail(e->err, BL_E_INVALID, "no DAG-CBOR: nested deeper than %d levels at byte %zu", DEPTH_MAX, offset(e));
+        return bl_fail(e->err, BL_E_INVALID, "no DAG-CBOR: nested deeper than %d levels at byte %zu", DEPTH_MAX,
+                       offset(e));
     case JS_BAD_UTF8: return bl_fail(e->err, BL_E_SYNTAX, "invalid UTF-8 in the string at byte %zu", offset(e));
     case JS_OK: case JS_BAD_SYNTAX: break;
     }
@@ -395,12 +421,15 @@ enum bl_rc cbor_of_json(struct bl_str json, struct bl_buf *out, struct bl_error 
     e.out = out;
     e.err = err;
     e.rc = BL_OK;
+    e.flaw.why = NULL;
     e.members = e.fixed;
     e.count = 0;
     e.cap = MEMBERS_FIXED;
     e.spill = (struct bl_buf){0};
     size_t before = out->n;
     enum bl_rc rc = encode_value(&e) && js_done(&e.c) ? BL_OK : failure(&e);
+    if (rc == BL_OK && e.flaw.why)
+        rc = bl_fail(err, BL_E_INVALID, "no DAG-CBOR: %s, before byte %zu", e.flaw.why, e.flaw.at);
     bl_buf_release(&e.spill);
     if (rc != BL_OK) out->n = before;
     return rc;

@@ -151,8 +151,8 @@ static bool repeated(struct bl_str subtag, bool in_extension, struct bl_str rest
     return false;
 }
 
-/* The interop vectors want the primary language in lower case and short (or the grandfathered i-, or x- in either case),
- * and leave the order of what follows free: sgn-BE-NL is fine. */
+/* The interop vectors want the primary language in lower case and short (or the grandfathered i-, or x- in either
+ * case), and leave the order of what follows free: sgn-BE-NL is fine. */
 bool at_is_language(struct bl_str s) {
     if (s.n > LANGUAGE_MAX || (s.n && s.p[s.n - 1] == '-')) return false;
     struct bl_str rest = s, primary = bl_str_cut(&rest, '-');
@@ -202,8 +202,8 @@ static bool instant_of_digits(const unsigned char d[static 19], int micros, int6
     return true;
 }
 
-/* Subtracting the form leaves the value of each digit and 0 for each right separator. Without an early exit, so that the
- * compiler makes vector instructions of it. */
+/* Subtracting the form leaves the value of each digit and 0 for each right separator. Without an early exit, so that
+ * the compiler makes vector instructions of it. */
 static bool has_canonical_form(const char text[static 24], unsigned char digits[static 24]) {
     static const char form[] = "0000-00-00T00:00:00.000Z";
     bool good = true;
@@ -266,7 +266,7 @@ bool at_is_datetime(struct bl_str s, int64_t *wall_us) {
     return true;
 }
 
-static const char tid_alphabet[32] __attribute__((nonstring)) = "234567abcdefghijklmnopqrstuvwxyz";
+static const char tid_alphabet[] = "234567abcdefghijklmnopqrstuvwxyz";
 
 static uint64_t tid_number(struct bl_str s) {
     BL_ASSERT(at_is_tid(s));

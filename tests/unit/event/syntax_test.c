@@ -13,13 +13,14 @@ static const struct predicate {
     const char *name; /* of the interop files: NAME_syntax_valid.txt, NAME_syntax_invalid.txt, NAME_parse_invalid.txt */
     bool (*holds)(struct bl_str s);
 } predicates[] = {
-    {"did", at_is_did},          {"handle", at_is_handle},  {"atidentifier", at_is_identifier}, {"nsid", at_is_nsid},
-    {"tid", at_is_tid},          {"recordkey", at_is_rkey}, {"aturi", at_is_uri},               {"cid", at_is_cid},
-    {"language", at_is_language}, {"uri", at_is_weburi},     {"datetime", is_any_datetime},
+    {"did", at_is_did},   {"handle", at_is_handle},    {"atidentifier", at_is_identifier},
+    {"nsid", at_is_nsid}, {"tid", at_is_tid},          {"recordkey", at_is_rkey},
+    {"aturi", at_is_uri}, {"cid", at_is_cid},          {"language", at_is_language},
+    {"uri", at_is_weburi}, {"datetime", is_any_datetime},
 };
 
-/* Every line of the file against the predicate; the copy is exactly as long as the line, so that reading past its end is
- * seen by AddressSanitizer. Returns the number of cases, or -1 when there is no such file. */
+/* Every line of the file against the predicate; the copy is exactly as long as the line, so that reading past its end
+ * is seen by AddressSanitizer. Returns the number of cases, or -1 when there is no such file. */
 static int check_file(const struct predicate *p, const char *path, bool wanted) {
     BL_CLEANUP(bl_buf_release) struct bl_buf text = {0};
     struct bl_error err = {0};
