@@ -21,7 +21,7 @@ static uint64_t recent(struct sim *s, enum sim_kind kind, unsigned octaves, uint
     uint64_t existing = shape_before(&s->shape, kind, i);
     if (!existing) return UINT64_MAX;
     unsigned rank = popular((unsigned)count, r);
-    uint64_t mixed = (rank * 37 + sim_hash(s->seed, SALT_RANK, block)) % count;
+    uint64_t mixed = (rank * 53 /* prime to either count */ + sim_hash(s->seed, SALT_RANK, block)) % count;
     uint64_t number = block * count + mixed;
     /* In the current block, and past a deleted record or an account that may be gone, take an earlier one. */
     if (number >= existing) number = existing - 1 - rank % (existing < count ? existing : count);
