@@ -20,6 +20,7 @@ struct lines {
     char input[INPUT_BYTES]; /* as in the file */
     size_t at, n;
     bool input_end, frame_open;
+    bool pending; /* the decompressor filled its output and may hold more */
     struct bl_buf held; /* the unfinished last line of the previous call */
 };
 
@@ -86,6 +87,7 @@ static enum bl_rc take_gzip(struct lines *l, struct bl_buf *out, struct bl_error
     int rc = inflate(&l->inflate, Z_NO_FLUSH);
     l->at = l->n - l->inflate.avail_in;
     out->n += INPUT_BYTES - l->inflate.avail_out;
+    l->pending = l->inflate.avail_out == 0;
     l->frame_open = rc != Z_STREAM_END;
     if (rc == Z_STREAM_END) rc = inflateReset(&l->inflate); /* members may follow one another */
     if (rc != Z_OK && rc != Z_BUF_ERROR)
@@ -100,6 +102,7 @@ static enum bl_rc take_zstd(struct lines *l, struct bl_buf *out, struct bl_error
     size_t rc = ZSTD_decompressStream(l->zstd, &output, &input);
     l->at = input.pos;
     out->n += output.pos;
+    l->pending = output.pos == output.size;
     l->frame_open = rc != 0;
     if (ZSTD_isError(rc)) return bl_fail(err, BL_E_CORRUPT, "%s: broken zstd data: %s", l->path, ZSTD_getErrorName(rc));
     return BL_OK;
@@ -128,7 +131,7 @@ enum bl_rc lines_read(struct lines *l, size_t want, size_t line_max, struct bl_b
     bl_buf_clear(&l->held);
     for (;;) {
         BL_TRY(fill(l, err));
-        if (l->at == l->n) break;
+        if (l->at == l->n && !l->pending) break;
         BL_TRY(take_some(l, out, err));
         if (out->n - from < want) continue;
         hold_back(l, out, from);
@@ -137,7 +140,7 @@ enum bl_rc lines_read(struct lines *l, size_t want, size_t line_max, struct bl_b
         bl_buf_str(out, bl_buf_view(&l->held));
         bl_buf_clear(&l->held);
     }
-    bool over = l->input_end && l->at == l->n;
+    bool over = l->input_end && l->at == l->n && !l->pending;
     if (over && l->frame_open) return bl_fail(err, BL_E_CORRUPT, "%s: the compressed data ends too early", l->path);
     if (over && l->held.n) {
         bl_buf_str(out, bl_buf_view(&l->held));
