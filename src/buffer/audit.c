@@ -64,8 +64,8 @@ static const struct row {
     {"evicted_keys", INFO, EQUALS, "0", NULL, AUDIT_FAIL, "keys were evicted since Redis started: buffered data was lost",
      "maxmemory-policy noeviction, then `bluelake verify`"},
 };
-enum { ROWS = sizeof rows / sizeof *rows };
-static_assert(ROWS <= AUDIT_MAX, "more rows than findings");
+#define ROWS (sizeof rows / sizeof *rows)
+static_assert(ROWS <= (size_t)AUDIT_MAX, "more rows than findings");
 
 /* ---- judging ---- */
 

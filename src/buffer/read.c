@@ -90,7 +90,7 @@ static void parse_entry(struct buffer *b, const redisReply *fields, struct buffe
     }
     if (rc == BL_OK) return;
     e->corrupt = true;
-    snprintf(e->why, sizeof e->why, "%s", why.message);
+    snprintf(e->why, sizeof e->why, "%.*s", (int)sizeof e->why - 1, why.message);
     keep_raw(b, fields, e);
 }
 
