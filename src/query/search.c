@@ -162,8 +162,9 @@ static enum bl_rc read_group(struct parser *p, struct search_node **out) {
 }
 
 static enum bl_rc read_item(struct parser *p, struct search_node **out) {
+    /* A dash alone, or several, are text. */
     bool negated = looking_at(p, '-') && p->at + 1 < p->text.n && !is_blank(p->text.p[p->at + 1]) &&
-                   p->text.p[p->at + 1] != ')';
+                   p->text.p[p->at + 1] != ')' && p->text.p[p->at + 1] != '-';
     p->at += negated;
     struct search_node *node;
     if (looking_at(p, '('))
