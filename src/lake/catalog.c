@@ -34,9 +34,10 @@ static const char schema_sql[] =
     "CREATE TABLE positions(incarnation INTEGER NOT NULL, type TEXT NOT NULL, seq INTEGER NOT NULL, "
     "PRIMARY KEY(incarnation, type)) WITHOUT ROWID;"
     "CREATE TABLE gaps(id INTEGER PRIMARY KEY, from_us INTEGER NOT NULL, to_us INTEGER NOT NULL, "
-    "noted_us INTEGER NOT NULL, host TEXT NOT NULL, reason TEXT NOT NULL, healed INTEGER NOT NULL);"
+    "noted_us INTEGER NOT NULL, host TEXT NOT NULL, reason TEXT NOT NULL, healed INTEGER NOT NULL, "
+    "UNIQUE(from_us, to_us, host, reason));"
     "CREATE TABLE dead_letters(id INTEGER PRIMARY KEY, type TEXT, reason TEXT NOT NULL, detail TEXT NOT NULL, "
-    "origin TEXT NOT NULL, received_us INTEGER NOT NULL, message BLOB NOT NULL);"
+    "origin TEXT NOT NULL, received_us INTEGER NOT NULL, message BLOB NOT NULL, UNIQUE(origin, received_us));"
     "CREATE TABLE facts(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
     "PRAGMA user_version = 1;";
 
@@ -65,11 +66,11 @@ static const char schema_sql[] =
     S(REMOVED, "SELECT path FROM removed_files ORDER BY snapshot_removed, id")                                         \
     S(FORGET_REMOVED, "DELETE FROM removed_files WHERE path = ?")                                                      \
     S(KNOWS_PATH, "SELECT 1 FROM files WHERE path = ?1 UNION ALL SELECT 1 FROM removed_files WHERE path = ?1")         \
-    S(ADD_GAP, "INSERT INTO gaps(from_us, to_us, noted_us, host, reason, healed) VALUES(?, ?, ?, ?, ?, ?)")            \
+    S(ADD_GAP, "INSERT OR IGNORE INTO gaps(from_us, to_us, noted_us, host, reason, healed) VALUES(?, ?, ?, ?, ?, ?)")            \
     S(SET_GAP, "UPDATE gaps SET from_us = ?, to_us = ?, noted_us = ?, host = ?, reason = ?, healed = ? WHERE id = ?")  \
     S(GAPS, "SELECT id, from_us, to_us, noted_us, host, reason, healed FROM gaps WHERE to_us >= ?1 AND "               \
             "from_us <= ?2 ORDER BY from_us, id")                                                                      \
-    S(ADD_DEAD, "INSERT INTO dead_letters(type, reason, detail, origin, received_us, message) "                        \
+    S(ADD_DEAD, "INSERT OR IGNORE INTO dead_letters(type, reason, detail, origin, received_us, message) "              \
                 "VALUES(?, ?, ?, ?, ?, ?)")                                                                            \
     S(DEAD, "SELECT id, type, reason, detail, origin, received_us, message FROM dead_letters ORDER BY id DESC "        \
             "LIMIT ?")                                                                                                 \

@@ -44,7 +44,8 @@ struct catalog_intake {
 struct catalog_dead {
     int64_t id;
     enum ev_type type;  /* EV_TYPE_COUNT when unknown */
-    const char *reason, *detail, *origin;
+    const char *reason, *detail;
+    const char *origin; /* with received_us it names the letter: noting it again (a crash in between) changes nothing */
     int64_t received_us;
     struct bl_str message;
 };

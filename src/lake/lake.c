@@ -298,7 +298,7 @@ static enum bl_rc commit_batch(struct lake *l, const char *job, struct lake_comm
 
 /* An error from the catalogue does not prove that nothing was committed (the disk may have failed after the fact): a file it
  * lists stays. */
-static void forget_batch(struct lake *l) {
+void lake_forget(struct lake *l) {
     for (size_t i = 0; i < l->file_count; i++) {
         struct lake_file *f = l->files[i];
         if (f->path[0] && catalog_knows_path(l->catalog, f->path)) lake_file_free(&l->files[i]);
@@ -312,7 +312,7 @@ enum bl_rc lake_commit(struct lake *l, const char *job, struct lake_commit_stats
     struct lake_commit_stats done = {0};
     enum bl_rc rc = commit_batch(l, job, &done, err);
     if (rc != BL_OK) {
-        forget_batch(l);
+        lake_forget(l);
         return rc;
     }
     for (size_t i = 0; i < l->file_count; i++) lake_file_free(&l->files[i]);

@@ -38,6 +38,7 @@ struct up {
     int lock_fd;
     struct process redis, simulator, ingest, writer;
     int simulator_port;
+    int64_t simulated_start_us;
     int64_t last_line_ns, last_rate_ns;
     double last_received, rate;
     /* Totals of children that ended, so that the line goes on counting. */
@@ -141,7 +142,9 @@ static void setup_redis(struct up *u) {
     }
 }
 
-static void setup_simulator(struct up *u, int64_t start_us) {
+static bool at_full_speed(const struct up *u) { return u->options->rate && strcmp(u->options->rate, "max") == 0; }
+
+static void setup_simulator(struct up *u) {
     struct process *p = &u->simulator;
     const struct up_options *o = u->options;
     char start[BL_TIME_TEXT_MAX];
@@ -152,9 +155,8 @@ static void setup_simulator(struct up *u, int64_t start_us) {
     process_arg(p, "--seed=%" PRId64, o->seed);
     process_arg(p, "--count=%" PRId64, o->count);
     process_arg(p, "--status-fd=%d", PROCESS_STATUS_FD);
-    bool max = o->rate && strcmp(o->rate, "max") == 0;
-    if (!max) {
-        process_arg(p, "--start=%s", bl_format_time(start_us, 6, start));
+    if (!at_full_speed(u)) {
+        process_arg(p, "--start=%s", bl_format_time(u->simulated_start_us, 6, start));
         process_arg(p, "--live");
         if (o->rate) process_arg(p, "--rate=%s", o->rate);
     }
@@ -177,6 +179,7 @@ static void setup_ingest(struct up *u) {
     setup_role(u, p, "ingest");
     if (u->simulated) {
         process_arg(p, "--set=source.urls=ws://127.0.0.1:%d", u->simulator_port);
+        if (!at_full_speed(u)) process_arg(p, "--set=source.cursor=%" PRId64, u->simulated_start_us);
     } else {
         BL_CLEANUP(bl_buf_release) struct bl_buf urls = {0};
         const struct conf_list *list = &u->options->conf->source_urls;
@@ -195,13 +198,12 @@ static void setup_writer(struct up *u) {
 }
 
 static enum bl_rc setup(struct up *u, struct bl_error *err) {
-    int64_t start_us = 0;
     choose_socket(u);
     setup_redis(u);
     if (u->simulated) {
-        BL_TRY(simulated_start(u, &start_us, err));
+        BL_TRY(simulated_start(u, &u->simulated_start_us, err));
         BL_TRY(bl_free_port(&u->simulator_port, err));
-        setup_simulator(u, start_us);
+        setup_simulator(u);
     }
     setup_ingest(u);
     setup_writer(u);
