@@ -137,7 +137,7 @@ static bool scan_scalar(struct js_cursor *c) {
     }
 }
 
-int js_peek(struct js_cursor *c) {
+int js_peek_slow(struct js_cursor *c) {
     if (c->fault) return -1;
     skip_space(c);
     if (c->p == c->end) return -1;

@@ -24,8 +24,11 @@ struct js_string {
 enum { JS_DEPTH_LIMIT = 1024 }; /* js_open clamps depth_max to it */
 
 struct js_cursor js_open(struct bl_str text, unsigned depth_max);
+int js_peek_slow(struct js_cursor *c);
 /* Kind of the next value, after white space; -1 at a fault or at the end. Consumes no value. */
-int js_peek(struct js_cursor *c);
+static inline int js_peek(struct js_cursor *c) {
+    return !c->fault && c->p < c->end && *c->p == '"' ? JS_STRING : js_peek_slow(c);
+}
 /* Skip one value, checking it completely; `*raw` (if not NULL) is its text; `*has_space` (if not NULL) is set when white
  * space stands outside its strings. False on a fault. */
 bool js_skip(struct js_cursor *c, struct bl_str *raw, bool *has_space);

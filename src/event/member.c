@@ -2,6 +2,10 @@
 #include "event/syntax.h"
 
 bool take_text(struct decoder *d, struct js_string s, struct bl_str *out) {
+    if (!s.escaped) {
+        *out = s.raw;
+        return true;
+    }
     if (js_unescape(s, d->arena, out)) return true;
     if (!bl_arena_alloc(d->arena, s.raw.n)) d->full = true;
     return false;
@@ -75,7 +79,7 @@ static void take_string(struct decoder *d, struct js_cursor *c, const struct fie
         unexpected(d, level, quoted(key, s));
     } else if (f->form == FORM_STR) {
         ev_set_str(d->ev, f->column, text);
-    } else if (!bl_str_eq(text, bl_str(ev_schema(d->ev->type)->collection))) {
+    } else if (!bl_str_eq(text, d->collection.text)) {
         unexpected(d, level, quoted(key, s)); /* FORM_TYPE */
     }
 }
