@@ -27,7 +27,9 @@ struct hour_job {
     int64_t raw_bytes;
 };
 
-static uint64_t hash_text(struct bl_str s, uint64_t seed) { return XXH3_64bits_withSeed(s.n ? s.p : "", s.n, seed); }
+static uint64_t hash_text(struct bl_str s, uint64_t seed) {
+    return XXH3_64bits_withSeed(s.n ? s.p : "", s.n, seed);
+}
 
 static uint64_t hash_list(struct ev_list list, uint64_t seed) {
     uint64_t h = seed ^ (list.count + 1) * 0x9e3779b97f4a7c15u;
@@ -44,11 +46,17 @@ static uint64_t hash_row(const struct event *ev) {
         const struct ev_value *v = &ev->v[i];
         switch (schema->columns[i].kind) {
         case EV_STR:
-        case EV_JSON: h = hash_text(v->s, h + i); break;
-        case EV_LIST: h = hash_list(v->list, h + i); break;
+        case EV_JSON:
+            h = hash_text(v->s, h + i);
+            break;
+        case EV_LIST:
+            h = hash_list(v->list, h + i);
+            break;
         case EV_I64:
         case EV_TIME:
-        case EV_BOOL: h = XXH3_64bits_withSeed(&v->i, sizeof v->i, h + i); break;
+        case EV_BOOL:
+            h = XXH3_64bits_withSeed(&v->i, sizeof v->i, h + i);
+            break;
         }
     }
     return h;
@@ -61,7 +69,8 @@ static void count_row(struct tally *t, const struct event *ev) {
 
 static enum bl_rc next_file(struct hour_job *j, struct bl_error *err) {
     j->made = bl_xrealloc(j->made, (j->made_count + 1) * sizeof *j->made);
-    BL_TRY(lake_file_open(j->l->dir, j->type, j->hour_us, j->l->next_number++, &j->options, &j->made[j->made_count], err));
+    BL_TRY(
+        lake_file_open(j->l->dir, j->type, j->hour_us, j->l->next_number++, &j->options, &j->made[j->made_count], err));
     j->made_count++;
     return BL_OK;
 }
@@ -116,10 +125,11 @@ static enum bl_rc compare(const struct hour_job *j, struct bl_error *err) {
     int64_t listed = 0;
     for (size_t i = 0; i < j->old_count; i++) listed += j->old[i].rows;
     if (listed == j->before.rows && listed == j->after.rows && j->before.sum == j->after.sum) return BL_OK;
-    return bl_fail(err, BL_E_CORRUPT,
-                   "compaction of %s, hour starting at %" PRId64 ", would change rows: %" PRId64 " listed, %" PRId64
-                   " read, %" PRId64 " written, sums %016" PRIx64 " and %016" PRIx64 ": nothing was replaced; run verify",
-                   ev_schema(j->type)->name, j->hour_us, listed, j->before.rows, j->after.rows, j->before.sum, j->after.sum);
+    return bl_fail(
+        err, BL_E_CORRUPT,
+        "compaction of %s, hour starting at %" PRId64 ", would change rows: %" PRId64 " listed, %" PRId64
+        " read, %" PRId64 " written, sums %016" PRIx64 " and %016" PRIx64 ": nothing was replaced; run verify",
+        ev_schema(j->type)->name, j->hour_us, listed, j->before.rows, j->after.rows, j->before.sum, j->after.sum);
 }
 
 static enum bl_rc place(struct hour_job *j, struct bl_error *err) {
@@ -130,7 +140,8 @@ static enum bl_rc place(struct hour_job *j, struct bl_error *err) {
 
 static enum bl_rc replace(struct hour_job *j, struct lake_compact_stats *stats, struct bl_error *err) {
     struct catalog_file *add = bl_xcalloc(j->made_count + 1, sizeof *add);
-    int64_t *remove = bl_xcalloc(j->old_count + 1, sizeof *remove), snapshot, rows_left = j->before.rows, raw_left = j->raw_bytes;
+    int64_t *remove = bl_xcalloc(j->old_count + 1, sizeof *remove), snapshot, rows_left = j->before.rows,
+            raw_left = j->raw_bytes;
     for (size_t i = 0; i < j->old_count; i++) remove[i] = j->old[i].id;
     for (size_t i = 0; i < j->made_count; i++) {
         add[i] = lake_file_entry(j->made[i]);
@@ -140,7 +151,8 @@ static enum bl_rc replace(struct hour_job *j, struct lake_compact_stats *stats, 
         rows_left -= add[i].rows;
         stats->bytes_after += add[i].bytes;
     }
-    struct catalog_commit commit = {.add = add, .add_count = j->made_count, .remove = remove, .remove_count = j->old_count, .job = "compact"};
+    struct catalog_commit commit = {
+        .add = add, .add_count = j->made_count, .remove = remove, .remove_count = j->old_count, .job = "compact"};
     enum bl_rc rc = catalog_commit(j->l->catalog, &commit, &snapshot, err);
     free(add);
     free(remove);
@@ -181,14 +193,18 @@ static bool needs_work(struct hour_job *j) {
 static void release(struct hour_job *j, bool keep_files) {
     for (size_t i = 0; i < j->made_count; i++) {
         bool listed = j->made[i]->path[0] && catalog_knows_path(j->l->catalog, j->made[i]->path);
-        if (keep_files || listed) lake_file_free(&j->made[i]);
-        else lake_file_discard(j->l->dir, &j->made[i]);
+        if (keep_files || listed)
+            lake_file_free(&j->made[i]);
+        else
+            lake_file_discard(j->l->dir, &j->made[i]);
     }
     free(j->made);
     free(j->old);
 }
 
-static int64_t clamp(int64_t v, int64_t low, int64_t high) { return v < low ? low : v > high ? high : v; }
+static int64_t clamp(int64_t v, int64_t low, int64_t high) {
+    return v < low ? low : v > high ? high : v;
+}
 
 static enum bl_rc compact_hour(struct lake *l, const struct catalog_hour *hour, struct lake_compact_stats *stats,
                                struct bl_error *err) {

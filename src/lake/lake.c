@@ -53,14 +53,22 @@ enum bl_rc lake_open(const struct lake_options *o, struct lake **out, struct bl_
     if (l->o.encode_threads <= 0) l->o.encode_threads = 2;
     find_required(l);
     enum bl_rc rc = set_up(l, err);
-    if (rc != BL_OK) lake_close(&l);
-    else *out = l;
+    if (rc != BL_OK)
+        lake_close(&l);
+    else
+        *out = l;
     return rc;
 }
 
-struct catalog *lake_catalog(struct lake *l) { return l->catalog; }
-int64_t lake_pending_rows(const struct lake *l) { return l->rows; }
-int64_t lake_pending_bytes(const struct lake *l) { return l->memory; }
+struct catalog *lake_catalog(struct lake *l) {
+    return l->catalog;
+}
+int64_t lake_pending_rows(const struct lake *l) {
+    return l->rows;
+}
+int64_t lake_pending_bytes(const struct lake *l) {
+    return l->memory;
+}
 
 /* What was appended and noted is over, committed or not. */
 static void clear_batch(struct lake *l) {
@@ -101,7 +109,8 @@ static enum bl_rc file_for(struct lake *l, enum ev_type type, int64_t hour_us, s
     struct lake_file *f = l->current[type];
     for (size_t i = l->file_count; !takes(l, f, type, hour_us) && i-- > 0;) f = l->files[i];
     if (!takes(l, f, type, hour_us)) {
-        if (l->file_count == LAKE_OPEN_MAX) return bl_fail(err, BL_E_FULL, "%d files are open: commit first", LAKE_OPEN_MAX);
+        if (l->file_count == LAKE_OPEN_MAX)
+            return bl_fail(err, BL_E_FULL, "%d files are open: commit first", LAKE_OPEN_MAX);
         struct lake_file_options o = {.codec = l->o.codec};
         BL_TRY(lake_file_open(l->dir, type, hour_us, l->next_number++, &o, &f, err));
         l->files[l->file_count++] = f;
@@ -120,7 +129,8 @@ static enum bl_rc check_event(const struct lake *l, const struct event *ev, stru
     int64_t time_us = ev->v[EV_TIME_US].i;
     struct bl_date d = bl_date_of_us(time_us);
     if (d.year >= 0 && d.year <= 9999) return BL_OK;
-    return bl_fail(err, BL_E_INVALID, "time_us %" PRId64 " lies outside the years 0 to 9999: no folder holds it", time_us);
+    return bl_fail(err, BL_E_INVALID, "time_us %" PRId64 " lies outside the years 0 to 9999: no folder holds it",
+                   time_us);
 }
 
 static enum bl_rc append_new(struct lake *l, struct lake_file *f, const struct event *ev, size_t raw_bytes,
@@ -135,8 +145,8 @@ static enum bl_rc append_new(struct lake *l, struct lake_file *f, const struct e
     return rc;
 }
 
-enum bl_rc lake_append(struct lake *l, const struct event *ev, struct ev_id id, size_t raw_bytes, enum lake_outcome *outcome,
-                       struct bl_error *err) {
+enum bl_rc lake_append(struct lake *l, const struct event *ev, struct ev_id id, size_t raw_bytes,
+                       enum lake_outcome *outcome, struct bl_error *err) {
     struct lake_file *f = NULL;
     bool known = false;
     if (l->broken) return bl_fail(err, l->broken_by.code, "%s", l->broken_by.message);
@@ -259,13 +269,16 @@ static enum bl_rc place_all(struct lake *l, struct bl_error *err) {
 static void drop_empty(struct lake *l) {
     size_t kept = 0;
     for (size_t i = 0; i < l->file_count; i++) {
-        if (l->files[i]->rows == 0) lake_file_discard(l->dir, &l->files[i]);
-        else l->files[kept++] = l->files[i];
+        if (l->files[i]->rows == 0)
+            lake_file_discard(l->dir, &l->files[i]);
+        else
+            l->files[kept++] = l->files[i];
     }
     l->file_count = kept;
 }
 
-static enum bl_rc commit_catalog(struct lake *l, const char *job, struct lake_commit_stats *stats, struct bl_error *err) {
+static enum bl_rc commit_catalog(struct lake *l, const char *job, struct lake_commit_stats *stats,
+                                 struct bl_error *err) {
     struct catalog_file *add = bl_xcalloc(l->file_count + 1, sizeof *add);
     for (size_t i = 0; i < l->file_count; i++) {
         add[i] = lake_file_entry(l->files[i]);
@@ -296,13 +309,15 @@ static enum bl_rc commit_batch(struct lake *l, const char *job, struct lake_comm
     return commit_catalog(l, job, stats, err);
 }
 
-/* An error from the catalogue does not prove that nothing was committed (the disk may have failed after the fact): a file it
- * lists stays. */
+/* An error from the catalogue does not prove that nothing was committed (the disk may have failed after the fact): a
+ * file it lists stays. */
 void lake_forget(struct lake *l) {
     for (size_t i = 0; i < l->file_count; i++) {
         struct lake_file *f = l->files[i];
-        if (f->path[0] && catalog_knows_path(l->catalog, f->path)) lake_file_free(&l->files[i]);
-        else lake_file_discard(l->dir, &l->files[i]);
+        if (f->path[0] && catalog_knows_path(l->catalog, f->path))
+            lake_file_free(&l->files[i]);
+        else
+            lake_file_discard(l->dir, &l->files[i]);
     }
     clear_batch(l);
     dedup_forget(l->dedup);

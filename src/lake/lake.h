@@ -10,7 +10,8 @@
  * write mode sweeps them away. lake_open fails with BL_E_BUSY while another process writes to this lake (flock on DIR/.lock).
  *
  * Memory: at most `memory_bytes` of builders over all open (type, hour) files; lake_append answers BL_E_FULL when the caller has to
- * commit first. Threading: one thread. */
+ * commit first (also when 256 files are open). BL_E_INVALID: the event lacks a required column or its time has no folder.
+ * Threading: one thread. */
 #pragma once
 #include "event/event.h"
 #include "lake/catalog.h"
@@ -51,6 +52,7 @@ int64_t lake_pending_rows(const struct lake *l);
 int64_t lake_pending_bytes(const struct lake *l); /* builder memory */
 
 /* Merge each closed hour's files of a type into <type>.parquet (split into <type>-2.parquet ... beyond file_bytes_max), sorted by time_us.
+ * A late event adds a file to a closed hour; the next compaction merges it and then uses the first of these names that is free.
  * Crash-safe and row-preserving: row count and an order-independent checksum of the rows are compared before the commit. */
 struct lake_compact_stats {
     int64_t hours, files_before, files_after, bytes_before, bytes_after, rows;

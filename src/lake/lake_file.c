@@ -30,12 +30,18 @@ static int level_of(const struct ev_column *c) {
 
 static enum pq_kind kind_of(enum ev_col_kind kind) {
     switch (kind) {
-    case EV_STR: return PQ_STRING;
-    case EV_I64: return PQ_I64;
-    case EV_TIME: return PQ_TIMESTAMP_US;
-    case EV_BOOL: return PQ_BOOL;
-    case EV_JSON: return PQ_JSON;
-    case EV_LIST: break;
+    case EV_STR:
+        return PQ_STRING;
+    case EV_I64:
+        return PQ_I64;
+    case EV_TIME:
+        return PQ_TIMESTAMP_US;
+    case EV_BOOL:
+        return PQ_BOOL;
+    case EV_JSON:
+        return PQ_JSON;
+    case EV_LIST:
+        break;
     }
     return PQ_STRING_LIST;
 }
@@ -75,19 +81,29 @@ enum bl_rc lake_file_open(const char *dir, enum ev_type type, int64_t hour_us, u
 static void append_value(struct pq_writer *w, unsigned i, enum ev_col_kind kind, const struct ev_value *v) {
     switch (kind) {
     case EV_STR:
-    case EV_JSON: pq_str(w, i, v->s); break;
+    case EV_JSON:
+        pq_str(w, i, v->s);
+        break;
     case EV_I64:
-    case EV_TIME: pq_i64(w, i, v->i); break;
-    case EV_BOOL: pq_bool(w, i, v->i != 0); break;
-    case EV_LIST: pq_list(w, i, v->list.items, v->list.count); break;
+    case EV_TIME:
+        pq_i64(w, i, v->i);
+        break;
+    case EV_BOOL:
+        pq_bool(w, i, v->i != 0);
+        break;
+    case EV_LIST:
+        pq_list(w, i, v->list.items, v->list.count);
+        break;
     }
 }
 
 enum bl_rc lake_file_append(struct lake_file *f, const struct event *ev, size_t raw_bytes, struct bl_error *err) {
     const struct ev_schema *schema = ev_schema(f->type);
     for (unsigned i = 0; i < schema->count; i++) {
-        if (ev_has(ev, i)) append_value(f->w, i, schema->columns[i].kind, &ev->v[i]);
-        else pq_null(f->w, i);
+        if (ev_has(ev, i))
+            append_value(f->w, i, schema->columns[i].kind, &ev->v[i]);
+        else
+            pq_null(f->w, i);
     }
     int64_t time_us = ev->v[EV_TIME_US].i;
     if (time_us < f->min_us) f->min_us = time_us;
@@ -129,8 +145,10 @@ enum bl_rc lake_file_place(const char *dir, struct lake_file *f, const char *ste
     snprintf(to, sizeof to, "%s/%s", dir, folder);
     BL_TRY(bl_make_dirs(to, err));
     for (int n = 1; n < NAMES_MAX; n++) {
-        if (n == 1) snprintf(path, sizeof path, "%s/%s.parquet", folder, stem);
-        else snprintf(path, sizeof path, "%s/%s-%d.parquet", folder, stem, n);
+        if (n == 1)
+            snprintf(path, sizeof path, "%s/%s.parquet", folder, stem);
+        else
+            snprintf(path, sizeof path, "%s/%s-%d.parquet", folder, stem, n);
         snprintf(to, sizeof to, "%s/%s", dir, path);
         if (move_without_replacing(from, to) == 0) {
             memcpy(f->path, path, sizeof path);

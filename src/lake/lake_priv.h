@@ -29,7 +29,7 @@ enum bl_rc lake_file_finish(struct lake_file *f, struct bl_error *err);
 /* Move to its folder under the first free of STEM.parquet, STEM-2.parquet, ... */
 enum bl_rc lake_file_place(const char *dir, struct lake_file *f, const char *stem, struct bl_error *err);
 struct catalog_file lake_file_entry(const struct lake_file *f);
-void lake_file_free(struct lake_file **f);                 /* keeps what lies on disk */
+void lake_file_free(struct lake_file **f);                     /* keeps what lies on disk */
 void lake_file_discard(const char *dir, struct lake_file **f); /* removes it from disk as well */
 void lake_hour_folder(int64_t hour_us, char *out, size_t size);
 int64_t lake_hour_of(int64_t time_us);
@@ -43,14 +43,14 @@ struct lake {
     struct lake_file *files[LAKE_OPEN_MAX];
     size_t file_count;
     struct lake_file *current[EV_TYPE_COUNT]; /* where the last event of the type went */
-    uint64_t required[EV_TYPE_COUNT]; /* columns every row must have */
+    uint64_t required[EV_TYPE_COUNT];         /* columns every row must have */
     uint64_t next_number;
     int64_t rows, memory;
     struct catalog_intake *intake;
     size_t intake_count, intake_cap;
     struct catalog_dead *dead;
     size_t dead_count, dead_cap;
-    struct bl_arena texts; /* of dead letters, until the commit */
+    struct bl_arena texts;       /* of dead letters, until the commit */
     int64_t synced[LAKE_SYNCED]; /* hours whose chain of folders is known to be on disk, a ring */
     size_t synced_count;
     bool broken; /* an append failed half-way: the rows since the last commit cannot be trusted */

@@ -36,7 +36,8 @@ struct pq_writer *pq_open(int fd, const struct pq_column *columns, size_t count,
 
 static void release_column(struct pq_writer *w, struct pq_col *c) {
     pq_strings_release(&c->strings, &w->memory);
-    w->memory -= (int64_t)(c->bits_cap * sizeof *c->bits + c->levels_cap + c->ints_cap * sizeof *c->ints + c->bools_cap);
+    w->memory -=
+        (int64_t)(c->bits_cap * sizeof *c->bits + c->levels_cap + c->ints_cap * sizeof *c->ints + c->bools_cap);
     free(c->bits);
     free(c->levels);
     free(c->ints);
@@ -158,16 +159,20 @@ enum bl_rc pq_row_end(struct pq_writer *w, struct bl_error *err) {
     return flush_group(w, err);
 }
 
-int64_t pq_rows(const struct pq_writer *w) { return w->rows; }
-int64_t pq_memory(const struct pq_writer *w) { return w->memory; }
+int64_t pq_rows(const struct pq_writer *w) {
+    return w->rows;
+}
+int64_t pq_memory(const struct pq_writer *w) {
+    return w->memory;
+}
 
 int64_t pq_written(const struct pq_writer *w, int64_t *row_groups) {
     *row_groups = w->groups;
     return w->offset;
 }
 
-enum bl_rc pq_finish(struct pq_writer *w, const char *const (*metadata)[2], size_t metadata_count, struct pq_summary *out,
-                     struct bl_error *err) {
+enum bl_rc pq_finish(struct pq_writer *w, const char *const (*metadata)[2], size_t metadata_count,
+                     struct pq_summary *out, struct bl_error *err) {
     BL_ASSERT(!w->finished);
     if (w->group_rows) BL_TRY(flush_group(w, err));
     struct pq_footer footer = {w->specs, w->count, w->rows, &w->row_groups, w->groups, metadata, metadata_count};

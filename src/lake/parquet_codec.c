@@ -5,7 +5,8 @@
 
 #include "lake/parquet_priv.h"
 
-static enum bl_rc pack_zstd(struct pq_packer *p, int level, struct bl_str raw, struct bl_buf *out, struct bl_error *err) {
+static enum bl_rc pack_zstd(struct pq_packer *p, int level, struct bl_str raw, struct bl_buf *out,
+                            struct bl_error *err) {
     if (!p->zstd) p->zstd = ZSTD_createCCtx();
     if (!p->zstd) return bl_fail(err, BL_E_NOMEM, "no memory for a zstd context");
     if (!bl_buf_reserve(out, ZSTD_compressBound(raw.n))) return BL_OK; /* the caller checks the buffer */
@@ -43,17 +44,22 @@ static enum bl_rc pack_gzip(struct pq_packer *p, struct bl_str raw, struct bl_bu
     z->avail_in = (uInt)raw.n;
     z->next_out = (Bytef *)(out->p + out->n);
     z->avail_out = (uInt)bound;
-    if (deflate(z, Z_FINISH) != Z_STREAM_END) return bl_fail(err, BL_E_INTERNAL, "gzip refused a page of %zu bytes", raw.n);
+    if (deflate(z, Z_FINISH) != Z_STREAM_END)
+        return bl_fail(err, BL_E_INTERNAL, "gzip refused a page of %zu bytes", raw.n);
     out->n += bound - z->avail_out;
     return BL_OK;
 }
 
 enum bl_rc pq_pack(struct pq_packer *p, int level, struct bl_str raw, struct bl_buf *out, struct bl_error *err) {
     switch (p->codec) {
-    case PQ_ZSTD: return pack_zstd(p, level, raw, out, err);
-    case PQ_SNAPPY: return pack_snappy(raw, out, err);
-    case PQ_GZIP: return pack_gzip(p, raw, out, err);
-    case PQ_UNCOMPRESSED: break;
+    case PQ_ZSTD:
+        return pack_zstd(p, level, raw, out, err);
+    case PQ_SNAPPY:
+        return pack_snappy(raw, out, err);
+    case PQ_GZIP:
+        return pack_gzip(p, raw, out, err);
+    case PQ_UNCOMPRESSED:
+        break;
     }
     bl_buf_str(out, raw);
     return BL_OK;

@@ -8,9 +8,13 @@ void pq_put_varint(struct bl_buf *out, uint64_t v) {
     bl_buf_add(out, bytes, n);
 }
 
-static uint64_t zigzag(int64_t v) { return ((uint64_t)v << 1) ^ (uint64_t)(v >> 63); }
+static uint64_t zigzag(int64_t v) {
+    return ((uint64_t)v << 1) ^ (uint64_t)(v >> 63);
+}
 
-unsigned pq_bits_for(uint64_t max) { return max ? 64 - (unsigned)__builtin_clzll(max) : 1; }
+unsigned pq_bits_for(uint64_t max) {
+    return max ? 64 - (unsigned)__builtin_clzll(max) : 1;
+}
 
 /* Bits are collected from the low end and leave 32 at a time. */
 struct bit_sink {

@@ -7,7 +7,9 @@ struct page {
     size_t heap;           /* plain strings: offset of the first one */
 };
 
-static bool has_bitmap(const struct pq_col *c) { return c->spec.optional && c->spec.kind != PQ_STRING_LIST; }
+static bool has_bitmap(const struct pq_col *c) {
+    return c->spec.optional && c->spec.kind != PQ_STRING_LIST;
+}
 
 static bool entry_has_value(const struct pq_col *c, size_t entry) {
     if (c->spec.kind == PQ_STRING_LIST) return (c->levels[entry] & 15) == pq_max_definition(&c->spec);
@@ -18,7 +20,9 @@ static bool starts_row(const struct pq_col *c, size_t entry) {
     return c->spec.kind != PQ_STRING_LIST || c->levels[entry] >> 4 == 0;
 }
 
-static size_t entries_of(const struct pq_col *c) { return c->spec.kind == PQ_STRING_LIST ? c->levels_n : c->rows; }
+static size_t entries_of(const struct pq_col *c) {
+    return c->spec.kind == PQ_STRING_LIST ? c->levels_n : c->rows;
+}
 
 static size_t count_bits(const uint64_t *words, size_t from, size_t n) { /* `from` is a multiple of 64 */
     size_t count = 0;
@@ -52,8 +56,10 @@ static void measure_text(const struct pq_col *c, bool dictionary, struct page *p
 
 static void measure(const struct pq_col *c, bool dictionary, struct page *p) {
     bool fixed = !pq_is_text(c->spec.kind) || (dictionary && c->spec.kind != PQ_STRING_LIST);
-    if (fixed) measure_fixed(c, p);
-    else measure_text(c, dictionary, p);
+    if (fixed)
+        measure_fixed(c, p);
+    else
+        measure_text(c, dictionary, p);
 }
 
 static uint32_t *scratch(struct pq_writer *w, size_t n) {
@@ -119,8 +125,8 @@ static void set_min(struct pq_stats *st, struct bl_str s) {
     if (st->min_n) memcpy(st->min, s.p, st->min_n);
 }
 
-/* A cut maximum has to be raised to stay an upper bound: its last ASCII character goes up by one. Where there is none to
- * raise, no maximum is better than a wrong one. */
+/* A cut maximum has to be raised to stay an upper bound: its last ASCII character goes up by one. Where there is none
+ * to raise, no maximum is better than a wrong one. */
 static void set_max(struct pq_stats *st, struct bl_str s) {
     size_t n = s.n;
     st->max_exact = s.n <= PQ_STAT_MAX;
@@ -187,8 +193,10 @@ static enum bl_rc emit_page(struct pq_writer *w, const struct pq_col *c, struct 
     BL_TRY(bl_buf_check(&w->body, "a Parquet page", err));
     BL_TRY(pq_pack(&w->packer, level, bl_buf_view(&w->body), &w->packed, err));
     BL_TRY(bl_buf_check(&w->packed, "a compressed Parquet page", err));
-    if (p) pq_thrift_data_page(&w->out, w->body.n, w->packed.n, p->entries, encoding);
-    else pq_thrift_dictionary_page(&w->out, w->body.n, w->packed.n, c->strings.entry_n);
+    if (p)
+        pq_thrift_data_page(&w->out, w->body.n, w->packed.n, p->entries, encoding);
+    else
+        pq_thrift_dictionary_page(&w->out, w->body.n, w->packed.n, c->strings.entry_n);
     size_t header = w->out.n - before;
     bl_buf_str(&w->out, bl_buf_view(&w->packed));
     BL_TRY(bl_buf_check(&w->out, "Parquet output", err));
@@ -259,14 +267,19 @@ static void page_values(struct pq_writer *w, const struct pq_col *c, struct page
     }
 }
 
-/* A page without values is PLAIN and empty, which every reader takes; what an empty delta or dictionary block looks like
- * is less certain. */
-static enum bl_rc data_page(struct pq_writer *w, struct pq_col *c, struct pq_chunk *k, struct page *p, struct bl_error *err) {
+/* A page without values is PLAIN and empty, which every reader takes; what an empty delta or dictionary block looks
+ * like is less certain. */
+static enum bl_rc data_page(struct pq_writer *w, struct pq_col *c, struct pq_chunk *k, struct page *p,
+                            struct bl_error *err) {
     bl_buf_clear(&w->body);
-    if (c->spec.kind == PQ_STRING_LIST) list_levels(w, c, p);
-    else if (c->spec.optional) null_levels(w, c, p);
-    if (p->values) page_values(w, c, p, k->encoding);
-    else k->empty_pages = true;
+    if (c->spec.kind == PQ_STRING_LIST)
+        list_levels(w, c, p);
+    else if (c->spec.optional)
+        null_levels(w, c, p);
+    if (p->values)
+        page_values(w, c, p, k->encoding);
+    else
+        k->empty_pages = true;
     return emit_page(w, c, k, p, p->values ? k->encoding : PQ_ENC_PLAIN, err);
 }
 
@@ -283,8 +296,10 @@ static enum bl_rc choose_text(struct pq_writer *w, struct pq_col *c, enum pq_enc
     for (int i = 0; i < 2; i++) {
         bl_buf_clear(&w->body);
         bl_buf_clear(&w->packed);
-        if (i == 0) pq_encode_lengths(&w->body, v, n);
-        else pq_encode_prefixes(&w->body, v, n);
+        if (i == 0)
+            pq_encode_lengths(&w->body, v, n);
+        else
+            pq_encode_prefixes(&w->body, v, n);
         BL_TRY(bl_buf_check(&w->body, "a Parquet page", err));
         BL_TRY(pq_pack(&w->packer, c->spec.zstd_level ? c->spec.zstd_level : w->o.zstd_level, bl_buf_view(&w->body),
                        &w->packed, err));

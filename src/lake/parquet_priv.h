@@ -35,10 +35,10 @@ struct pq_pending {
 };
 struct pq_strings {
     bool plain;
-    bool overflow;   /* sticky: a string did not fit and was replaced by an empty one */
-    uint32_t *v;     /* per value: entry, or length once `plain` */
+    bool overflow; /* sticky: a string did not fit and was replaced by an empty one */
+    uint32_t *v;   /* per value: entry, or length once `plain` */
     size_t n, cap;
-    char *heap;      /* distinct strings, or all once `plain` */
+    char *heap; /* distinct strings, or all once `plain` */
     size_t heap_n, heap_cap;
     struct pq_entry *entry;
     size_t entry_n, entry_cap;
@@ -87,7 +87,8 @@ struct pq_chunk {
 };
 void pq_thrift_data_page(struct bl_buf *out, size_t raw, size_t packed, size_t values, enum pq_encoding encoding);
 void pq_thrift_dictionary_page(struct bl_buf *out, size_t raw, size_t packed, size_t values);
-void pq_thrift_row_group(struct bl_buf *out, const struct pq_chunk *chunks, size_t count, int64_t rows, int64_t ordinal);
+void pq_thrift_row_group(struct bl_buf *out, const struct pq_chunk *chunks, size_t count, int64_t rows,
+                         int64_t ordinal);
 struct pq_footer {
     const struct pq_column *columns;
     size_t column_count;
@@ -131,9 +132,9 @@ struct pq_writer {
     int64_t rows, group_rows, groups, memory, offset;
     int64_t scratch_memory; /* of the page in work: no reason to flush a row group */
     struct bl_buf out, body, packed, row_groups;
-    uint32_t *scratch;       /* PQ_PAGE_ROWS at least; levels and indices of a page */
+    uint32_t *scratch; /* PQ_PAGE_ROWS at least; levels and indices of a page */
     size_t scratch_cap;
-    struct bl_str *page;     /* strings of a page */
+    struct bl_str *page; /* strings of a page */
     size_t page_cap;
     struct pq_chunk *chunks;
     struct pq_packer packer;
@@ -144,7 +145,9 @@ enum bl_rc pq_flush_out(struct pq_writer *w, size_t keep_below, struct bl_error 
 
 /* ---- parquet_page.c */
 enum bl_rc pq_write_chunk(struct pq_writer *w, struct pq_col *c, struct pq_chunk *k, struct bl_error *err);
-static inline bool pq_is_text(enum pq_kind kind) { return kind >= PQ_STRING; }
+static inline bool pq_is_text(enum pq_kind kind) {
+    return kind >= PQ_STRING;
+}
 static inline unsigned pq_max_definition(const struct pq_column *c) {
     return (c->optional ? 1u : 0u) + (c->kind == PQ_STRING_LIST ? 2u : 0u);
 }

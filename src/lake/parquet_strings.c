@@ -71,7 +71,9 @@ static void grow_slots(struct pq_strings *s, int64_t *memory) {
     s->slot_count = count;
 }
 
-static uint32_t hash_of(struct bl_str v) { return (uint32_t)XXH3_64bits(v.n ? v.p : "", v.n); }
+static uint32_t hash_of(struct bl_str v) {
+    return (uint32_t)XXH3_64bits(v.n ? v.p : "", v.n);
+}
 
 /* There is room for one more entry. */
 static uint32_t intern(struct pq_strings *s, struct bl_str v, uint32_t hash, int64_t *memory) {
@@ -167,8 +169,10 @@ void pq_strings_add(struct pq_strings *s, struct bl_str v, int64_t *memory) {
         v = (struct bl_str){0};
     }
     s->bytes += v.n;
-    if (s->plain) add_plain(s, v, memory);
-    else add_to_dictionary(s, v, memory);
+    if (s->plain)
+        add_plain(s, v, memory);
+    else
+        add_to_dictionary(s, v, memory);
 }
 
 void pq_strings_release(struct pq_strings *s, int64_t *memory) {

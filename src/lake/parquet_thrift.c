@@ -12,7 +12,9 @@ struct thrift {
     int depth;
 };
 
-static uint64_t zigzag(int64_t v) { return ((uint64_t)v << 1) ^ (uint64_t)(v >> 63); }
+static uint64_t zigzag(int64_t v) {
+    return ((uint64_t)v << 1) ^ (uint64_t)(v >> 63);
+}
 
 static void field(struct thrift *t, int id, enum thrift_type type) {
     int delta = id - t->last[t->depth];
@@ -29,7 +31,9 @@ static void put_i64(struct thrift *t, int id, int64_t v) {
     field(t, id, T_I64);
     pq_put_varint(t->out, zigzag(v));
 }
-static void put_bool(struct thrift *t, int id, bool v) { field(t, id, v ? T_TRUE : T_FALSE); }
+static void put_bool(struct thrift *t, int id, bool v) {
+    field(t, id, v ? T_TRUE : T_FALSE);
+}
 
 static void put_bytes(struct thrift *t, struct bl_str s) {
     pq_put_varint(t->out, s.n);
@@ -110,10 +114,14 @@ static int physical_type(enum pq_kind kind) {
 
 static int codec_number(enum pq_codec codec) {
     switch (codec) {
-    case PQ_SNAPPY: return 1;
-    case PQ_GZIP: return 2;
-    case PQ_ZSTD: return 6;
-    case PQ_UNCOMPRESSED: break;
+    case PQ_SNAPPY:
+        return 1;
+    case PQ_GZIP:
+        return 2;
+    case PQ_ZSTD:
+        return 6;
+    case PQ_UNCOMPRESSED:
+        break;
     }
     return 0;
 }
@@ -165,9 +173,12 @@ static void column_chunk(struct thrift *t, const struct pq_chunk *k) {
     end(t);
 }
 
-static int64_t first_offset(const struct pq_chunk *k) { return k->dictionary ? k->dictionary_offset : k->data_offset; }
+static int64_t first_offset(const struct pq_chunk *k) {
+    return k->dictionary ? k->dictionary_offset : k->data_offset;
+}
 
-void pq_thrift_row_group(struct bl_buf *out, const struct pq_chunk *chunks, size_t count, int64_t rows, int64_t ordinal) {
+void pq_thrift_row_group(struct bl_buf *out, const struct pq_chunk *chunks, size_t count, int64_t rows,
+                         int64_t ordinal) {
     struct thrift t = {.out = out};
     int64_t raw = 0, packed = 0;
     list(&t, 1, T_STRUCT, count);
@@ -202,7 +213,7 @@ static void text_type(struct thrift *t) {
 static void timestamp_type(struct thrift *t) {
     put_i32(t, 6, CONVERTED_TIMESTAMP_MICROS);
     begin(t, 10);
-    begin(t, 8); /* TIMESTAMP */
+    begin(t, 8);          /* TIMESTAMP */
     put_bool(t, 1, true); /* adjusted to UTC */
     begin(t, 2);
     empty_struct(t, 2); /* MICROS */
@@ -216,8 +227,10 @@ static void leaf(struct thrift *t, const char *name, enum pq_kind kind, bool opt
     put_i32(t, 1, physical_type(kind));
     put_i32(t, 3, optional ? OPTIONAL : REQUIRED);
     put_binary(t, 4, bl_str(name));
-    if (pq_is_text(kind)) text_type(t);
-    else if (kind == PQ_TIMESTAMP_US) timestamp_type(t);
+    if (pq_is_text(kind))
+        text_type(t);
+    else if (kind == PQ_TIMESTAMP_US)
+        timestamp_type(t);
     end(t);
 }
 
@@ -250,8 +263,10 @@ static void schema(struct thrift *t, const struct pq_footer *f) {
     end(t);
     for (size_t i = 0; i < f->column_count; i++) {
         const struct pq_column *c = &f->columns[i];
-        if (c->kind == PQ_STRING_LIST) list_column(t, c);
-        else leaf(t, c->name, c->kind, c->optional);
+        if (c->kind == PQ_STRING_LIST)
+            list_column(t, c);
+        else
+            leaf(t, c->name, c->kind, c->optional);
     }
 }
 

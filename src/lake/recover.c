@@ -47,10 +47,18 @@ static enum bl_rc sweep_file(struct sweep *s, const char *path) {
     if (!is_our_name(path) || catalog_knows_path(s->l->catalog, path)) return BL_OK;
     return remove_file(s, path);
 }
-static enum bl_rc sweep_hour(struct sweep *s, const char *path) { return each_entry(s, path, "", sweep_file); }
-static enum bl_rc sweep_day(struct sweep *s, const char *path) { return each_entry(s, path, "hour=", sweep_hour); }
-static enum bl_rc sweep_month(struct sweep *s, const char *path) { return each_entry(s, path, "day=", sweep_day); }
-static enum bl_rc sweep_year(struct sweep *s, const char *path) { return each_entry(s, path, "month=", sweep_month); }
+static enum bl_rc sweep_hour(struct sweep *s, const char *path) {
+    return each_entry(s, path, "", sweep_file);
+}
+static enum bl_rc sweep_day(struct sweep *s, const char *path) {
+    return each_entry(s, path, "hour=", sweep_hour);
+}
+static enum bl_rc sweep_month(struct sweep *s, const char *path) {
+    return each_entry(s, path, "day=", sweep_day);
+}
+static enum bl_rc sweep_year(struct sweep *s, const char *path) {
+    return each_entry(s, path, "month=", sweep_month);
+}
 
 /* Files that a committed compaction replaced, when the process died before it unlinked them. */
 static enum bl_rc sweep_removed(struct sweep *s) {

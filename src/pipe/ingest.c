@@ -432,8 +432,18 @@ static enum bl_rc serve_and_run(struct ingest *in, struct bl_error *err) {
     return rc;
 }
 
+/* Wrong settings are told at once, not after Redis has been found. */
+static enum bl_rc check_settings(const struct conf *conf, struct bl_error *err) {
+    struct source_settings settings;
+    int64_t cursor_us;
+    BL_TRY(source_settings_init(&settings, conf, err));
+    source_settings_release(&settings);
+    return start_cursor(conf, bl_wall_us(), &cursor_us, err);
+}
+
 static enum bl_rc start(struct ingest *in, struct bl_error *err) {
     struct buffer_settings settings;
+    BL_TRY(check_settings(in->conf, err));
     BL_TRY(buffer_settings_init(&settings, in->conf, err));
     enum bl_rc rc = buffer_open(&settings.options, &in->buffer, err);
     buffer_settings_release(&settings);

@@ -5,8 +5,11 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <inttypes.h>
+#include <signal.h>
+#include <sqlite3.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -84,6 +87,12 @@ static struct lake_commit_stats commit(struct place *p) {
     struct bl_error err = {0};
     struct lake_commit_stats stats = {0};
     EXPECT_OK(lake_commit(p->lake, "write", &stats, &err), &err);
+    return stats;
+}
+static struct lake_compact_stats compact(struct place *p, int64_t before_us) {
+    struct bl_error err = {0};
+    struct lake_compact_stats stats = {0};
+    EXPECT_OK(lake_compact(p->lake, before_us, &stats, &err), &err);
     return stats;
 }
 static void reopen(struct place *p) {
@@ -186,8 +195,8 @@ static void events_land_in_the_folder_of_their_hour(void **state) {
     assert_int_equal(commit(&p).files, CASES);
     for (size_t i = 0; i < CASES; i++) {
         int64_t us = us_of(cases[i].time);
-        BL_CLEANUP(bl_freep) char *path =
-            bl_xasprintf("%s/likes-%" PRId64 "-%" PRId64 ".parquet", cases[i].folder, us, us);
+        BL_CLEANUP(bl_freep)
+        char *path = bl_xasprintf("%s/likes-%" PRId64 "-%" PRId64 ".parquet", cases[i].folder, us, us);
         if (!exists(&p, path)) fail_msg("%s is missing", path);
     }
     expect_each_once(&p, EV_likes, CASES);
@@ -323,8 +332,8 @@ static void a_name_that_exists_is_never_overwritten(void **state) {
     }
     BL_CLEANUP(bl_freep) struct catalog_file *files = NULL;
     assert_int_equal(list_files(&p, EV_likes, &files), 3);
-    BL_CLEANUP(bl_freep) char *third =
-        bl_xasprintf("year=2026/month=11/day=21/hour=08/likes-%" PRId64 "-%" PRId64 "-3.parquet", at, at);
+    BL_CLEANUP(bl_freep)
+    char *third = bl_xasprintf("year=2026/month=11/day=21/hour=08/likes-%" PRId64 "-%" PRId64 "-3.parquet", at, at);
     EXPECT(exists(&p, third));
     expect_each_once(&p, EV_likes, 3);
     close_place(&p);
@@ -351,22 +360,79 @@ static void a_failed_commit_is_forgotten_and_can_be_repeated(void **state) {
     close_place(&p);
 }
 
+static void alter_catalogue(const struct place *p, const char *sql) {
+    BL_CLEANUP(bl_freep) char *path = bl_xasprintf("%s/catalog.sqlite", p->dir);
+    sqlite3 *db = NULL;
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+}
+
 static void a_catalogue_that_refuses_takes_the_files_back(void **state) {
     (void)state;
     struct place p = make_place();
     int64_t at = us_of("2026-11-21T08:30:00Z");
-    struct catalog_intake intake = {.type = EV_likes, .incarnation = 1, .seq = 1, .offset = 0, .received = 1, .written = 1};
+    alter_catalogue(&p, "CREATE TRIGGER refuse BEFORE INSERT ON files BEGIN SELECT RAISE(ABORT, 'refused'); END");
     append(&p, EV_likes, 0, at);
-    lake_note_intake(p.lake, &intake);
+    EXPECT(lake_commit(p.lake, "write", NULL, NULL) != BL_OK);
+    assert_int_equal(staging_entries(&p), 0);
+    BL_CLEANUP(bl_freep)
+    char *path = bl_xasprintf("year=2026/month=11/day=21/hour=08/likes-%" PRId64 "-%" PRId64 ".parquet", at, at);
+    EXPECT(!exists(&p, path));
+    alter_catalogue(&p, "DROP TRIGGER refuse");
+    assert_int_equal(append(&p, EV_likes, 0, at), LAKE_WRITTEN);
     commit(&p);
-    append(&p, EV_likes, 1, at);
-    lake_note_intake(p.lake, &intake); /* the same block again: the catalogue's invariant refuses it, or ignores it */
-    enum bl_rc rc = lake_commit(p.lake, "write", NULL, NULL);
-    BL_CLEANUP(bl_freep) struct catalog_file *files = NULL;
-    size_t count = list_files(&p, EV_likes, &files);
-    assert_int_equal(count, rc == BL_OK ? 2 : 1);
-    reopen(&p);
-    expect_each_once(&p, EV_likes, count);
+    EXPECT(exists(&p, path));
+    expect_each_once(&p, EV_likes, 1);
+    close_place(&p);
+}
+
+static void write_until_killed(struct place *p, int fd, uint64_t rows, int64_t from) {
+    open_with(p, (struct lake_options){0});
+    for (uint64_t i = 0; i < rows; i++) {
+        append(p, EV_posts, i, from + (int64_t)i * 1000);
+        append(p, EV_likes, i, from + (int64_t)i * 1000);
+        if (i % 40 != 39) continue;
+        if (write(fd, "c", 1) != 1) _exit(1); /* tells the parent that a commit begins */
+        commit(p);
+        if (i % 400 == 399) compact(p, INT64_MAX);
+    }
+    _exit(0);
+}
+
+/* Each life starts from the first event again, as a writer does that lost its place, and is killed inside a commit or a
+ * compaction. */
+static void a_writer_killed_again_and_again_loses_nothing_and_writes_nothing_twice(void **state) {
+    (void)state;
+    enum { LIVES = 12, ROWS = 2000 };
+    struct place p = make_place();
+    lake_close(&p.lake);
+    int64_t from = us_of("2026-11-21T08:59:59Z");
+    for (unsigned life = 0; life < LIVES; life++) {
+        int pipes[2];
+        assert_int_equal(pipe(pipes), 0);
+        pid_t child = fork();
+        if (child == 0) write_until_killed(&p, pipes[1], ROWS, from);
+        close(pipes[1]);
+        char c;
+        for (unsigned commits = 2 + life * 4; commits > 0 && read(pipes[0], &c, 1) == 1; commits--) {
+        }
+        for (volatile uint64_t spin = bl_mix64(life) % 4000000; spin > 0; spin--) {
+        }
+        kill(child, SIGKILL);
+        int status = 0;
+        waitpid(child, &status, 0);
+        EXPECT(WIFSIGNALED(status));
+        close(pipes[0]);
+    }
+    open_with(&p, (struct lake_options){0});
+    for (uint64_t i = 0; i < ROWS; i++) {
+        append(&p, EV_posts, i, from + (int64_t)i * 1000);
+        append(&p, EV_likes, i, from + (int64_t)i * 1000);
+    }
+    commit(&p);
+    expect_each_once(&p, EV_posts, ROWS);
+    expect_each_once(&p, EV_likes, ROWS);
     close_place(&p);
 }
 
@@ -384,7 +450,10 @@ static void notes_alone_make_a_commit(void **state) {
     struct place p = make_place();
     struct bl_error err = {0};
     char reason[] = "json_syntax";
-    lake_note_dead(p.lake, &(struct catalog_dead){.type = EV_TYPE_COUNT, .reason = reason, .detail = "at byte 3", .origin = "test",
+    lake_note_dead(p.lake, &(struct catalog_dead){.type = EV_TYPE_COUNT,
+                                                  .reason = reason,
+                                                  .detail = "at byte 3",
+                                                  .origin = "test",
                                                   .message = BL_LIT("{\"a\"")});
     memset(reason, 'x', sizeof reason - 1);
     EXPECT(commit(&p).snapshot > 0);
@@ -403,13 +472,6 @@ static void fill(struct place *p, uint64_t rows, int64_t from, int commits) {
         commit(p);
     }
 }
-static struct lake_compact_stats compact(struct place *p, int64_t before_us) {
-    struct bl_error err = {0};
-    struct lake_compact_stats stats = {0};
-    EXPECT_OK(lake_compact(p->lake, before_us, &stats, &err), &err);
-    return stats;
-}
-
 static void compaction_makes_one_sorted_file_of_an_hour_and_keeps_every_row(void **state) {
     (void)state;
     struct place p = make_place();
@@ -518,6 +580,7 @@ int main(void) {
         cmocka_unit_test(a_name_that_exists_is_never_overwritten),
         cmocka_unit_test(a_failed_commit_is_forgotten_and_can_be_repeated),
         cmocka_unit_test(a_catalogue_that_refuses_takes_the_files_back),
+        cmocka_unit_test(a_writer_killed_again_and_again_loses_nothing_and_writes_nothing_twice),
         cmocka_unit_test(only_one_process_writes),
         cmocka_unit_test(notes_alone_make_a_commit),
         cmocka_unit_test(compaction_makes_one_sorted_file_of_an_hour_and_keeps_every_row),

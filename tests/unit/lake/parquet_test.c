@@ -22,7 +22,7 @@ struct table {
     size_t columns;
     int64_t rows;
     struct pq_column column[COLUMNS_MAX];
-    char name[COLUMNS_MAX][16];
+    char name[COLUMNS_MAX][32];
     enum style style[COLUMNS_MAX];
 };
 struct cell {
@@ -37,7 +37,8 @@ static char huge[HUGE_BYTES];
 
 static struct bl_str make_text(enum style style, struct bl_rng *r, int64_t row, char out[static ITEM_MAX]) {
     static const char alphabet[] = "abcdefghijklmnopqrstuvwxyz234567";
-    static const char *const wild[] = {"", "\xc3\xa9", "\xf0\x9f\xa6\x8b", "\n", "\"", "x", "\x01", "\xe6\x97\xa5", "~", "\x7f"};
+    static const char *const wild[] = {"",  "\xc3\xa9", "\xf0\x9f\xa6\x8b", "\n", "\"",
+                                       "x", "\x01",     "\xe6\x97\xa5",     "~",  "\x7f"};
     size_t n = 0;
     uint64_t number = bl_rng_u64(r);
     if (style == CONSTANT) return BL_LIT("create");
@@ -46,14 +47,17 @@ static struct bl_str make_text(enum style style, struct bl_rng *r, int64_t row, 
     if (style == ORDERED) number = ((uint64_t)row << 24) + number % 1024;
     if (style == HUGE && number % 50 == 0) return bl_strn(huge, HUGE_BYTES - number % 1000);
     if (style == TEXT || style == HUGE) {
-        for (size_t words = number % 30; words-- > 0;) n += (size_t)snprintf(out + n, ITEM_MAX - n, "w%d ", (int)bl_rng_below(r, 500));
+        for (size_t words = number % 30; words-- > 0;)
+            n += (size_t)snprintf(out + n, ITEM_MAX - n, "w%d ", (int)bl_rng_below(r, 500));
         return bl_strn(out, n);
     }
     if (style == WILD) {
         for (size_t parts = number % 40; parts-- > 0;) {
             size_t pick = bl_rng_below(r, 11);
-            if (pick == 10) out[n++] = 0;
-            else n = (size_t)(stpcpy(out + n, wild[pick]) - out);
+            if (pick == 10)
+                out[n++] = 0;
+            else
+                n = (size_t)(stpcpy(out + n, wild[pick]) - out);
         }
         return bl_strn(out, n);
     }
@@ -85,13 +89,16 @@ static void make_cell(const struct table *t, size_t column, int64_t row, struct 
 
 static struct table make_table(uint64_t seed, int64_t rows_max) {
     struct bl_rng r = {bl_mix64(seed)};
-    struct table t = {.seed = seed, .columns = 1 + bl_rng_below(&r, COLUMNS_MAX), .rows = (int64_t)bl_rng_below(&r, (uint64_t)rows_max + 1)};
+    struct table t = {.seed = seed,
+                      .columns = 1 + bl_rng_below(&r, COLUMNS_MAX),
+                      .rows = (int64_t)bl_rng_below(&r, (uint64_t)rows_max + 1)};
     for (size_t i = 0; i < t.columns; i++) {
         snprintf(t.name[i], sizeof t.name[i], "c%zu", i);
         t.style[i] = (enum style)bl_rng_below(&r, STYLES);
         if (t.style[i] == HUGE && seed % 20) t.style[i] = TEXT;
         if (t.style[i] == HUGE) t.rows %= 200;
-        t.column[i] = (struct pq_column){.kind = (enum pq_kind)bl_rng_below(&r, 6), .optional = bl_rng_below(&r, 3) > 0};
+        t.column[i] =
+            (struct pq_column){.kind = (enum pq_kind)bl_rng_below(&r, 6), .optional = bl_rng_below(&r, 3) > 0};
     }
     return t;
 }
@@ -103,11 +110,19 @@ static void append_cell(struct pq_writer *w, const struct table *t, unsigned col
     }
     switch (t->column[column].kind) {
     case PQ_I64:
-    case PQ_TIMESTAMP_US: pq_i64(w, column, c->i); break;
-    case PQ_BOOL: pq_bool(w, column, c->i); break;
+    case PQ_TIMESTAMP_US:
+        pq_i64(w, column, c->i);
+        break;
+    case PQ_BOOL:
+        pq_bool(w, column, c->i);
+        break;
     case PQ_STRING:
-    case PQ_JSON: pq_str(w, column, c->item[0]); break;
-    case PQ_STRING_LIST: pq_list(w, column, c->item, c->count); break;
+    case PQ_JSON:
+        pq_str(w, column, c->item[0]);
+        break;
+    case PQ_STRING_LIST:
+        pq_list(w, column, c->item, c->count);
+        break;
     }
 }
 
@@ -141,15 +156,20 @@ static void expect_cell(const struct table *t, struct duck_result *r, unsigned c
     if (same && !c.null) switch (t->column[column].kind) {
         case PQ_I64:
         case PQ_TIMESTAMP_US:
-        case PQ_BOOL: same = duck_i64(r, column, at) == c.i; break;
+        case PQ_BOOL:
+            same = duck_i64(r, column, at) == c.i;
+            break;
         case PQ_STRING:
-        case PQ_JSON: same = bl_str_eq(duck_text(r, column, at), c.item[0]); break;
+        case PQ_JSON:
+            same = bl_str_eq(duck_text(r, column, at), c.item[0]);
+            break;
         case PQ_STRING_LIST:
             same = duck_list(r, column, at, items, ITEMS_MAX) == c.count;
             for (size_t k = 0; same && k < c.count; k++) same = bl_str_eq(items[k], c.item[k]);
         }
-    if (!same) fail_msg("seed %llu column %u (kind %d, style %d) row %lld differs", (unsigned long long)t->seed, column,
-                        (int)t->column[column].kind, (int)t->style[column], (long long)row);
+    if (!same)
+        fail_msg("seed %llu column %u (kind %d, style %d) row %lld differs", (unsigned long long)t->seed, column,
+                 (int)t->column[column].kind, (int)t->style[column], (long long)row);
 }
 
 static void expect_table(const struct table *t, struct duck *d, const char *path) {
@@ -189,11 +209,15 @@ static int64_t ask_i64(struct duck *d, const char *sql) {
 static void expect_statistics_hold(const struct table *t, struct duck *d, const char *path) {
     for (size_t i = 0; i < t->columns; i++) {
         if (t->column[i].kind == PQ_STRING_LIST) continue;
-        BL_CLEANUP(bl_freep) char *sql = bl_xasprintf(
-            "WITH v AS MATERIALIZED (SELECT min(c%zu) lo, max(c%zu) hi, count(c%zu) n FROM read_parquet('%s')) SELECT count(*) FROM v "
-            "WHERE n = 0 OR (EXISTS (SELECT 1 FROM read_parquet('%s') p, v WHERE p.c%zu = v.lo) AND EXISTS (SELECT 1 FROM "
-            "read_parquet('%s') p, v WHERE p.c%zu = v.hi))", i, i, i, path, path, i, path, i);
-        if (ask_i64(d, sql) != 1) fail_msg("seed %llu column %zu: minimum or maximum not found", (unsigned long long)t->seed, i);
+        BL_CLEANUP(bl_freep)
+        char *sql = bl_xasprintf("WITH v AS MATERIALIZED (SELECT min(c%zu) lo, max(c%zu) hi, count(c%zu) n FROM "
+                                 "read_parquet('%s')) SELECT count(*) FROM v "
+                                 "WHERE n = 0 OR (EXISTS (SELECT 1 FROM read_parquet('%s') p, v WHERE p.c%zu = v.lo) "
+                                 "AND EXISTS (SELECT 1 FROM "
+                                 "read_parquet('%s') p, v WHERE p.c%zu = v.hi))",
+                                 i, i, i, path, path, i, path, i);
+        if (ask_i64(d, sql) != 1)
+            fail_msg("seed %llu column %zu: minimum or maximum not found", (unsigned long long)t->seed, i);
     }
 }
 
@@ -230,7 +254,8 @@ static void random_tables_come_back_value_by_value(void **state) {
     memset(huge, 'h', sizeof huge);
     for (uint64_t seed = 1; seed <= 300; seed++) {
         struct table t = make_table(seed, seed % 10 ? 3000 : 40000);
-        struct pq_options o = {.codec = (enum pq_codec)(seed % 4), .row_group_rows = seed % 3 ? 0 : 1 + (int64_t)(bl_mix64(seed) % 2500)};
+        struct pq_options o = {.codec = (enum pq_codec)(seed % 4),
+                               .row_group_rows = seed % 3 ? 0 : 1 + (int64_t)(bl_mix64(seed) % 2500)};
         if (seed % 7 == 0) o.row_group_bytes = 100000;
         struct pq_summary sum = write_table(&t, p.path, &o);
         expect_summary(&t, p.path, sum);
@@ -267,8 +292,10 @@ static void a_file_without_rows_has_its_columns_and_metadata(void **state) {
     assert_int_equal(sum.row_groups, 0);
     expect_summary(&t, p.path, sum);
     expect_table(&t, p.duck, p.path);
-    BL_CLEANUP(bl_freep) char *sql = bl_xasprintf(
-        "SELECT count(*) FROM parquet_kv_metadata('%s') WHERE (key, value) IN (('bluelake.type', 'posts'), ('bluelake.schema_version', '1'))", p.path);
+    BL_CLEANUP(bl_freep)
+    char *sql = bl_xasprintf("SELECT count(*) FROM parquet_kv_metadata('%s') WHERE (key, value) IN (('bluelake.type', "
+                             "'posts'), ('bluelake.schema_version', '1'))",
+                             p.path);
     assert_int_equal(ask_i64(p.duck, sql), 2);
     close_place(&p);
 }
@@ -293,9 +320,12 @@ static void long_strings_have_bounds_that_enclose_them(void **state) {
         EXPECT_OK(pq_finish(w, NULL, 0, &sum, &err), &err);
         pq_close(&w);
         close(fd);
-        BL_CLEANUP(bl_freep) char *sql = bl_xasprintf("SELECT (stats_min_value <= repeat('a', 300) AND length(stats_min_value) <= 64 AND "
-            "coalesce(stats_max_value > repeat('%s', %d) AND length(stats_max_value) <= 64, %s))::INT FROM parquet_metadata('%s')",
-            which == 1 ? "z" : euro, which == 1 ? 300 : 100, which == 1 ? "false" : "true", p.path);
+        BL_CLEANUP(bl_freep)
+        char *sql =
+            bl_xasprintf("SELECT (stats_min_value <= repeat('a', 300) AND length(stats_min_value) <= 64 AND "
+                         "coalesce(stats_max_value > repeat('%s', %d) AND length(stats_max_value) <= 64, %s))::INT "
+                         "FROM parquet_metadata('%s')",
+                         which == 1 ? "z" : euro, which == 1 ? 300 : 100, which == 1 ? "false" : "true", p.path);
         assert_int_equal(ask_i64(p.duck, sql), 1);
     }
     close_place(&p);
