@@ -1,7 +1,8 @@
 /* bench_extract FILE.ndjson [EVENTS]: events a second that one thread turns into rows, by bluelake and by jansson.
  *
- * Both take the same bytes and read the same fields (all columns that are not derived; bluelake also computes the derived
- * ones and keeps what no column holds). Rounds alternate, so that a busy machine slows both; the medians are compared. */
+ * Both take the same bytes and read the same fields (all columns that are not derived; bluelake also computes the
+ * derived ones and keeps what no column holds). Rounds alternate, so that a busy machine slows both; the medians are
+ * compared. */
 #include <jansson.h>
 #include <stdlib.h>
 
@@ -18,7 +19,9 @@ struct input {
 
 static uint64_t sum; /* keeps the compiler from leaving the work out */
 
-static void see_text(const json_t *value) { sum += json_string_length(value); }
+static void see_text(const json_t *value) {
+    sum += json_string_length(value);
+}
 
 static void see_reference(const json_t *object) {
     see_text(json_object_get(object, "uri"));
@@ -26,12 +29,14 @@ static void see_reference(const json_t *object) {
 }
 
 static void see_record(const json_t *record) {
-    static const char *const texts[] = {"$type", "createdAt", "text", "displayName", "description", "pronouns", "website"};
+    static const char *const texts[] = {"$type",       "createdAt", "text",   "displayName",
+                                        "description", "pronouns",  "website"};
     static const char *const references[] = {"subject", "via", "pinnedPost"};
     static const char *const values[] = {"facets", "embed", "avatar", "banner"};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) see_text(json_object_get(record, texts[i]));
     for (size_t i = 0; i < sizeof values / sizeof *values; i++) sum += json_object_get(record, values[i]) != NULL;
-    for (size_t i = 0; i < sizeof references / sizeof *references; i++) see_reference(json_object_get(record, references[i]));
+    for (size_t i = 0; i < sizeof references / sizeof *references; i++)
+        see_reference(json_object_get(record, references[i]));
     const json_t *reply = json_object_get(record, "reply"), *langs = json_object_get(record, "langs");
     see_reference(json_object_get(reply, "root"));
     see_reference(json_object_get(reply, "parent"));
@@ -83,7 +88,8 @@ static double median_rate(int64_t *took, size_t count) {
     return (double)count * 1e9 / (double)took[ROUNDS / 2];
 }
 
-/* The file's lines, copied one after another until there are `wanted` events, so that the run does not live in cache. */
+/* The file's lines, copied one after another until there are `wanted` events, so that the run does not live in cache.
+ */
 static void fill(struct input *in, struct bl_str file, size_t wanted, struct bl_buf *bytes) {
     size_t lines = 0, size = 0;
     for (struct bl_str rest = file; rest.n; lines++) size += bl_str_cut(&rest, '\n').n;
@@ -127,7 +133,8 @@ int main(int argc, char **argv) {
         decode[i] = run_bluelake(&in, false);
         check[i] = run_bluelake(&in, true);
     }
-    double base = median_rate(jansson, in.count), full = median_rate(decode, in.count), quick = median_rate(check, in.count);
+    double base = median_rate(jansson, in.count), full = median_rate(decode, in.count),
+           quick = median_rate(check, in.count);
     printf("%zu events, %zu bytes, median of %d rounds, one thread, CPU time\n", in.count, in.bytes, ROUNDS);
     printf("jansson    %10.0f events/s\n", base);
     printf("ev_decode  %10.0f events/s  %5.1f x jansson  %.0f MB/s\n", full, full / base,

@@ -4,14 +4,19 @@
 static const int64_t time_us_min = 1640995200000000, time_us_end = 4102444800000000; /* 2022-01-01 to 2100-01-01 */
 static const int64_t day_us = 86400000000;
 
-#define NAME(literal) {"" literal, sizeof(literal) - 1}
+#define NAME(literal)                                                                                                  \
+    { "" literal, sizeof(literal) - 1 }
 #define SHAPE(array) ((struct shape){array, sizeof array / sizeof *array})
 
 enum event_member { EVENT_DID, EVENT_TIME_US, EVENT_KIND, EVENT_CURSOR, EVENT_PAYLOAD }; /* payloads in their order */
 static const struct field event_members[] = {
-    [EVENT_DID] = {.name = NAME("did")},       [EVENT_TIME_US] = {.name = NAME("time_us")},
-    [EVENT_KIND] = {.name = NAME("kind")},     [EVENT_CURSOR] = {.name = NAME("cursor")},
-    [EVENT_PAYLOAD] = {.name = NAME("commit")}, {.name = NAME("identity")}, {.name = NAME("account")},
+    [EVENT_DID] = {.name = NAME("did")},
+    [EVENT_TIME_US] = {.name = NAME("time_us")},
+    [EVENT_KIND] = {.name = NAME("kind")},
+    [EVENT_CURSOR] = {.name = NAME("cursor")},
+    [EVENT_PAYLOAD] = {.name = NAME("commit")},
+    {.name = NAME("identity")},
+    {.name = NAME("account")},
 };
 
 enum commit_member { COMMIT_REV, COMMIT_OPERATION, COMMIT_COLLECTION, COMMIT_RKEY, COMMIT_RECORD, COMMIT_CID };
@@ -53,7 +58,9 @@ static unsigned walk_shape(struct decoder *d, struct js_cursor *c, struct shape 
 static inline bool is(const struct wanted *w, struct bl_str text) {
     return w->state == WANTED_GIVEN && bl_str_eq(w->text, text);
 }
-static bool is_delete(const struct decoder *d) { return is(&d->operation, BL_LIT("delete")); }
+static bool is_delete(const struct decoder *d) {
+    return is(&d->operation, BL_LIT("delete"));
+}
 
 /* The record of a create or update whose collection is known. */
 static void decode_record(struct decoder *d, struct js_cursor *c, struct js_string key) {
@@ -106,12 +113,24 @@ static void decode_commit(struct decoder *d, struct js_cursor *c) {
             continue;
         }
         switch ((enum commit_member)i) {
-        case COMMIT_REV: take_wanted(d, c, &d->rev); break;
-        case COMMIT_OPERATION: take_wanted(d, c, &d->operation); break;
-        case COMMIT_COLLECTION: take_wanted(d, c, &d->collection); break;
-        case COMMIT_RKEY: take_wanted(d, c, &d->rkey); break;
-        case COMMIT_RECORD: take_record(d, c, key); break;
-        case COMMIT_CID: take_cid(d, c, key); break;
+        case COMMIT_REV:
+            take_wanted(d, c, &d->rev);
+            break;
+        case COMMIT_OPERATION:
+            take_wanted(d, c, &d->operation);
+            break;
+        case COMMIT_COLLECTION:
+            take_wanted(d, c, &d->collection);
+            break;
+        case COMMIT_RKEY:
+            take_wanted(d, c, &d->rkey);
+            break;
+        case COMMIT_RECORD:
+            take_record(d, c, key);
+            break;
+        case COMMIT_CID:
+            take_cid(d, c, key);
+            break;
         }
     }
     if (c->fault) return;
@@ -192,7 +211,7 @@ static enum bl_rc refuse(enum ev_reason why, const char *name, struct bl_str val
 }
 
 static enum bl_rc refuse_fault(const struct js_cursor *c, enum ev_reason *reason, struct bl_error *err) {
-    enum ev_reason why = c->fault == JS_BAD_UTF8 ? EV_REASON_utf8
+    enum ev_reason why = c->fault == JS_BAD_UTF8   ? EV_REASON_utf8
                          : c->fault == JS_TOO_DEEP ? EV_REASON_too_deep
                                                    : EV_REASON_json_syntax;
     if (reason) *reason = why;
@@ -207,7 +226,8 @@ struct check {
     enum ev_reason why;
 };
 
-static enum bl_rc check_members(const struct check *checks, size_t count, enum ev_reason *reason, struct bl_error *err) {
+static enum bl_rc check_members(const struct check *checks, size_t count, enum ev_reason *reason,
+                                struct bl_error *err) {
     for (size_t i = 0; i < count; i++) {
         const struct check *k = &checks[i];
         if (k->value->state == WANTED_GIVEN && (!k->valid || k->valid(k->value->text))) continue;
@@ -316,7 +336,8 @@ static enum bl_rc finish(struct decoder *d, struct slice cursor, enum ev_reason 
     finish_cursor(d, cursor);
     if (!d->routing) {
         finish_extra(d);
-        if (d->ev->type == EV_posts && d->ev->record_json.n && !derive_post(d->ev, d->tags.text, d->arena)) d->full = true;
+        if (d->ev->type == EV_posts && d->ev->record_json.n && !derive_post(d->ev, d->tags.text, d->arena))
+            d->full = true;
     }
     return BL_OK;
 }

@@ -6,7 +6,8 @@
 #include "event/extra.h"
 #include "event/shape.h"
 
-/* A required string member: judged only when the whole message has been read, since a later duplicate may replace it. */
+/* A required string member: judged only when the whole message has been read, since a later duplicate may replace it.
+ */
 struct wanted {
     enum { WANTED_ABSENT, WANTED_WRONG_TYPE, WANTED_GIVEN } state;
     struct bl_str text; /* with a lone surrogate: as it stands, backslash included, which no identifier may hold */
@@ -46,6 +47,6 @@ void add_extra(struct decoder *d, enum extra_level level, struct slice s);
 void take_field(struct decoder *d, struct js_cursor *c, const struct field *f, struct js_string key,
                 enum extra_level level);
 
-/* Fill the columns of a post that are computed from others. `tags` is record.tags, empty where there is none. False when
- * the arena is full. */
+/* Fill the columns of a post that are computed from others. `tags` is record.tags, empty where there is none. False
+ * when the arena is full. */
 bool derive_post(struct event *ev, struct bl_str tags, struct bl_arena *arena);

@@ -61,7 +61,8 @@ static struct bl_str text_of(struct derivation *v, struct bl_str json) {
     struct js_cursor c = js_open(json, EV_DEPTH_MAX);
     struct js_string s;
     struct bl_str text;
-    if (json.n == 0 || json.p[0] != '"' || !js_string(&c, &s) || !js_unescape(s, v->arena, &text)) return (struct bl_str){0};
+    if (json.n == 0 || json.p[0] != '"' || !js_string(&c, &s) || !js_unescape(s, v->arena, &text))
+        return (struct bl_str){0};
     return text;
 }
 
@@ -92,12 +93,16 @@ static void read_facet(struct derivation *v, struct bl_str facet) {
     for_each(v, member(facet, BL_LIT("features")), read_feature);
 }
 
-static void read_tag(struct derivation *v, struct bl_str tag) { add_tag(v, text_of(v, tag)); }
+static void read_tag(struct derivation *v, struct bl_str tag) {
+    add_tag(v, text_of(v, tag));
+}
 
-static bool is_hash(unsigned code) { return code == '#' || code == 0xff03; }
+static bool is_hash(unsigned code) {
+    return code == '#' || code == 0xff03;
+}
 
-/* One tag of a text from `p`, behind its '#': up to white space or the next '#', without punctuation at its end. Returns
- * where it ended. Nothing but digits and punctuation is no tag ("#1"), nor is a keycap emoji. */
+/* One tag of a text from `p`, behind its '#': up to white space or the next '#', without punctuation at its end.
+ * Returns where it ended. Nothing but digits and punctuation is no tag ("#1"), nor is a keycap emoji. */
 static const char *scan_tag(struct derivation *v, const char *p, const char *end) {
     const char *from = p, *last = p;
     bool word = false, keycap = false;

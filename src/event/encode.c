@@ -95,14 +95,32 @@ static void put_field(const struct event *ev, const struct field *f, struct obje
     const struct ev_value *v = &ev->v[f->column];
     put_key(o, f->name);
     switch (f->form) {
-    case FORM_STR: bl_buf_json(o->out, v->s); break;
-    case FORM_BOOL: bl_buf_z(o->out, v->i ? "true" : "false"); break;
-    case FORM_JSON: bl_buf_str(o->out, v->s); break;
-    case FORM_LIST: put_list(o->out, v->list); break;
-    case FORM_REF: put_reference(ev, f->column, o->out); break;
-    case FORM_REPLY: put_reply(ev, f->column, o->out); break;
-    case FORM_SEQ: bl_buf_i64(o->out, v->i); break;
-    case FORM_TYPE: case FORM_DID: case FORM_CREATED_AT: case FORM_TAGS: break;
+    case FORM_STR:
+        bl_buf_json(o->out, v->s);
+        break;
+    case FORM_BOOL:
+        bl_buf_z(o->out, v->i ? "true" : "false");
+        break;
+    case FORM_JSON:
+        bl_buf_str(o->out, v->s);
+        break;
+    case FORM_LIST:
+        put_list(o->out, v->list);
+        break;
+    case FORM_REF:
+        put_reference(ev, f->column, o->out);
+        break;
+    case FORM_REPLY:
+        put_reply(ev, f->column, o->out);
+        break;
+    case FORM_SEQ:
+        bl_buf_i64(o->out, v->i);
+        break;
+    case FORM_TYPE:
+    case FORM_DID:
+    case FORM_CREATED_AT:
+    case FORM_TAGS:
+        break;
     }
 }
 
@@ -111,15 +129,16 @@ static void put_fields(const struct event *ev, struct shape shape, struct object
 }
 
 static enum bl_rc corrupt(struct bl_error *err, const char *what) {
-    return bl_fail(err, BL_E_CORRUPT, "the row cannot be turned back into its event: %s; restore the file it is in", what);
+    return bl_fail(err, BL_E_CORRUPT, "the row cannot be turned back into its event: %s; restore the file it is in",
+                   what);
 }
 
 /* The record between commit's other members; `*record` is where it stands in `o->out`, empty when there is none. */
 static void put_record(const struct event *ev, const struct extra_view *x, struct object *o, size_t record[2]) {
     record[0] = record[1] = 0;
     bool deleted = bl_str_eq(ev_str(ev, EV_OPERATION), BL_LIT("delete"));
-    if (ev->type == EV_others ? !ev_has(ev, EV_others_record)
-                              : deleted || x->has_record || (x->absent & ABSENT_RECORD)) return;
+    if (ev->type == EV_others ? !ev_has(ev, EV_others_record) : deleted || x->has_record || (x->absent & ABSENT_RECORD))
+        return;
     put_key(o, BL_LIT("record"));
     record[0] = o->out->n;
     if (ev->type == EV_others) {

@@ -12,7 +12,9 @@ static size_t put_length(unsigned char out[8], uint64_t n) {
     return 8;
 }
 
-static struct ev_id id_of(XXH128_hash_t h) { return (struct ev_id){h.low64, h.high64}; }
+static struct ev_id id_of(XXH128_hash_t h) {
+    return (struct ev_id){h.low64, h.high64};
+}
 
 /* Fields longer than any valid identifier: only a row that never came from ev_decode has them. */
 static struct ev_id hash_long(char tag, const struct bl_str *fields, size_t count) {

@@ -14,7 +14,9 @@ static bool fail(struct js_cursor *c, enum js_fault fault) {
     return false;
 }
 
-static inline bool is_space(char ch) { return ch == ' ' || ch == '\n' || ch == '\r' || ch == '\t'; }
+static inline bool is_space(char ch) {
+    return ch == ' ' || ch == '\n' || ch == '\r' || ch == '\t';
+}
 
 /* Returns whether there was any. */
 static inline bool skip_space(struct js_cursor *c) {
@@ -34,7 +36,14 @@ static inline int hex_digit(char ch) {
 static bool scan_escape(struct js_cursor *c) {
     if (c->end - c->p < 2) return fail(c, JS_BAD_SYNTAX);
     switch (c->p[1]) {
-    case '"': case '\\': case '/': case 'b': case 'f': case 'n': case 'r': case 't':
+    case '"':
+    case '\\':
+    case '/':
+    case 'b':
+    case 'f':
+    case 'n':
+    case 'r':
+    case 't':
         c->p += 2;
         return true;
     case 'u':
@@ -129,11 +138,16 @@ static bool scan_word(struct js_cursor *c, const char *word, size_t n) {
 static bool scan_scalar(struct js_cursor *c) {
     struct js_string ignored;
     switch (*c->p) {
-    case '"': return scan_string(c, &ignored);
-    case 't': return scan_word(c, "true", 4);
-    case 'f': return scan_word(c, "false", 5);
-    case 'n': return scan_word(c, "null", 4);
-    default: return scan_number(c);
+    case '"':
+        return scan_string(c, &ignored);
+    case 't':
+        return scan_word(c, "true", 4);
+    case 'f':
+        return scan_word(c, "false", 5);
+    case 'n':
+        return scan_word(c, "null", 4);
+    default:
+        return scan_number(c);
     }
 }
 
@@ -142,13 +156,29 @@ int js_peek_slow(struct js_cursor *c) {
     skip_space(c);
     if (c->p == c->end) return -1;
     switch (*c->p) {
-    case '"': return JS_STRING;
-    case '{': return JS_OBJECT;
-    case '[': return JS_ARRAY;
-    case 't': return JS_TRUE;
-    case 'f': return JS_FALSE;
-    case 'n': return JS_NULL;
-    case '-': case '0': case '1': case '2': case '3': case '4': case '5': case '6': case '7': case '8': case '9':
+    case '"':
+        return JS_STRING;
+    case '{':
+        return JS_OBJECT;
+    case '[':
+        return JS_ARRAY;
+    case 't':
+        return JS_TRUE;
+    case 'f':
+        return JS_FALSE;
+    case 'n':
+        return JS_NULL;
+    case '-':
+    case '0':
+    case '1':
+    case '2':
+    case '3':
+    case '4':
+    case '5':
+    case '6':
+    case '7':
+    case '8':
+    case '9':
         return JS_NUMBER;
     default:
         fail(c, JS_BAD_SYNTAX);
@@ -287,7 +317,9 @@ bool js_member(struct js_cursor *c, struct js_string *key, bool *first) {
     return take(c, ':') || fail(c, JS_BAD_SYNTAX);
 }
 
-bool js_element(struct js_cursor *c, bool *first) { return next_element(c, ']', first); }
+bool js_element(struct js_cursor *c, bool *first) {
+    return next_element(c, ']', first);
+}
 
 bool js_done(struct js_cursor *c) {
     if (c->fault) return false;
@@ -312,13 +344,20 @@ static unsigned take_escape(const char **p, const char *end) {
     const char *s = *p;
     *p = s + 2;
     switch (s[1]) {
-    case 'b': return '\b';
-    case 'f': return '\f';
-    case 'n': return '\n';
-    case 'r': return '\r';
-    case 't': return '\t';
-    case 'u': break;
-    default: return (unsigned char)s[1];
+    case 'b':
+        return '\b';
+    case 'f':
+        return '\f';
+    case 'n':
+        return '\n';
+    case 'r':
+        return '\r';
+    case 't':
+        return '\t';
+    case 'u':
+        break;
+    default:
+        return (unsigned char)s[1];
     }
     unsigned code = hex4(s + 1);
     *p = s + 6;
@@ -384,10 +423,14 @@ static unsigned take_code(const char **p, const char *end) {
     int length = *s < 0x80 ? 1 : *s < 0xe0 ? 2 : *s < 0xf0 ? 3 : 4;
     *p += length;
     switch (length) {
-    case 1: return *s;
-    case 2: return (*s & 0x1fu) << 6 | (s[1] & 0x3fu);
-    case 3: return (*s & 0xfu) << 12 | (s[1] & 0x3fu) << 6 | (s[2] & 0x3fu);
-    default: return (*s & 7u) << 18 | (s[1] & 0x3fu) << 12 | (s[2] & 0x3fu) << 6 | (s[3] & 0x3fu);
+    case 1:
+        return *s;
+    case 2:
+        return (*s & 0x1fu) << 6 | (s[1] & 0x3fu);
+    case 3:
+        return (*s & 0xfu) << 12 | (s[1] & 0x3fu) << 6 | (s[2] & 0x3fu);
+    default:
+        return (*s & 7u) << 18 | (s[1] & 0x3fu) << 12 | (s[2] & 0x3fu) << 6 | (s[3] & 0x3fu);
     }
 }
 
@@ -524,7 +567,9 @@ void js_normalise(struct bl_str value, struct bl_buf *out) {
     free(k.members);
 }
 
-static size_t path_mark(struct comparison *k) { return k->where ? k->where->n : 0; }
+static size_t path_mark(struct comparison *k) {
+    return k->where ? k->where->n : 0;
+}
 
 static void path_key(struct comparison *k, struct js_string key) {
     if (!k->where) return;
@@ -539,7 +584,8 @@ static bool equal_objects(struct comparison *k, struct bl_str a, struct bl_str b
     for (size_t i = 0; same && (i < na || i < nb); i++) {
         int order = i == na ? 1 : i == nb ? -1 : 0;
         if (order == 0) order = js_string_cmp(k->members[base + i].key, k->members[base + na + i].key);
-        struct member left = k->members[base + (order <= 0 ? i : na + i)]; /* a copy: deeper levels may move the stack */
+        struct member left =
+            k->members[base + (order <= 0 ? i : na + i)]; /* a copy: deeper levels may move the stack */
         path_key(k, left.key);
         same = order == 0 && equal_values(k, left.value, k->members[base + na + i].value, depth + 1);
         if (same && k->where) k->where->n = mark;
@@ -582,10 +628,17 @@ static bool equal_values(struct comparison *k, struct bl_str a, struct bl_str b,
     int kind = js_peek(&ca);
     if (kind < 0 || js_peek(&cb) != kind) return false;
     switch ((enum js_kind)kind) {
-    case JS_OBJECT: return equal_objects(k, a, b, depth);
-    case JS_ARRAY: return equal_arrays(k, a, b, depth);
-    case JS_STRING: return equal_strings(a, b);
-    case JS_NUMBER: case JS_NULL: case JS_TRUE: case JS_FALSE: break;
+    case JS_OBJECT:
+        return equal_objects(k, a, b, depth);
+    case JS_ARRAY:
+        return equal_arrays(k, a, b, depth);
+    case JS_STRING:
+        return equal_strings(a, b);
+    case JS_NUMBER:
+    case JS_NULL:
+    case JS_TRUE:
+    case JS_FALSE:
+        break;
     }
     return bl_str_eq(bl_str_trim(a), bl_str_trim(b));
 }

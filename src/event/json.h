@@ -1,8 +1,8 @@
 /* json: a validating scanner over one JSON text (RFC 8259) and the comparison of two values.
  *
  * Pure; allocates only from the arena it is given. May include: base.
- * Depth is counted, not recursed into the C stack without bound. Numbers are never converted unless asked: their text is
- * kept. */
+ * Depth is counted, not recursed into the C stack without bound. Numbers are never converted unless asked: their text
+ * is kept. */
 #pragma once
 #include "base/mem.h"
 
@@ -29,12 +29,12 @@ int js_peek_slow(struct js_cursor *c);
 static inline int js_peek(struct js_cursor *c) {
     return !c->fault && c->p < c->end && *c->p == '"' ? JS_STRING : js_peek_slow(c);
 }
-/* Skip one value, checking it completely; `*raw` (if not NULL) is its text; `*has_space` (if not NULL) is set when white
- * space stands outside its strings. False on a fault. */
+/* Skip one value, checking it completely; `*raw` (if not NULL) is its text; `*has_space` (if not NULL) is set when
+ * white space stands outside its strings. False on a fault. */
 bool js_skip(struct js_cursor *c, struct bl_str *raw, bool *has_space);
 bool js_string(struct js_cursor *c, struct js_string *out);
-/* The text of a string: `raw` itself when it has no escape, else unescaped into the arena. False for a lone surrogate or
- * when the arena is full. */
+/* The text of a string: `raw` itself when it has no escape, else unescaped into the arena. False for a lone surrogate
+ * or when the arena is full. */
 bool js_unescape(struct js_string s, struct bl_arena *arena, struct bl_str *out);
 /* The same into `to`, which has room for s.raw.n bytes (no escape is shorter than its UTF-8); `*n` are used. */
 bool js_unescape_into(struct js_string s, char *to, size_t *n);
@@ -61,7 +61,7 @@ void js_minify(struct bl_str value, struct bl_buf *out);
 /* Append `value` minified, each object in key order and without the members a later duplicate overrides. */
 void js_normalise(struct bl_str value, struct bl_buf *out);
 
-/* Value equality: objects as sets of members (of duplicate keys the last counts), arrays in order, strings by their code
- * points, numbers by their text. Both texts must be valid JSON. On difference, when `where` is not NULL, it receives the
- * path of the first one found, such as $.commit.record.langs[0]. */
+/* Value equality: objects as sets of members (of duplicate keys the last counts), arrays in order, strings by their
+ * code points, numbers by their text. Both texts must be valid JSON. On difference, when `where` is not NULL, it
+ * receives the path of the first one found, such as $.commit.record.langs[0]. */
 bool js_equal(struct bl_str a, struct bl_str b, struct bl_buf *where);

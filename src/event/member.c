@@ -145,7 +145,8 @@ static void take_list(struct decoder *d, struct js_cursor *c, const struct field
     }
 }
 
-/* Where the object at `c` holds exactly the strings uri and cid, they go to `pair`. The object is skipped in any case. */
+/* Where the object at `c` holds exactly the strings uri and cid, they go to `pair`. The object is skipped in any case.
+ */
 static bool read_reference(struct decoder *d, struct js_cursor *c, struct bl_str pair[2]) {
     static const struct field fields[] = {{{"uri", 3}, FORM_STR, 0}, {{"cid", 3}, FORM_STR, 1}};
     if (js_peek(c) != JS_OBJECT) {
@@ -231,16 +232,33 @@ static void take_inner_did(struct decoder *d, struct js_cursor *c, struct js_str
 void take_field(struct decoder *d, struct js_cursor *c, const struct field *f, struct js_string key,
                 enum extra_level level) {
     switch (f->form) {
-    case FORM_STR: case FORM_CREATED_AT: case FORM_TYPE: take_string(d, c, f, key, level); break;
-    case FORM_BOOL: take_bool(d, c, f, key, level); break;
-    case FORM_JSON: take_json(d, c, f); break;
-    case FORM_LIST: take_list(d, c, f, key, level); break;
-    case FORM_REF: case FORM_REPLY: take_references(d, c, f, key, level); break;
+    case FORM_STR:
+    case FORM_CREATED_AT:
+    case FORM_TYPE:
+        take_string(d, c, f, key, level);
+        break;
+    case FORM_BOOL:
+        take_bool(d, c, f, key, level);
+        break;
+    case FORM_JSON:
+        take_json(d, c, f);
+        break;
+    case FORM_LIST:
+        take_list(d, c, f, key, level);
+        break;
+    case FORM_REF:
+    case FORM_REPLY:
+        take_references(d, c, f, key, level);
+        break;
     case FORM_TAGS:
         take_slice(c, key, &d->tags);
         if (c->fault == JS_OK) add_extra(d, level, d->tags);
         break;
-    case FORM_DID: take_inner_did(d, c, key); break;
-    case FORM_SEQ: take_seq(d, c, f); break;
+    case FORM_DID:
+        take_inner_did(d, c, key);
+        break;
+    case FORM_SEQ:
+        take_seq(d, c, f);
+        break;
     }
 }

@@ -1,6 +1,7 @@
 #include "event/shape.h"
 
-#define NAME(literal) {"" literal, sizeof(literal) - 1}
+#define NAME(literal)                                                                                                  \
+    { "" literal, sizeof(literal) - 1 }
 #define SHAPE(array) ((struct shape){array, sizeof array / sizeof *array})
 
 static const struct field post[] = {
@@ -61,24 +62,33 @@ static const struct field identity_event[] = {
 };
 
 static const struct field account_event[] = {
-    {NAME("active"), FORM_BOOL, EV_accounts_active},
-    {NAME("did"), FORM_DID, 0},
-    {NAME("seq"), FORM_SEQ, EV_accounts_seq},
-    {NAME("time"), FORM_STR, EV_accounts_time},
+    {NAME("active"), FORM_BOOL, EV_accounts_active}, {NAME("did"), FORM_DID, 0},
+    {NAME("seq"), FORM_SEQ, EV_accounts_seq},        {NAME("time"), FORM_STR, EV_accounts_time},
     {NAME("status"), FORM_STR, EV_accounts_status},
 };
 
 struct shape shape_of_record(enum ev_type type) {
     switch (type) {
-    case EV_posts: return SHAPE(post);
-    case EV_likes: return SHAPE(like);
-    case EV_reposts: return SHAPE(repost);
-    case EV_follows: return SHAPE(follow);
-    case EV_blocks: return SHAPE(block);
-    case EV_profiles: return SHAPE(profile);
-    case EV_accounts: case EV_others: case EV_TYPE_COUNT: break;
+    case EV_posts:
+        return SHAPE(post);
+    case EV_likes:
+        return SHAPE(like);
+    case EV_reposts:
+        return SHAPE(repost);
+    case EV_follows:
+        return SHAPE(follow);
+    case EV_blocks:
+        return SHAPE(block);
+    case EV_profiles:
+        return SHAPE(profile);
+    case EV_accounts:
+    case EV_others:
+    case EV_TYPE_COUNT:
+        break;
     }
     return (struct shape){0};
 }
 
-struct shape shape_of_account(bool identity) { return identity ? SHAPE(identity_event) : SHAPE(account_event); }
+struct shape shape_of_account(bool identity) {
+    return identity ? SHAPE(identity_event) : SHAPE(account_event);
+}

@@ -39,7 +39,8 @@ static inline int shape_find(struct shape s, struct js_string key) {
     for (unsigned i = 0; i < s.count; i++) {
         struct bl_str name = s.fields[i].name;
         if (!key.escaped) {
-            if (name.n == key.raw.n && name.p[0] == key.raw.p[0] && memcmp(name.p, key.raw.p, name.n) == 0) return (int)i;
+            if (name.n == key.raw.n && name.p[0] == key.raw.p[0] && memcmp(name.p, key.raw.p, name.n) == 0)
+                return (int)i;
         } else if (js_string_is(key, name)) {
             return (int)i;
         }

@@ -6,10 +6,14 @@ unsigned uc_next(const char **p, const char *end) {
     if (end - *p < length) length = end - *p;
     *p += length;
     switch (length) {
-    case 1: return *s;
-    case 2: return (*s & 0x1fu) << 6 | (s[1] & 0x3fu);
-    case 3: return (*s & 0xfu) << 12 | (s[1] & 0x3fu) << 6 | (s[2] & 0x3fu);
-    default: return (*s & 7u) << 18 | (s[1] & 0x3fu) << 12 | (s[2] & 0x3fu) << 6 | (s[3] & 0x3fu);
+    case 1:
+        return *s;
+    case 2:
+        return (*s & 0x1fu) << 6 | (s[1] & 0x3fu);
+    case 3:
+        return (*s & 0xfu) << 12 | (s[1] & 0x3fu) << 6 | (s[2] & 0x3fu);
+    default:
+        return (*s & 7u) << 18 | (s[1] & 0x3fu) << 12 | (s[2] & 0x3fu) << 6 | (s[3] & 0x3fu);
     }
 }
 
@@ -25,9 +29,8 @@ static bool in_ranges(const struct range *ranges, size_t count, unsigned code) {
 
 bool uc_is_space(unsigned code) {
     static const struct range ranges[] = {
-        {0, 0x20},          {0x7f, 0xa0},       {0xad, 0xad},       {0x1680, 0x1680},   {0x2000, 0x200d},
-        {0x2028, 0x2029},   {0x202f, 0x202f},   {0x205f, 0x2060},   {0x20e2, 0x20e2},   {0x3000, 0x3000},
-        {0xfeff, 0xfeff},
+        {0, 0x20},        {0x7f, 0xa0},     {0xad, 0xad},     {0x1680, 0x1680}, {0x2000, 0x200d}, {0x2028, 0x2029},
+        {0x202f, 0x202f}, {0x205f, 0x2060}, {0x20e2, 0x20e2}, {0x3000, 0x3000}, {0xfeff, 0xfeff},
     };
     return in_ranges(ranges, sizeof ranges / sizeof *ranges, code);
 }
@@ -46,19 +49,19 @@ bool uc_is_punctuation(unsigned code) {
     return in_ranges(ranges, sizeof ranges / sizeof *ranges, code);
 }
 
-/* Simple lower case. Every mapping keeps the length in UTF-8, on which ev_fold_case relies; letters whose lower case has
- * another length (such as U+0130) stay as they are. `step` 2: upper and lower case alternate from `from`. */
+/* Simple lower case. Every mapping keeps the length in UTF-8, on which ev_fold_case relies; letters whose lower case
+ * has another length (such as U+0130) stay as they are. `step` 2: upper and lower case alternate from `from`. */
 static unsigned lower(unsigned code) {
     static const struct {
         unsigned from, to, step, add;
     } rules[] = {
-        {'A', 'Z', 1, 32},        {0xc0, 0xd6, 1, 32},      {0xd8, 0xde, 1, 32},      {0x100, 0x12e, 2, 1},
-        {0x132, 0x136, 2, 1},     {0x139, 0x147, 2, 1},     {0x14a, 0x176, 2, 1},     {0x179, 0x17d, 2, 1},
-        {0x1cd, 0x1db, 2, 1},     {0x1de, 0x1ee, 2, 1},     {0x1f8, 0x21e, 2, 1},     {0x222, 0x232, 2, 1},
-        {0x386, 0x386, 1, 38},    {0x388, 0x38a, 1, 37},    {0x38c, 0x38c, 1, 64},    {0x38e, 0x38f, 1, 63},
-        {0x391, 0x3a1, 1, 32},    {0x3a3, 0x3ab, 1, 32},    {0x400, 0x40f, 1, 80},    {0x410, 0x42f, 1, 32},
-        {0x460, 0x480, 2, 1},     {0x48a, 0x4be, 2, 1},     {0x4c1, 0x4cd, 2, 1},     {0x4d0, 0x52e, 2, 1},
-        {0x531, 0x556, 1, 48},    {0x1e00, 0x1e94, 2, 1},   {0x1ea0, 0x1efe, 2, 1},   {0xff21, 0xff3a, 1, 32},
+        {'A', 'Z', 1, 32},     {0xc0, 0xd6, 1, 32},    {0xd8, 0xde, 1, 32},    {0x100, 0x12e, 2, 1},
+        {0x132, 0x136, 2, 1},  {0x139, 0x147, 2, 1},   {0x14a, 0x176, 2, 1},   {0x179, 0x17d, 2, 1},
+        {0x1cd, 0x1db, 2, 1},  {0x1de, 0x1ee, 2, 1},   {0x1f8, 0x21e, 2, 1},   {0x222, 0x232, 2, 1},
+        {0x386, 0x386, 1, 38}, {0x388, 0x38a, 1, 37},  {0x38c, 0x38c, 1, 64},  {0x38e, 0x38f, 1, 63},
+        {0x391, 0x3a1, 1, 32}, {0x3a3, 0x3ab, 1, 32},  {0x400, 0x40f, 1, 80},  {0x410, 0x42f, 1, 32},
+        {0x460, 0x480, 2, 1},  {0x48a, 0x4be, 2, 1},   {0x4c1, 0x4cd, 2, 1},   {0x4d0, 0x52e, 2, 1},
+        {0x531, 0x556, 1, 48}, {0x1e00, 0x1e94, 2, 1}, {0x1ea0, 0x1efe, 2, 1}, {0xff21, 0xff3a, 1, 32},
     };
     if (code == 0x178) return 0xff;
     for (size_t i = 0; i < sizeof rules / sizeof *rules && rules[i].from <= code; i++)

@@ -1,16 +1,14 @@
 /* fuzz_decode COUNT [SEED]: mutated events, judged by bluelake and by jansson, which must agree.
  *
- * Checked for each: both accept or both refuse the JSON; the columns hold what jansson reads; an accepted event, decoded,
- * verified and encoded, equals the original by json_equal and, digit for digit, by js_equal.
+ * Checked for each: both accept or both refuse the JSON; the columns hold what jansson reads; an accepted event,
+ * decoded, verified and encoded, equals the original by json_equal and, digit for digit, by js_equal.
  *
- * jansson drops a NUL byte that stands behind a number; no JSON text holds one outside a string escape, so such a text is
- * expected to be refused without asking it.
- * Where jansson knows less than RFC 8259, the copy of the text that it gets is first brought to a form it takes, the same
- * way for the original and for the rebuilt event:
- *   lone surrogate escapes      refused by jansson; become \ufffd
- *   numbers beyond its range    refused by jansson; become 0 with blanks around
- *   \u0000 in a key             refused by jansson; all \u0000 become \u0001
- * Its limit of depth is higher than bluelake's: too_deep is not compared. */
+ * jansson drops a NUL byte that stands behind a number; no JSON text holds one outside a string escape, so such a text
+ * is expected to be refused without asking it. Where jansson knows less than RFC 8259, the copy of the text that it
+ * gets is first brought to a form it takes, the same way for the original and for the rebuilt event: lone surrogate
+ * escapes      refused by jansson; become \ufffd numbers beyond its range    refused by jansson; become 0 with blanks
+ * around \u0000 in a key             refused by jansson; all \u0000 become \u0001 Its limit of depth is higher than
+ * bluelake's: too_deep is not compared. */
 #include <jansson.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -29,7 +27,9 @@ static _Noreturn void differ(const char *what, struct bl_str message) {
     abort();
 }
 
-static int hex(char c) { return c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1; }
+static int hex(char c) {
+    return c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
+}
 
 /* The 16 bits of a \uXXXX at `p`, or -1. */
 static int unit_at(const char *p, const char *end) {
@@ -70,7 +70,9 @@ static void patch_nul(char *p, char *end) {
         if (unit_at(p, end) == 0) p[5] = '1';
 }
 
-static bool in_number(char c) { return memchr("+-.eE0123456789", c, 15) != NULL; }
+static bool in_number(char c) {
+    return memchr("+-.eE0123456789", c, 15) != NULL;
+}
 
 /* jansson's position is behind the number. Blanks stay at both ends, so that what stood next to it is not joined. */
 static bool patch_number(struct bl_buf *text, int position) {
@@ -114,7 +116,8 @@ static bool same_text(const json_t *value, struct bl_str text) {
     return json_is_string(value) && bl_str_eq(text, bl_strn(json_string_value(value), json_string_length(value)));
 }
 
-static void check_text(const struct event *ev, unsigned column, const json_t *value, bool complete, struct bl_str message) {
+static void check_text(const struct event *ev, unsigned column, const json_t *value, bool complete,
+                       struct bl_str message) {
     if (ev_has(ev, column) ? !same_text(value, ev_str(ev, column)) : complete && json_is_string(value))
         differ(ev_schema(ev->type)->columns[column].name, message);
 }
@@ -137,7 +140,8 @@ static void check_columns(const struct event *ev, const json_t *root, bool patch
         check_text(ev, EV_CID, json_object_get(commit, "cid"), !patched, message);
     bool complete = !patched && !same_text(json_object_get(commit, "operation"), BL_LIT("delete"));
     if (ev->type == EV_posts) check_text(ev, EV_posts_text, json_object_get(record, "text"), complete, message);
-    if (ev->type == EV_follows) check_text(ev, EV_follows_subject_did, json_object_get(record, "subject"), complete, message);
+    if (ev->type == EV_follows)
+        check_text(ev, EV_follows_subject_did, json_object_get(record, "subject"), complete, message);
     if (ev->type == EV_others)
         check_text(ev, EV_others_collection, json_object_get(commit, "collection"), true, message);
     if (ev->type == EV_likes && ev_has(ev, EV_likes_subject_uri))
@@ -211,7 +215,9 @@ static void split(struct corpus *c) {
     }
 }
 
-static size_t below(struct bl_rng *r, size_t n) { return n ? (size_t)bl_rng_below(r, n) : 0; }
+static size_t below(struct bl_rng *r, size_t n) {
+    return n ? (size_t)bl_rng_below(r, n) : 0;
+}
 
 /* Replace `cut` bytes at `at` by `with`. */
 static void splice(struct bl_buf *b, size_t at, size_t cut, struct bl_str with) {
@@ -225,12 +231,74 @@ static void splice(struct bl_buf *b, size_t at, size_t cut, struct bl_str with) 
 
 static struct bl_str word(struct bl_rng *r) {
     static const char *const words[] = {
-        "null", "true", "0", "-0", "1.0", "1e5", "1E+5", "1e999", "-1e999", "01", "123456789012345678901234567890", "9223372036854775808",
-        "\"\"", "\"x\"", "\"\\u0000\"", "\"\\ud83d\\ude00\"", "\"\\ud83d\"", "\"\\udE00\\ud83d\"", "\"\xf0\x9f\x98\x80\"", "[]", "{}", "[ ]", "[1, 2]",
-        "{\"a\":[{}]}", "{\"uri\":\"u\",\"cid\":\"c\"}", "\\u0000", "\\ud800", "\\u0041", "\\n", "\\\\", "\\\"", "\\/", "\\", "\"", ",", ":", "}", "]", "{", "[", " ",
-        "\n", "\t", "\xc3\xa9", "\xe2\x82\xac", "\xed\xa0\x80", "\xff", "\x01", "\x7f", "\"did\":1,", "\"text\":\"again\",", "\"record\":{},", "\"$type\":null,",
-        "\"\\u0064id\":\"did:web:a.example\",", "\"kind\":\"identity\",", "\"x\":[\"\\u0000\"],", "\"\\u0000\":1,", "\"subject\":{},", "delete", "create", "e", "-", ".",
-        "\"createdAt\":\"2026-09-21T10:00:00Z\",", "\"langs\":[\"en\",null],", "\"cid\":\"\",", "\"commit\":", "\"operation\":\"delete\",",
+        "null",
+        "true",
+        "0",
+        "-0",
+        "1.0",
+        "1e5",
+        "1E+5",
+        "1e999",
+        "-1e999",
+        "01",
+        "123456789012345678901234567890",
+        "9223372036854775808",
+        "\"\"",
+        "\"x\"",
+        "\"\\u0000\"",
+        "\"\\ud83d\\ude00\"",
+        "\"\\ud83d\"",
+        "\"\\udE00\\ud83d\"",
+        "\"\xf0\x9f\x98\x80\"",
+        "[]",
+        "{}",
+        "[ ]",
+        "[1, 2]",
+        "{\"a\":[{}]}",
+        "{\"uri\":\"u\",\"cid\":\"c\"}",
+        "\\u0000",
+        "\\ud800",
+        "\\u0041",
+        "\\n",
+        "\\\\",
+        "\\\"",
+        "\\/",
+        "\\",
+        "\"",
+        ",",
+        ":",
+        "}",
+        "]",
+        "{",
+        "[",
+        " ",
+        "\n",
+        "\t",
+        "\xc3\xa9",
+        "\xe2\x82\xac",
+        "\xed\xa0\x80",
+        "\xff",
+        "\x01",
+        "\x7f",
+        "\"did\":1,",
+        "\"text\":\"again\",",
+        "\"record\":{},",
+        "\"$type\":null,",
+        "\"\\u0064id\":\"did:web:a.example\",",
+        "\"kind\":\"identity\",",
+        "\"x\":[\"\\u0000\"],",
+        "\"\\u0000\":1,",
+        "\"subject\":{},",
+        "delete",
+        "create",
+        "e",
+        "-",
+        ".",
+        "\"createdAt\":\"2026-09-21T10:00:00Z\",",
+        "\"langs\":[\"en\",null],",
+        "\"cid\":\"\",",
+        "\"commit\":",
+        "\"operation\":\"delete\",",
     };
     return bl_str(words[below(r, sizeof words / sizeof *words)]);
 }
@@ -256,13 +324,29 @@ static void mutate(struct bl_buf *b, const struct corpus *c, struct bl_rng *r) {
     struct bl_str other = c->events[below(r, c->count)];
     char byte = (char)below(r, 256);
     switch (below(r, 11)) {
-    case 0: if (b->n) b->p[at] = byte; break;
-    case 1: if (b->n) b->p[at] = (char)(b->p[at] ^ (1 << below(r, 8))); break;
-    case 2: splice(b, at, n, (struct bl_str){0}); break;
-    case 3: splice(b, at, 0, word(r)); break;
-    case 4: splice(b, at, n, word(r)); break;
-    case 5: case 6: replace_value(b, r); break;
-    case 7: case 8: insert_member(b, r); break;
+    case 0:
+        if (b->n) b->p[at] = byte;
+        break;
+    case 1:
+        if (b->n) b->p[at] = (char)(b->p[at] ^ (1 << below(r, 8)));
+        break;
+    case 2:
+        splice(b, at, n, (struct bl_str){0});
+        break;
+    case 3:
+        splice(b, at, 0, word(r));
+        break;
+    case 4:
+        splice(b, at, n, word(r));
+        break;
+    case 5:
+    case 6:
+        replace_value(b, r);
+        break;
+    case 7:
+    case 8:
+        insert_member(b, r);
+        break;
     case 9: {
         size_t from = below(r, other.n);
         splice(b, at, below(r, 40), bl_strn(other.p + from, below(r, other.n - from)));

@@ -4,9 +4,10 @@
 
 #define HEAD "{\"did\":\"did:plc:z7kok3zv2mwufxbv54byvseh\",\"time_us\":1790000000303228,"
 #define COMMIT(operation, collection, rest)                                                                            \
-    HEAD "\"kind\":\"commit\",\"commit\":{\"rev\":\"3mvzvh4iwtw5b\",\"operation\":\"" operation "\",\"collection\":\""   \
-         collection "\",\"rkey\":\"3mvzvh4fv6wgx\"" rest "}}"
-#define POST(members) COMMIT("create", "app.bsky.feed.post", ",\"record\":{\"$type\":\"app.bsky.feed.post\"" members "}")
+    HEAD "\"kind\":\"commit\",\"commit\":{\"rev\":\"3mvzvh4iwtw5b\",\"operation\":\"" operation                        \
+         "\",\"collection\":\"" collection "\",\"rkey\":\"3mvzvh4fv6wgx\"" rest "}}"
+#define POST(members)                                                                                                  \
+    COMMIT("create", "app.bsky.feed.post", ",\"record\":{\"$type\":\"app.bsky.feed.post\"" members "}")
 #define CREATED ",\"createdAt\":\"2026-09-21T14:13:20.233Z\""
 #define REFERENCE(n) "{\"cid\":\"c" n "\",\"uri\":\"at://u" n "\"}"
 
@@ -45,12 +46,13 @@ static void expect_list(const struct event *ev, unsigned column, const char *joi
 
 static void a_like_fills_its_columns(void **state) {
     (void)state;
-    struct event ev = decoded(COMMIT("create", "app.bsky.feed.like",
-                                     ",\"record\":{\"$type\":\"app.bsky.feed.like\"" CREATED ",\"subject\":" REFERENCE(
-                                         "1") ",\"via\":" REFERENCE("2") "},\"cid\":\"bafynot\""));
+    struct event ev =
+        decoded(COMMIT("create", "app.bsky.feed.like",
+                       ",\"record\":{\"$type\":\"app.bsky.feed.like\"" CREATED
+                       ",\"subject\":" REFERENCE("1") ",\"via\":" REFERENCE("2") "},\"cid\":\"bafynot\""));
     EXPECT(ev.type == EV_likes && ev.notes == 0);
-    EXPECT(ev.has == BITS(ENVELOPE, CREATED_COLUMNS, EV_CID, EV_CID_VERIFIED, EV_likes_subject_uri, EV_likes_subject_cid,
-                          EV_likes_via_uri, EV_likes_via_cid));
+    EXPECT(ev.has == BITS(ENVELOPE, CREATED_COLUMNS, EV_CID, EV_CID_VERIFIED, EV_likes_subject_uri,
+                          EV_likes_subject_cid, EV_likes_via_uri, EV_likes_via_cid));
     EXPECT(ev.v[EV_TIME_US].i == 1790000000303228 && ev.v[EV_CREATED_AT].i == 1790000000233000);
     EXPECT(!ev.v[EV_CID_VERIFIED].i && !ev.v[EV_TIME_SKEW].i);
     EXPECT_STR(ev_str(&ev, EV_DID), "did:plc:z7kok3zv2mwufxbv54byvseh");
@@ -64,12 +66,13 @@ static void a_like_fills_its_columns(void **state) {
 
 static void a_post_fills_its_columns(void **state) {
     (void)state;
-    struct event ev = decoded(POST(CREATED ",\"text\":\"caf\\u00e9 \\u0000\",\"langs\":[\"fr\",\"e\\u006e\"],\"reply\":{\"root\":" REFERENCE(
-        "1") ",\"parent\":" REFERENCE("2") "},\"facets\":[ ],\"embed\":{\"a\": 1}"));
+    struct event ev = decoded(
+        POST(CREATED ",\"text\":\"caf\\u00e9 \\u0000\",\"langs\":[\"fr\",\"e\\u006e\"],\"reply\":{\"root\":" REFERENCE(
+            "1") ",\"parent\":" REFERENCE("2") "},\"facets\":[ ],\"embed\":{\"a\": 1}"));
     EXPECT(ev.type == EV_posts);
     EXPECT(ev.has == BITS(ENVELOPE, CREATED_COLUMNS, EV_posts_text, EV_posts_langs, EV_posts_reply_root_uri,
-                          EV_posts_reply_root_cid, EV_posts_reply_parent_uri, EV_posts_reply_parent_cid, EV_posts_facets,
-                          EV_posts_embed));
+                          EV_posts_reply_root_cid, EV_posts_reply_parent_uri, EV_posts_reply_parent_cid,
+                          EV_posts_facets, EV_posts_embed));
     EXPECT(bl_str_eq(ev_str(&ev, EV_posts_text), BL_LIT("caf\xc3\xa9 \0")));
     expect_list(&ev, EV_posts_langs, "fr|en");
     EXPECT_STR(ev_str(&ev, EV_posts_reply_root_uri), "at://u1");
@@ -80,21 +83,25 @@ static void a_post_fills_its_columns(void **state) {
 
 static void the_other_types_fill_their_columns(void **state) {
     (void)state;
-    struct event ev = decoded(COMMIT("create", "app.bsky.feed.repost",
-                                     ",\"record\":{\"$type\":\"app.bsky.feed.repost\"" CREATED ",\"subject\":" REFERENCE("1") "}"));
+    struct event ev =
+        decoded(COMMIT("create", "app.bsky.feed.repost",
+                       ",\"record\":{\"$type\":\"app.bsky.feed.repost\"" CREATED ",\"subject\":" REFERENCE("1") "}"));
     EXPECT(ev.type == EV_reposts);
     EXPECT_STR(ev_str(&ev, EV_reposts_subject_cid), "c1");
     ev = decoded(COMMIT("create", "app.bsky.graph.follow",
-                        ",\"record\":{\"$type\":\"app.bsky.graph.follow\"" CREATED ",\"subject\":\"did:web:a.example\"}"));
+                        ",\"record\":{\"$type\":\"app.bsky.graph.follow\"" CREATED
+                        ",\"subject\":\"did:web:a.example\"}"));
     EXPECT(ev.type == EV_follows);
     EXPECT_STR(ev_str(&ev, EV_follows_subject_did), "did:web:a.example");
     ev = decoded(COMMIT("create", "app.bsky.graph.block",
-                        ",\"record\":{\"$type\":\"app.bsky.graph.block\"" CREATED ",\"subject\":\"did:web:b.example\"}"));
+                        ",\"record\":{\"$type\":\"app.bsky.graph.block\"" CREATED
+                        ",\"subject\":\"did:web:b.example\"}"));
     EXPECT(ev.type == EV_blocks);
     EXPECT_STR(ev_str(&ev, EV_blocks_subject_did), "did:web:b.example");
-    ev = decoded(COMMIT("update", "app.bsky.actor.profile",
-                        ",\"record\":{\"$type\":\"app.bsky.actor.profile\",\"displayName\":\"Ann\",\"description\":\"d\","
-                        "\"pronouns\":\"p\",\"website\":\"w\",\"avatar\":{},\"banner\":null,\"pinnedPost\":" REFERENCE("1") "}"));
+    ev = decoded(COMMIT(
+        "update", "app.bsky.actor.profile",
+        ",\"record\":{\"$type\":\"app.bsky.actor.profile\",\"displayName\":\"Ann\",\"description\":\"d\","
+        "\"pronouns\":\"p\",\"website\":\"w\",\"avatar\":{},\"banner\":null,\"pinnedPost\":" REFERENCE("1") "}"));
     EXPECT(ev.type == EV_profiles && !ev_has(&ev, EV_CREATED_AT) && !ev_has(&ev, EV_TIME_SKEW));
     EXPECT_STR(ev_str(&ev, EV_profiles_display_name), "Ann");
     EXPECT_STR(ev_str(&ev, EV_profiles_banner), "null");
@@ -118,14 +125,16 @@ static void a_delete_has_no_record(void **state) {
 
 static void identity_and_account_events_fill_their_columns(void **state) {
     (void)state;
-    struct event ev = decoded(HEAD "\"cursor\":77,\"kind\":\"identity\",\"identity\":{\"did\":\"did:plc:z7kok3zv2mwufxbv54byvseh\","
-                                   "\"handle\":\"a.example\",\"seq\":5,\"time\":\"t\"}}");
+    struct event ev =
+        decoded(HEAD "\"cursor\":77,\"kind\":\"identity\",\"identity\":{\"did\":\"did:plc:z7kok3zv2mwufxbv54byvseh\","
+                     "\"handle\":\"a.example\",\"seq\":5,\"time\":\"t\"}}");
     EXPECT(ev.type == EV_accounts);
     EXPECT(ev.has == BITS(EV_TIME_US, EV_DID, EV_accounts_kind, EV_accounts_seq, EV_accounts_time, EV_accounts_handle,
                           EV_accounts_cursor));
     EXPECT(ev.v[EV_accounts_seq].i == 5 && ev.v[EV_accounts_cursor].i == 77);
     EXPECT_STR(ev_str(&ev, EV_accounts_handle), "a.example");
-    ev = decoded(HEAD "\"kind\":\"account\",\"account\":{\"active\":false,\"seq\":5,\"status\":\"deleted\",\"handle\":1}}");
+    ev = decoded(HEAD
+                 "\"kind\":\"account\",\"account\":{\"active\":false,\"seq\":5,\"status\":\"deleted\",\"handle\":1}}");
     EXPECT(!ev.v[EV_accounts_active].i);
     EXPECT_STR(ev_str(&ev, EV_accounts_status), "deleted");
     EXPECT_STR(ev_str(&ev, EV_accounts_extra), "{\"account\":{\"handle\":1},\"absent\":[\"account.did\"]}");
@@ -136,12 +145,14 @@ static void identity_and_account_events_fill_their_columns(void **state) {
 
 static void what_no_column_holds_stands_in_extra(void **state) {
     (void)state;
-    struct event ev = decoded(HEAD "\"kind\":\"commit\",\"x\":[ 1 ],\"cursor\":99999999999999999999,\"commit\":{\"rev\":\"3mvzvh4iwtw5b\","
-                                   "\"operation\":\"create\",\"collection\":\"app.bsky.feed.like\",\"rkey\":\"a\",\"y\":null,\"cid\":7,"
-                                   "\"record\":{\"createdAt\":3,\"subject\":{\"uri\":\"u\",\"cid\":\"c\",\"z\":1}}}}");
+    struct event ev = decoded(
+        HEAD "\"kind\":\"commit\",\"x\":[ 1 ],\"cursor\":99999999999999999999,\"commit\":{\"rev\":\"3mvzvh4iwtw5b\","
+             "\"operation\":\"create\",\"collection\":\"app.bsky.feed.like\",\"rkey\":\"a\",\"y\":null,\"cid\":7,"
+             "\"record\":{\"createdAt\":3,\"subject\":{\"uri\":\"u\",\"cid\":\"c\",\"z\":1}}}}");
     EXPECT_STR(ev_str(&ev, EV_EXTRA),
                "{\"event\":{\"x\":[1],\"cursor\":99999999999999999999},\"commit\":{\"y\":null,\"cid\":7},"
-               "\"record\":{\"createdAt\":3,\"subject\":{\"uri\":\"u\",\"cid\":\"c\",\"z\":1}},\"absent\":[\"record.$type\"]}");
+               "\"record\":{\"createdAt\":3,\"subject\":{\"uri\":\"u\",\"cid\":\"c\",\"z\":1}},\"absent\":[\"record.$"
+               "type\"]}");
     EXPECT(ev.notes == EV_NOTE_EXTRA_RECORD);
     ev = decoded(COMMIT("create", "app.bsky.feed.post", ""));
     EXPECT_STR(ev_str(&ev, EV_EXTRA), "{\"absent\":[\"commit.record\"]}");
@@ -167,35 +178,42 @@ static void the_last_of_duplicates_counts(void **state) {
     EXPECT(ev.notes & EV_NOTE_DUPLICATE_KEY);
     EXPECT_STR(ev_str(&ev, EV_posts_text), "last");
     expect_list(&ev, EV_posts_langs, "b");
-    ev = decoded("{\"did\":5,\"kind\":\"identity\"," "\"did\":\"did:web:a.example\",\"time_us\":1790000000303228,\"kind\":\"commit\","
-                 "\"commit\":7,\"commit\":{\"rev\":\"3mvzvh4iwtw5b\",\"operation\":\"delete\",\"collection\":\"a.b.c\",\"rkey\":\"a\"}}");
+    ev = decoded("{\"did\":5,\"kind\":\"identity\","
+                 "\"did\":\"did:web:a.example\",\"time_us\":1790000000303228,\"kind\":\"commit\","
+                 "\"commit\":7,\"commit\":{\"rev\":\"3mvzvh4iwtw5b\",\"operation\":\"delete\",\"collection\":\"a.b.c\","
+                 "\"rkey\":\"a\"}}");
     EXPECT_STR(ev_str(&ev, EV_DID), "did:web:a.example");
 }
 
 static void hashtags_come_from_facets_tags_and_text(void **state) {
     (void)state;
-    struct event ev = decoded(POST(
-        ",\"facets\":[{\"features\":[{\"$type\":\"app.bsky.richtext.facet#tag\",\"tag\":\"Fac\xc3\x89t\"},"
-        "{\"$type\":\"app.bsky.richtext.facet#mention\",\"did\":\"did:web:m.example\"},"
-        "{\"$type\":\"app.bsky.richtext.facet#link\",\"uri\":\"https://l.example\"},7]},null,{\"features\":{}}],"
-        "\"tags\":[\"Out\",3,\"#HASH\"],"
-        "\"text\":\"#fac\xc3\xa9t (#Paren). a#no #1 #2026goals \xef\xbc\x83\xd0\xa5\xd0\xbb\xd0\xb5\xd0\xb1! #\xce\x91\xce\x98 #x#y # #_ #\xef\xb8\x8f\xe2\x83\xa3 #don't, #\xe3\x82\xbf\xe3\x82\xb0\xe3\x80\x82\""));
+    struct event ev = decoded(
+        POST(",\"facets\":[{\"features\":[{\"$type\":\"app.bsky.richtext.facet#tag\",\"tag\":\"Fac\xc3\x89t\"},"
+             "{\"$type\":\"app.bsky.richtext.facet#mention\",\"did\":\"did:web:m.example\"},"
+             "{\"$type\":\"app.bsky.richtext.facet#link\",\"uri\":\"https://l.example\"},7]},null,{\"features\":{}}],"
+             "\"tags\":[\"Out\",3,\"#HASH\"],"
+             "\"text\":\"#fac\xc3\xa9t (#Paren). a#no #1 #2026goals \xef\xbc\x83\xd0\xa5\xd0\xbb\xd0\xb5\xd0\xb1! "
+             "#\xce\x91\xce\x98 #x#y # #_ #\xef\xb8\x8f\xe2\x83\xa3 #don't, #\xe3\x82\xbf\xe3\x82\xb0\xe3\x80\x82\""));
     expect_list(&ev, EV_posts_hashtags,
-                "fac\xc3\xa9t|out|hash|paren|2026goals|\xd1\x85\xd0\xbb\xd0\xb5\xd0\xb1|\xce\xb1\xce\xb8|x|y|don't|\xe3\x82\xbf\xe3\x82\xb0");
+                "fac\xc3\xa9t|out|hash|paren|2026goals|\xd1\x85\xd0\xbb\xd0\xb5\xd0\xb1|\xce\xb1\xce\xb8|x|y|don't|"
+                "\xe3\x82\xbf\xe3\x82\xb0");
     expect_list(&ev, EV_posts_mentions, "did:web:m.example");
     expect_list(&ev, EV_posts_links, "https://l.example");
 }
 
 static void embeds_are_named(void **state) {
     (void)state;
-    struct event ev = decoded(POST(",\"embed\":{\"$type\":\"app.bsky.embed.external\",\"external\":{\"uri\":\"https://card.example\"}}"));
+    struct event ev = decoded(
+        POST(",\"embed\":{\"$type\":\"app.bsky.embed.external\",\"external\":{\"uri\":\"https://card.example\"}}"));
     EXPECT_STR(ev_str(&ev, EV_posts_embed_type), "external");
     expect_list(&ev, EV_posts_links, "https://card.example");
-    ev = decoded(POST(",\"embed\":{\"record\":{\"uri\":\"at://q\",\"cid\":\"c\"},\"$type\":\"app.bsky.embed.record#main\"}"));
+    ev = decoded(
+        POST(",\"embed\":{\"record\":{\"uri\":\"at://q\",\"cid\":\"c\"},\"$type\":\"app.bsky.embed.record#main\"}"));
     EXPECT_STR(ev_str(&ev, EV_posts_embed_type), "record");
     EXPECT_STR(ev_str(&ev, EV_posts_quote_uri), "at://q");
-    ev = decoded(POST(",\"embed\":{\"$type\":\"app.bsky.embed.recordWithMedia\",\"record\":{\"record\":{\"uri\":\"at://q\"}},"
-                      "\"media\":{\"$type\":\"app.bsky.embed.images\",\"images\":[]}}"));
+    ev = decoded(
+        POST(",\"embed\":{\"$type\":\"app.bsky.embed.recordWithMedia\",\"record\":{\"record\":{\"uri\":\"at://q\"}},"
+             "\"media\":{\"$type\":\"app.bsky.embed.images\",\"images\":[]}}"));
     EXPECT_STR(ev_str(&ev, EV_posts_embed_type), "record+images");
     EXPECT_STR(ev_str(&ev, EV_posts_quote_uri), "at://q");
     ev = decoded(POST(",\"embed\":\"none\""));
@@ -208,18 +226,32 @@ static void refusals_have_their_reason(void **state) {
         const char *message;
         enum ev_reason why;
     } cases[] = {
-        {"", EV_REASON_json_syntax}, {"{", EV_REASON_json_syntax}, {"{} x", EV_REASON_json_syntax}, {"[]", EV_REASON_not_object},
-        {"null", EV_REASON_not_object}, {"[", EV_REASON_json_syntax}, {"{\"a\":\"\xff\"}", EV_REASON_utf8}, {"{}", EV_REASON_missing_field},
-        {"{\"did\":1}", EV_REASON_wrong_type}, {"{\"did\":\"me\"}", EV_REASON_bad_did},
+        {"", EV_REASON_json_syntax},
+        {"{", EV_REASON_json_syntax},
+        {"{} x", EV_REASON_json_syntax},
+        {"[]", EV_REASON_not_object},
+        {"null", EV_REASON_not_object},
+        {"[", EV_REASON_json_syntax},
+        {"{\"a\":\"\xff\"}", EV_REASON_utf8},
+        {"{}", EV_REASON_missing_field},
+        {"{\"did\":1}", EV_REASON_wrong_type},
+        {"{\"did\":\"me\"}", EV_REASON_bad_did},
         {"{\"did\":\"did:web:a.example\",\"kind\":\"label\",\"time_us\":1}", EV_REASON_unknown_kind},
         {"{\"did\":\"did:web:a.example\",\"kind\":\"commit\",\"time_us\":1640995199999999}", EV_REASON_bad_time},
         {"{\"did\":\"did:web:a.example\",\"kind\":\"commit\",\"time_us\":4102444800000000}", EV_REASON_bad_time},
         {"{\"did\":\"did:web:a.example\",\"kind\":\"commit\",\"time_us\":\"1\"}", EV_REASON_wrong_type},
-        {HEAD "\"kind\":\"commit\"}", EV_REASON_missing_field}, {HEAD "\"kind\":\"commit\",\"commit\":[]}", EV_REASON_wrong_type},
-        {COMMIT("patch", "a.b.c", ""), EV_REASON_unknown_operation}, {COMMIT("create", "a.b", ""), EV_REASON_bad_nsid},
-        {HEAD "\"kind\":\"commit\",\"commit\":{\"operation\":\"delete\",\"collection\":\"a.b.c\",\"rkey\":\"..\",\"rev\":\"3mvzvh4iwtw5b\"}}", EV_REASON_bad_rkey},
-        {HEAD "\"kind\":\"commit\",\"commit\":{\"operation\":\"delete\",\"collection\":\"a.b.c\",\"rkey\":\"a\",\"rev\":\"1\"}}", EV_REASON_bad_rev},
-        {HEAD "\"kind\":\"identity\",\"identity\":{}}", EV_REASON_missing_field}, {HEAD "\"kind\":\"account\",\"account\":{\"seq\":1.5}}", EV_REASON_wrong_type},
+        {HEAD "\"kind\":\"commit\"}", EV_REASON_missing_field},
+        {HEAD "\"kind\":\"commit\",\"commit\":[]}", EV_REASON_wrong_type},
+        {COMMIT("patch", "a.b.c", ""), EV_REASON_unknown_operation},
+        {COMMIT("create", "a.b", ""), EV_REASON_bad_nsid},
+        {HEAD "\"kind\":\"commit\",\"commit\":{\"operation\":\"delete\",\"collection\":\"a.b.c\",\"rkey\":\"..\","
+              "\"rev\":\"3mvzvh4iwtw5b\"}}",
+         EV_REASON_bad_rkey},
+        {HEAD "\"kind\":\"commit\",\"commit\":{\"operation\":\"delete\",\"collection\":\"a.b.c\",\"rkey\":\"a\","
+              "\"rev\":\"1\"}}",
+         EV_REASON_bad_rev},
+        {HEAD "\"kind\":\"identity\",\"identity\":{}}", EV_REASON_missing_field},
+        {HEAD "\"kind\":\"account\",\"account\":{\"seq\":1.5}}", EV_REASON_wrong_type},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct event ev;
@@ -284,8 +316,8 @@ static void identities_depend_on_their_fields_alone(void **state) {
     struct ev_id ids[] = {ev_identity(&a), ev_identity(&b), ev_identity(&c), ev_identity(&d)};
     EXPECT(ids[0].lo == ids[1].lo && ids[0].hi == ids[1].hi);
     EXPECT(ids[0].lo != ids[2].lo && ids[0].lo != ids[3].lo);
-    struct ev_id again = ev_identity_of(EV_others, ev_str(&a, EV_DID), BL_LIT("app.bsky.feed.like"), ev_str(&a, EV_RKEY),
-                                        ev_str(&a, EV_REV), ev_str(&a, EV_OPERATION));
+    struct ev_id again = ev_identity_of(EV_others, ev_str(&a, EV_DID), BL_LIT("app.bsky.feed.like"),
+                                        ev_str(&a, EV_RKEY), ev_str(&a, EV_REV), ev_str(&a, EV_OPERATION));
     EXPECT(again.lo == ids[0].lo && again.hi == ids[0].hi);
     struct ev_id split = ev_identity_of(EV_others, BL_LIT("ab"), BL_LIT("c"), BL_LIT(""), BL_LIT(""), BL_LIT("")),
                  moved = ev_identity_of(EV_others, BL_LIT("a"), BL_LIT("bc"), BL_LIT(""), BL_LIT(""), BL_LIT(""));
@@ -296,7 +328,7 @@ static void identities_depend_on_their_fields_alone(void **state) {
     char long_did[1000];
     memset(long_did, 'a', sizeof long_did);
     struct ev_id big = ev_identity_of_account(bl_strn(long_did, 512), BL_LIT(""), 1), /* one byte short of streaming */
-                 bigger = ev_identity_of_account(bl_strn(long_did, 1000), BL_LIT(""), 1);
+        bigger = ev_identity_of_account(bl_strn(long_did, 1000), BL_LIT(""), 1);
     EXPECT(big.lo != bigger.lo);
 }
 

@@ -1,5 +1,5 @@
-/* samples: the events that the tests of this room run over: the repository's synthetic ones and, where they are at hand,
- * real ones. */
+/* samples: the events that the tests of this room run over: the repository's synthetic ones and, where they are at
+ * hand, real ones. */
 #pragma once
 #include "expect.h"
 

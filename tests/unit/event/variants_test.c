@@ -1,5 +1,5 @@
-/* Every member of every sample, at every level: given each wrong value, removed, repeated, renamed, joined by strangers.
- * No variant may be lost or changed on its way through a row. */
+/* Every member of every sample, at every level: given each wrong value, removed, repeated, renamed, joined by
+ * strangers. No variant may be lost or changed on its way through a row. */
 #include "samples.h"
 
 struct place {
@@ -40,9 +40,19 @@ static void find_in(struct bl_str whole, struct bl_str value, const char *path, 
 }
 
 static bool is_required(const char *path) {
-    static const char *const paths[] = {"$.did", "$.\\u0064id", "$.time_us", "$.kind", "$.commit", "$.identity", "$.account", "$.commit.rev",
-                                        "$.commit.operation", "$.commit.collection", "$.commit.rkey",
-                                        "$.identity.seq", "$.account.seq"};
+    static const char *const paths[] = {"$.did",
+                                        "$.\\u0064id",
+                                        "$.time_us",
+                                        "$.kind",
+                                        "$.commit",
+                                        "$.identity",
+                                        "$.account",
+                                        "$.commit.rev",
+                                        "$.commit.operation",
+                                        "$.commit.collection",
+                                        "$.commit.rkey",
+                                        "$.identity.seq",
+                                        "$.account.seq"};
     for (size_t i = 0; i < sizeof paths / sizeof *paths; i++)
         if (strcmp(path, paths[i]) == 0) return true;
     return false;
@@ -74,12 +84,37 @@ static void put(struct tally *t, struct bl_str message, size_t from, size_t to, 
 }
 
 static const char *const values[] = {
-    "null", "true", "false", "0", "-0", "12", "1.5", "1e400", "123456789012345678901234567890", "\"\"", "\"x\"",
-    "\"\\ud800\"", "\"a\\u0000b\"", "[]", "[ \"a\" , null ]", "[\"\\udc00\"]", "[\"a\"]", "{}", "{ \"a\" : [ 1 , 2 ] }",
-    "{\"uri\":\"u\"}", "{\"uri\":\"u\",\"cid\":\"c\"}", "{\"uri\":\"u\",\"cid\":7}", "{\"uri\":\"u\",\"cid\":\"c\",\"x\":1}",
-    "{\"uri\":\"u\",\"uri\":\"v\",\"cid\":\"c\"}", "{\"root\":{\"uri\":\"u\",\"cid\":\"c\"},\"parent\":{\"uri\":\"u\"}}",
-    "\"2026-09-21T15:30:00.000Z\"", "\"2026-09-21T15:30:00.0000Z\"", "\"2026-02-30T15:30:00.000Z\"",
-    "\"0000-01-01T00:00:00.000Z\"", "\"9999-12-31T23:59:59.999Z\"", "\"2016-12-31T23:59:60.000Z\"",
+    "null",
+    "true",
+    "false",
+    "0",
+    "-0",
+    "12",
+    "1.5",
+    "1e400",
+    "123456789012345678901234567890",
+    "\"\"",
+    "\"x\"",
+    "\"\\ud800\"",
+    "\"a\\u0000b\"",
+    "[]",
+    "[ \"a\" , null ]",
+    "[\"\\udc00\"]",
+    "[\"a\"]",
+    "{}",
+    "{ \"a\" : [ 1 , 2 ] }",
+    "{\"uri\":\"u\"}",
+    "{\"uri\":\"u\",\"cid\":\"c\"}",
+    "{\"uri\":\"u\",\"cid\":7}",
+    "{\"uri\":\"u\",\"cid\":\"c\",\"x\":1}",
+    "{\"uri\":\"u\",\"uri\":\"v\",\"cid\":\"c\"}",
+    "{\"root\":{\"uri\":\"u\",\"cid\":\"c\"},\"parent\":{\"uri\":\"u\"}}",
+    "\"2026-09-21T15:30:00.000Z\"",
+    "\"2026-09-21T15:30:00.0000Z\"",
+    "\"2026-02-30T15:30:00.000Z\"",
+    "\"0000-01-01T00:00:00.000Z\"",
+    "\"9999-12-31T23:59:59.999Z\"",
+    "\"2016-12-31T23:59:60.000Z\"",
 };
 
 static void replace_values(struct tally *t, struct bl_str message, const struct place *p) {
