@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <sqlite3.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -387,6 +388,32 @@ static void a_catalogue_that_refuses_takes_the_files_back(void **state) {
     close_place(&p);
 }
 
+/* A limit on file size stands in for a full disk: write fails half-way through a file. */
+static void a_disk_that_fills_up_during_a_commit_costs_no_event(void **state) {
+    (void)state;
+    enum { ROWS = 20000 };
+    struct place p = make_place();
+    int64_t from = us_of("2026-11-21T08:00:00Z");
+    struct rlimit was, tight;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &was), 0);
+    tight = was;
+    tight.rlim_cur = 100 << 10;
+    signal(SIGXFSZ, SIG_IGN);
+    for (int attempt = 0; attempt < 2; attempt++) {
+        for (uint64_t i = 0; i < ROWS; i++) assert_int_equal(append(&p, EV_posts, i, from + (int64_t)i), LAKE_WRITTEN);
+        if (attempt == 1) break;
+        assert_int_equal(setrlimit(RLIMIT_FSIZE, &tight), 0);
+        enum bl_rc rc = lake_commit(p.lake, "write", NULL, NULL);
+        assert_int_equal(setrlimit(RLIMIT_FSIZE, &was), 0);
+        EXPECT_RC(rc, BL_E_IO);
+        assert_int_equal(staging_entries(&p), 0);
+    }
+    signal(SIGXFSZ, SIG_DFL);
+    assert_int_equal(commit(&p).rows, ROWS);
+    expect_each_once(&p, EV_posts, ROWS);
+    close_place(&p);
+}
+
 static void write_until_killed(struct place *p, int fd, uint64_t rows, int64_t from) {
     open_with(p, (struct lake_options){0});
     for (uint64_t i = 0; i < rows; i++) {
@@ -580,6 +607,7 @@ int main(void) {
         cmocka_unit_test(a_name_that_exists_is_never_overwritten),
         cmocka_unit_test(a_failed_commit_is_forgotten_and_can_be_repeated),
         cmocka_unit_test(a_catalogue_that_refuses_takes_the_files_back),
+        cmocka_unit_test(a_disk_that_fills_up_during_a_commit_costs_no_event),
         cmocka_unit_test(a_writer_killed_again_and_again_loses_nothing_and_writes_nothing_twice),
         cmocka_unit_test(only_one_process_writes),
         cmocka_unit_test(notes_alone_make_a_commit),
