@@ -60,6 +60,7 @@ static enum bl_rc wait_ready(int fd, short events, int wake_fd, int64_t deadline
 
 struct lookup {
     atomic_int owners; /* caller and thread; the last one frees */
+    atomic_bool done; /* publishes result and list */
     int done_fd, result;
     struct addrinfo *list;
     char host[256], service[8];
@@ -76,6 +77,7 @@ static void *lookup_main(void *argument) {
     struct lookup *l = argument;
     struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
     l->result = getaddrinfo(l->host, l->service, &hints, &l->list);
+    atomic_store(&l->done, true);
     if (eventfd_write(l->done_fd, 1) != 0) { /* cannot fail: the counter is zero */
     }
     lookup_unref(l);
@@ -113,6 +115,7 @@ static enum bl_rc lookup_by_thread(const char *host, const char *service, int wa
         rc = wait_ready(done_fd, POLLIN, wake_fd, deadline_ns, err);
         if (rc == BL_E_TIMEOUT) rc = bl_fail(err, BL_E_TIMEOUT, "resolving %s took too long: check DNS", host);
     }
+    if (rc == BL_OK) BL_ASSERT(atomic_load(&l->done));
     if (rc == BL_OK && l->result != 0) {
         rc = bl_fail(err, BL_E_NET, "cannot resolve %s: %s", host, gai_strerror(l->result));
     } else if (rc == BL_OK) {

@@ -92,8 +92,16 @@ static int64_t now_ns(const struct source *s) { return s->clock.mono_ns(s->clock
 static int64_t now_us(const struct source *s) { return s->clock.wall_us(s->clock.context); }
 static struct host *here(struct source *s) { return &s->hosts[s->host_at]; }
 
-static int ms_until(int64_t deadline_ns) {
-    int64_t left = deadline_ns - bl_mono_ns();
+/* The caller's tick. It starts with the first look at it, so that a message at hand costs no look at the clock. */
+struct tick {
+    int ms;
+    int64_t deadline_ns; /* 0 = not started */
+};
+
+static int tick_left_ms(struct tick *t) {
+    int64_t now = bl_mono_ns();
+    if (t->deadline_ns == 0) t->deadline_ns = now + (t->ms > 0 ? t->ms : 0) * INT64_C(1000000);
+    int64_t left = t->deadline_ns - now;
     return left <= 0 ? 0 : (int)((left + 999999) / 1000000);
 }
 
@@ -339,11 +347,11 @@ static enum step refused(struct source *s, const struct attempt_result *r) {
     return STEP_AGAIN;
 }
 
-static enum step await_attempt(struct source *s, int64_t deadline_ns) {
+static enum step await_attempt(struct source *s, struct tick *tick) {
     struct pollfd done = {.fd = attempt_fd(s->attempt), .events = POLLIN};
     if (poll(&done, 1, 0) <= 0) {
-        if (ms_until(deadline_ns) == 0) return STEP_TICK;
-        return wait_for(s, done.fd, ms_until(deadline_ns));
+        int tick_ms = tick_left_ms(tick);
+        return tick_ms == 0 ? STEP_TICK : wait_for(s, done.fd, tick_ms);
     }
     struct attempt_result result = attempt_finish(&s->attempt);
     if (result.rc == BL_OK) {
@@ -354,10 +362,10 @@ static enum step await_attempt(struct source *s, int64_t deadline_ns) {
     return refused(s, &result);
 }
 
-static enum step await_retry(struct source *s, int64_t deadline_ns) {
+static enum step await_retry(struct source *s, struct tick *tick) {
     int64_t left_ns = s->retry_at_ns - now_ns(s);
     if (left_ns <= 0) return begin_attempt(s);
-    int tick_ms = ms_until(deadline_ns);
+    int tick_ms = tick_left_ms(tick);
     if (tick_ms == 0) return STEP_TICK;
     int64_t left_ms = (left_ns + 999999) / 1000000;
     return wait_for(s, -1, left_ms < tick_ms ? (int)left_ms : tick_ms);
@@ -469,7 +477,7 @@ static enum step on_broken(struct source *s, struct bl_error *err) {
 }
 
 /* Nothing is at hand: wait, but no longer than the tick and the patience with a silent host. */
-static enum step await_data(struct source *s, int64_t deadline_ns, struct ws_message *m) {
+static enum step await_data(struct source *s, struct tick *tick, struct ws_message *m) {
     struct bl_error err = {0};
     int64_t now = now_ns(s), limit_ns = s->idle_limit_us * 1000;
     if (s->data_seen) s->last_data_ns = now;
@@ -482,7 +490,7 @@ static enum step await_data(struct source *s, int64_t deadline_ns, struct ws_mes
         disconnect(s, true, &err);
         return STEP_AGAIN;
     }
-    int tick_ms = ms_until(deadline_ns);
+    int tick_ms = tick_left_ms(tick);
     if (tick_ms == 0) return STEP_TICK;
     enum bl_rc rc = wsclient_next(s->client, idle_left_ms < tick_ms ? (int)idle_left_ms : tick_ms, m, &err);
     if (rc == BL_OK) return STEP_MESSAGE;
@@ -492,13 +500,13 @@ static enum step await_data(struct source *s, int64_t deadline_ns, struct ws_mes
 }
 
 /* The first try does not wait and needs no clock: on a busy stream it is the only one. */
-static enum step read_one(struct source *s, int64_t deadline_ns, struct source_message *out) {
+static enum step read_one(struct source *s, struct tick *tick, struct source_message *out) {
     struct bl_error err = {0};
     struct ws_message m;
     enum bl_rc rc = wsclient_next(s->client, 0, &m, &err);
     if (rc == BL_E_TIMEOUT) {
         count_client(s);
-        enum step step = await_data(s, deadline_ns, &m);
+        enum step step = await_data(s, tick, &m);
         if (step != STEP_MESSAGE) return step;
     } else if (rc == BL_E_CANCELLED) {
         return on_wake(s);
@@ -514,13 +522,13 @@ static enum step read_one(struct source *s, int64_t deadline_ns, struct source_m
 }
 
 enum bl_rc source_next(struct source *s, int tick_ms, struct source_message *out, struct bl_error *err) {
-    int64_t deadline_ns = bl_mono_ns() + (tick_ms > 0 ? tick_ms : 0) * INT64_C(1000000);
+    struct tick tick = {.ms = tick_ms};
     for (;;) {
         enum step step = s->final != BL_OK ? STEP_FINAL
                          : take_wake(s)    ? STEP_CANCELLED
-                         : s->client       ? read_one(s, deadline_ns, out)
-                         : s->attempt      ? await_attempt(s, deadline_ns)
-                                           : await_retry(s, deadline_ns);
+                         : s->client       ? read_one(s, &tick, out)
+                         : s->attempt      ? await_attempt(s, &tick)
+                                           : await_retry(s, &tick);
         switch (step) {
         case STEP_MESSAGE: return BL_OK;
         case STEP_AGAIN: break;

@@ -196,9 +196,11 @@ static void *wake_soon(void *argument) {
 static void a_wake_ends_a_wait_at_once(void **state) {
     (void)state;
     struct peer *p = peer_start(silent, NULL);
+    char *ca = in_folder("ca", ".pem");
     for (int tls = 0; tls < 2; tls++) {
         struct waker w = {.fd = eventfd(0, EFD_CLOEXEC)};
-        struct stream_options o = {.host = "127.0.0.1", .port = peer_port(p), .tls = tls, .wake_fd = w.fd};
+        struct stream_options o = {
+            .host = "127.0.0.1", .port = peer_port(p), .tls = tls, .ca_file = ca, .wake_fd = w.fd};
         struct stream *s = NULL;
         pthread_t thread;
         char byte;
@@ -216,6 +218,7 @@ static void a_wake_ends_a_wait_at_once(void **state) {
         stream_close(&s);
         close(w.fd);
     }
+    free(ca);
     peer_stop(&p);
 }
 
