@@ -27,12 +27,14 @@ static const struct ev_schema bare[EV_TYPE_COUNT] = {
 #undef COL
 
 static struct ev_schema schemas[EV_TYPE_COUNT];
+static struct bl_str collections[EV_TYPE_COUNT];
 
 /* Counts are the distance to the next type's start; filled once before main, so that lookups stay plain reads. */
 __attribute__((constructor)) static void count_columns(void) {
     const struct ev_column *end = all_columns + EV_COLS_END_;
     for (unsigned t = 0; t < EV_TYPE_COUNT; t++) {
         schemas[t] = bare[t];
+        collections[t] = bl_str(bare[t].collection);
         const struct ev_column *c = bare[t].columns;
         while (c + schemas[t].count < end && c[schemas[t].count].name) schemas[t].count++;
         BL_ASSERT(schemas[t].count <= EV_COLS_MAX);
@@ -72,7 +74,7 @@ bool ev_type_by_name(struct bl_str name, enum ev_type *type) {
 
 enum ev_type ev_type_of_collection(struct bl_str collection) {
     for (unsigned t = 0; t < EV_TYPE_COUNT; t++)
-        if (schemas[t].collection && bl_str_eq(collection, bl_str(schemas[t].collection))) return (enum ev_type)t;
+        if (collections[t].n && bl_str_eq(collection, collections[t])) return (enum ev_type)t;
     return EV_others;
 }
 
