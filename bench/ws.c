@@ -1,6 +1,6 @@
-/* bench_ws [N]: what a WebSocket message costs the receiver. A server thread writes N text frames of 544 bytes (the mean size
- * of a Jetstream event) over loopback; measured are messages a second and the receiving thread's CPU time a message, for the
- * parser alone, for wsclient and for source. */
+/* bench_ws [N]: what a WebSocket message costs the receiver. A server thread writes N text frames of 544 bytes (the
+ * mean size of a Jetstream event) over loopback; measured are messages a second and the receiving thread's CPU time a
+ * message, for the parser alone, for wsclient and for source. */
 #include <inttypes.h>
 #include <netinet/in.h>
 #include <pthread.h>
@@ -29,7 +29,8 @@ static void or_exit(enum bl_rc rc, const struct bl_error *err) {
 static void add_event(struct bl_buf *out, int64_t time_us) {
     char json[MESSAGE_SIZE + 1];
     memset(json, 'x', sizeof json);
-    int n = snprintf(json, sizeof json, "{\"did\":\"did:plc:abcdefghijklmnopqrstuvwx\",\"time_us\":%" PRId64 ",\"text\":\"", time_us);
+    int n = snprintf(json, sizeof json,
+                     "{\"did\":\"did:plc:abcdefghijklmnopqrstuvwx\",\"time_us\":%" PRId64 ",\"text\":\"", time_us);
     json[n] = 'x';
     memcpy(json + MESSAGE_SIZE - 2, "\"}", 2);
     ws_frame(out, WS_TEXT, bl_strn(json, MESSAGE_SIZE), false, 0);
@@ -47,7 +48,8 @@ static void serve(struct server *s, struct stream *stream) {
     }
     const char *key = strstr(request, "Sec-WebSocket-Key: ");
     ws_accept_of_key(bl_strn(key ? key + 19 : "", key ? 24 : 0), accept_key);
-    bl_buf_printf(&frames, "HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n",
+    bl_buf_printf(&frames,
+                  "HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n",
                   accept_key);
     or_exit(stream_write_all(stream, bl_buf_view(&frames), TIMEOUT_MS, &err), &err);
     bl_buf_clear(&frames);
@@ -72,8 +74,9 @@ static void *server_main(void *argument) {
 }
 
 static void report(const char *what, uint64_t count, int64_t wall_ns, int64_t cpu_ns) {
-    printf("%-9s %10.2f M messages/s   %7.1f ns CPU/message   %6.2f GB/s\n", what, (double)count * 1e3 / (double)wall_ns,
-           (double)cpu_ns / (double)count, (double)count * MESSAGE_SIZE / (double)wall_ns);
+    printf("%-9s %10.2f M messages/s   %7.1f ns CPU/message   %6.2f GB/s\n", what,
+           (double)count * 1e3 / (double)wall_ns, (double)cpu_ns / (double)count,
+           (double)count * MESSAGE_SIZE / (double)wall_ns);
 }
 
 static void measure_parser(uint64_t count) {

@@ -1,5 +1,5 @@
-#include "expect.h"
 #include "base/rng.h"
+#include "expect.h"
 #include "source/peek.h"
 #include "source/request.h"
 
@@ -23,8 +23,18 @@ static void the_time_of_an_event_is_found_wherever_it_stands(void **state) {
 
 static void an_event_without_time_has_none(void **state) {
     (void)state;
-    static const char *const none[] = {"", "{", "[", "\"", "{}", "{\"time_us\":\"5\"}", "{\"time_us\":-5}", "{\"time_us\":5",
-                                       "{\"did\":\"x\",\"time_us\":", "{\"time_us\":99999999999999999999}", "{\"a\\", "}}]]",
+    static const char *const none[] = {"",
+                                       "{",
+                                       "[",
+                                       "\"",
+                                       "{}",
+                                       "{\"time_us\":\"5\"}",
+                                       "{\"time_us\":-5}",
+                                       "{\"time_us\":5",
+                                       "{\"did\":\"x\",\"time_us\":",
+                                       "{\"time_us\":99999999999999999999}",
+                                       "{\"a\\",
+                                       "}}]]",
                                        "{\"b\":{\"time_us\":5}}"};
     for (size_t i = 0; i < sizeof none / sizeof *none; i++)
         if (peeked(none[i]) != -1) fail_msg("%s", none[i]);
@@ -38,7 +48,8 @@ static void random_bytes_do_not_disturb_the_peek(void **state) {
         size_t n = (size_t)bl_rng_below(&rng, sizeof usual);
         char *copy = bl_xmalloc(n);
         memcpy(copy, usual, n);
-        for (size_t hits = bl_rng_below(&rng, 4); hits && n; hits--) copy[bl_rng_below(&rng, n)] = "{}[]\":\\,a1"[bl_rng_below(&rng, 10)];
+        for (size_t hits = bl_rng_below(&rng, 4); hits && n; hits--)
+            copy[bl_rng_below(&rng, n)] = "{}[]\":\\,a1"[bl_rng_below(&rng, 10)];
         int64_t time_us;
         (void)!peek_time_us(bl_strn(copy, n), &time_us);
         free(copy);
@@ -61,14 +72,15 @@ static void addresses_carry_filters_compression_and_cursor(void **state) {
     static const char *const collections[] = {"app.bsky.feed.post", "app.bsky.graph.*"};
     static const char *const dids[] = {"did:web:a.b%3A1"};
     struct source_options none = {0};
-    struct source_options all = {.collections = collections, .collection_count = 2, .dids = dids, .did_count = 1,
-                                 .dictionary_file = "d"};
+    struct source_options all = {
+        .collections = collections, .collection_count = 2, .dids = dids, .did_count = 1, .dictionary_file = "d"};
     expect_target("wss://h", &none, 0, "/subscribe");
     expect_target("h:1/", &none, 1725911162329308, "/subscribe?cursor=1725911162329308");
     expect_target("wss://h/subscribe?x=1", &none, 1725911162329308, "/subscribe?x=1&cursor=1725911162329308");
-    expect_target("ws://h/deep/subscribe", &all, 0,
-                  "/deep/subscribe?compress=true&wantedCollections=app.bsky.feed.post&wantedCollections=app.bsky.graph.%2A"
-                  "&wantedDids=did%3Aweb%3Aa.b%253A1");
+    expect_target(
+        "ws://h/deep/subscribe", &all, 0,
+        "/deep/subscribe?compress=true&wantedCollections=app.bsky.feed.post&wantedCollections=app.bsky.graph.%2A"
+        "&wantedDids=did%3Aweb%3Aa.b%253A1");
 }
 
 static void long_filters_move_into_the_hello(void **state) {
@@ -81,9 +93,10 @@ static void long_filters_move_into_the_hello(void **state) {
     struct bl_error err = {0};
     EXPECT_OK(request_init(&r, &o, &err), &err);
     EXPECT_STR(bl_buf_view(&r.query), "requireHello=true");
-    EXPECT(bl_str_starts(bl_buf_view(&r.hello),
-                         BL_LIT("{\"type\":\"options_update\",\"payload\":{\"wantedCollections\":[\"app.bsky.feed.post\"],"
-                                "\"wantedDids\":[\"did:plc:abcdefghijklmnopqrstuvwx\",\"did:plc:")));
+    EXPECT(
+        bl_str_starts(bl_buf_view(&r.hello),
+                      BL_LIT("{\"type\":\"options_update\",\"payload\":{\"wantedCollections\":[\"app.bsky.feed.post\"],"
+                             "\"wantedDids\":[\"did:plc:abcdefghijklmnopqrstuvwx\",\"did:plc:")));
     request_release(&r);
 }
 
@@ -94,7 +107,8 @@ static void impossible_filters_are_refused(void **state) {
     static const char *const bad[] = {"did:plc:a b", "plc:a", "did:\"", "", "did:plc:a,did:plc:b"};
     struct request r;
     EXPECT_RC(request_init(&r, &(struct source_options){.dids = many, .did_count = 10001}, NULL), BL_E_USAGE);
-    EXPECT_RC(request_init(&r, &(struct source_options){.collections = many, .collection_count = 101}, NULL), BL_E_USAGE);
+    EXPECT_RC(request_init(&r, &(struct source_options){.collections = many, .collection_count = 101}, NULL),
+              BL_E_USAGE);
     for (size_t i = 0; i < 5; i++)
         EXPECT_RC(request_init(&r, &(struct source_options){.dids = bad + i, .did_count = 1}, NULL), BL_E_USAGE);
     struct url u;

@@ -23,7 +23,7 @@ struct plan {
     int count;
     const struct bl_str *binary; /* frames sent as they are */
     int binary_count;
-    bool hello;                  /* wait for options_update first */
+    bool hello; /* wait for options_update first */
     enum ending ending;
     unsigned close_code;
     const char *close_reason;
@@ -72,14 +72,20 @@ static void stop(struct host *h) {
     bl_buf_release(&h->hello);
     free(h);
 }
-static struct host *new_host(void) { return bl_xcalloc(1, sizeof(struct host)); }
+static struct host *new_host(void) {
+    return bl_xcalloc(1, sizeof(struct host));
+}
 
 /* A clock that stands still until it is told. */
 struct fake_clock {
     int64_t now_us;
 };
-static int64_t fake_wall(void *context) { return T0 + ((struct fake_clock *)context)->now_us; }
-static int64_t fake_mono(void *context) { return ((struct fake_clock *)context)->now_us * 1000; }
+static int64_t fake_wall(void *context) {
+    return T0 + ((struct fake_clock *)context)->now_us;
+}
+static int64_t fake_mono(void *context) {
+    return ((struct fake_clock *)context)->now_us * 1000;
+}
 
 static struct source *open_source(struct source_options o) {
     struct bl_error err = {0};
@@ -90,7 +96,8 @@ static struct source *open_source(struct source_options o) {
     EXPECT_OK(source_open(&o, &s, &err), &err);
     return s;
 }
-#define OPTIONS(host, ...) ((struct source_options){.urls = (const char *const[]){(host)->url}, .url_count = 1, __VA_ARGS__})
+#define OPTIONS(host, ...)                                                                                             \
+    ((struct source_options){.urls = (const char *const[]){(host)->url}, .url_count = 1, __VA_ARGS__})
 
 /* The next message or final error; ticks do not count, but there is an end to patience. */
 static enum bl_rc next(struct source *s, struct source_message *m, struct bl_error *err) {
@@ -126,7 +133,8 @@ static bool asked_for(struct host *h, int connection, const char *what) {
 static void a_reconnect_resumes_from_the_durable_cursor_and_flags_the_overlap(void **state) {
     (void)state;
     struct host *h = new_host();
-    h->plans[0] = (struct plan){.first_us = T0, .step_us = SECOND, .count = 10, .ending = CLOSE, .close_code = 1001, .close_reason = "bye"};
+    h->plans[0] = (struct plan){
+        .first_us = T0, .step_us = SECOND, .count = 10, .ending = CLOSE, .close_code = 1001, .close_reason = "bye"};
     h->plans[1] = (struct plan){.first_us = T0 + 2 * SECOND, .step_us = SECOND, .count = 80, .ending = HOLD};
     start(h);
     struct source *s = open_source(OPTIONS(h));
@@ -180,8 +188,9 @@ static void a_start_cursor_is_used_and_the_first_messages_are_overlap(void **sta
 
 static void answers_that_cannot_change_are_final(void **state) {
     (void)state;
-    static const char *const refusals[] = {"HTTP/1.1 400 B\r\n\r\ninvalid collection nsid", "HTTP/1.1 404 N\r\n\r\nnothing here",
-                                           "HTTP/1.1 403 F\r\n\r\ngo away", "HTTP/1.1 302 F\r\nLocation: wss://x/\r\n\r\n"};
+    static const char *const refusals[] = {"HTTP/1.1 400 B\r\n\r\ninvalid collection nsid",
+                                           "HTTP/1.1 404 N\r\n\r\nnothing here", "HTTP/1.1 403 F\r\n\r\ngo away",
+                                           "HTTP/1.1 302 F\r\nLocation: wss://x/\r\n\r\n"};
     static const char *const quotes[] = {"HTTP 400: invalid collection nsid; check", "usually ends in /subscribe",
                                          "go away; this host", "wss://x/"};
     for (size_t i = 0; i < 4; i++) {
@@ -233,7 +242,8 @@ static void backoff_doubles_up_to_its_limit(void **state) {
     int64_t longest = 0;
     for (uint64_t n = 1; n < 9; n++) {
         int64_t cap = n < 4 ? SECOND << (n - 1) : 8 * SECOND, waited = 0, end = bl_mono_ns() + 10000000000;
-        while (stats_of(s).failures < n && bl_mono_ns() < end) EXPECT_RC(source_next(s, TICK_MS, &m, NULL), BL_E_TIMEOUT);
+        while (stats_of(s).failures < n && bl_mono_ns() < end)
+            EXPECT_RC(source_next(s, TICK_MS, &m, NULL), BL_E_TIMEOUT);
         assert_int_equal(stats_of(s).failures, n);
         assert_int_equal(h->connections, n);
         while (stats_of(s).state == SOURCE_BACKOFF && stats_of(s).failures == n && waited <= cap) {
@@ -258,8 +268,8 @@ static void a_silent_connection_is_left_for_the_next_host(void **state) {
     start(silent);
     start(good);
     struct bl_clock c = {fake_wall, fake_mono, &clock};
-    struct source *s = open_source((struct source_options){
-        .urls = (const char *const[]){silent->url, good->url}, .url_count = 2, .clock = &c});
+    struct source *s = open_source(
+        (struct source_options){.urls = (const char *const[]){silent->url, good->url}, .url_count = 2, .clock = &c});
     struct source_message m;
     struct bl_error err = {0};
     take(s, 1, &m);
@@ -391,8 +401,9 @@ static void ticks_go_on_while_connecting(void **state) {
 static char folder[] = "/tmp/bluelake-source-XXXXXX";
 
 static size_t sample(int i, unsigned seed, char *out, size_t size) {
-    return (size_t)snprintf(out, size, "{\"did\":\"did:plc:%08x\",\"time_us\":%lld,\"kind\":\"commit\",\"commit\":{\"rev\":\"%u\"}}",
-                            (unsigned)i * 2654435761u ^ seed, (long long)(T0 + i), (unsigned)i * seed);
+    return (size_t)snprintf(
+        out, size, "{\"did\":\"did:plc:%08x\",\"time_us\":%lld,\"kind\":\"commit\",\"commit\":{\"rev\":\"%u\"}}",
+        (unsigned)i * 2654435761u ^ seed, (long long)(T0 + i), (unsigned)i * seed);
 }
 
 static struct bl_buf train(const char *name, unsigned seed) {
@@ -450,8 +461,8 @@ static void compressed_messages_and_bombs(void **state) {
     EXPECT(bl_buf_reserve(&zeros, 50 << 20));
     memset(zeros.p, 0, 50 << 20);
     struct bl_str frames[5] = {make_frame(1, &dictionary, true), compress(bl_strn(zeros.p, 50 << 20), NULL, false),
-                               compress(bl_strn(zeros.p, 50 << 20), &dictionary, true), make_frame(2, &dictionary, false),
-                               compress(bl_strn(zeros.p, 3 << 20), NULL, false)};
+                               compress(bl_strn(zeros.p, 50 << 20), &dictionary, true),
+                               make_frame(2, &dictionary, false), compress(bl_strn(zeros.p, 3 << 20), NULL, false)};
     struct host *h = new_host();
     h->plans[0] = (struct plan){.binary = frames, .binary_count = 5, .ending = HOLD};
     start(h);
@@ -553,9 +564,11 @@ static void bad_settings_are_refused_at_once(void **state) {
     const char *urls[] = {"wss://example.invalid"};
     struct source *s = NULL;
     EXPECT_RC(source_open(&(struct source_options){0}, &s, NULL), BL_E_USAGE);
-    EXPECT_RC(source_open(&(struct source_options){.urls = urls, .url_count = 1, .start_cursor_us = 1700000000}, &s, NULL),
-              BL_E_USAGE);
-    EXPECT_RC(source_open(&(struct source_options){.urls = urls, .url_count = 1, .dictionary_file = "/nonexistent"}, &s, NULL),
+    EXPECT_RC(
+        source_open(&(struct source_options){.urls = urls, .url_count = 1, .start_cursor_us = 1700000000}, &s, NULL),
+        BL_E_USAGE);
+    EXPECT_RC(source_open(&(struct source_options){.urls = urls, .url_count = 1, .dictionary_file = "/nonexistent"}, &s,
+                          NULL),
               BL_E_USAGE);
     EXPECT(s == NULL);
 }
