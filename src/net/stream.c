@@ -32,7 +32,9 @@ struct stream {
     char peer[INET6_ADDRSTRLEN + 16];
 };
 
-static int64_t deadline_in(int timeout_ms) { return bl_mono_ns() + (timeout_ms > 0 ? timeout_ms : 0) * 1000000LL; }
+static int64_t deadline_in(int timeout_ms) {
+    return bl_mono_ns() + (timeout_ms > 0 ? timeout_ms : 0) * 1000000LL;
+}
 
 static int ms_until(int64_t deadline_ns) {
     int64_t left = deadline_ns - bl_mono_ns();
@@ -60,6 +62,7 @@ static enum bl_rc wait_ready(int fd, short events, int wake_fd, int64_t deadline
 
 struct lookup {
     atomic_int owners; /* caller and thread; the last one frees */
+    atomic_bool done;  /* publishes result and list */
     int done_fd, result;
     struct addrinfo *list;
     char host[256], service[8];
@@ -76,6 +79,7 @@ static void *lookup_main(void *argument) {
     struct lookup *l = argument;
     struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
     l->result = getaddrinfo(l->host, l->service, &hints, &l->list);
+    atomic_store(&l->done, true);
     if (eventfd_write(l->done_fd, 1) != 0) { /* cannot fail: the counter is zero */
     }
     lookup_unref(l);
@@ -113,6 +117,7 @@ static enum bl_rc lookup_by_thread(const char *host, const char *service, int wa
         rc = wait_ready(done_fd, POLLIN, wake_fd, deadline_ns, err);
         if (rc == BL_E_TIMEOUT) rc = bl_fail(err, BL_E_TIMEOUT, "resolving %s took too long: check DNS", host);
     }
+    if (rc == BL_OK) BL_ASSERT(atomic_load(&l->done));
     if (rc == BL_OK && l->result != 0) {
         rc = bl_fail(err, BL_E_NET, "cannot resolve %s: %s", host, gai_strerror(l->result));
     } else if (rc == BL_OK) {
@@ -191,8 +196,8 @@ static enum bl_rc connect_any(const struct stream_options *o, int64_t deadline_n
 }
 
 /* ---- TLS ----
- * OpenSSL's own socket BIO writes with write(2), which raises SIGPIPE on a closed connection. This one uses send(2) with
- * MSG_NOSIGNAL, so that no signal disposition of the process has to change. */
+ * OpenSSL's own socket BIO writes with write(2), which raises SIGPIPE on a closed connection. This one uses send(2)
+ * with MSG_NOSIGNAL, so that no signal disposition of the process has to change. */
 
 static int bio_result(BIO *b, ssize_t n, int retry_flag) {
     BIO_clear_retry_flags(b);
@@ -200,7 +205,9 @@ static int bio_result(BIO *b, ssize_t n, int retry_flag) {
     return (int)n;
 }
 
-static int bio_fd(BIO *b) { return ((struct stream *)BIO_get_data(b))->fd; }
+static int bio_fd(BIO *b) {
+    return ((struct stream *)BIO_get_data(b))->fd;
+}
 
 static int bio_write(BIO *b, const char *p, int n) {
     return bio_result(b, send(bio_fd(b), p, (size_t)n, MSG_NOSIGNAL), BIO_FLAGS_WRITE);
@@ -236,7 +243,9 @@ static void attach_socket(struct stream *s) {
     SSL_set_bio(s->ssl, bio, bio);
 }
 
-static void release_context(SSL_CTX **context) { SSL_CTX_free(*context); }
+static void release_context(SSL_CTX **context) {
+    SSL_CTX_free(*context);
+}
 
 static enum bl_rc tls_fail(struct bl_error *err, enum bl_rc code, const char *what) {
     char text[256] = "no details";
@@ -270,8 +279,9 @@ static enum bl_rc explain_tls_failure(const struct stream *s, const char *host, 
     long verdict = SSL_get_verify_result(s->ssl);
     if (verdict != X509_V_OK) {
         ERR_clear_error();
-        return bl_fail(err, BL_E_NET, "the certificate of %s (%s) is refused: %s; check the host name, or name the CA file",
-                       host, s->peer, X509_verify_cert_error_string(verdict));
+        return bl_fail(err, BL_E_NET,
+                       "the certificate of %s (%s) is refused: %s; check the host name, or name the CA file", host,
+                       s->peer, X509_verify_cert_error_string(verdict));
     }
     if (kind == SSL_ERROR_SYSCALL && ERR_peek_error() == 0)
         return bl_fail(err, BL_E_NET, "%s (%s) cut the connection during the TLS handshake", host, s->peer);
@@ -452,16 +462,20 @@ enum bl_rc stream_write_all(struct stream *s, struct bl_str bytes, int timeout_m
     while (bytes.n) {
         size_t sent;
         short events;
-        BL_TRY(s->ssl ? tls_write_once(s, bytes, &sent, &events, err) : plain_write_once(s, bytes, &sent, &events, err));
+        BL_TRY(s->ssl ? tls_write_once(s, bytes, &sent, &events, err)
+                      : plain_write_once(s, bytes, &sent, &events, err));
         bytes = bl_str_skip(bytes, sent);
         if (events) BL_TRY(wait_ready(s->fd, events, s->wake_fd, deadline_ns, err));
     }
     return BL_OK;
 }
 
-const char *stream_peer(const struct stream *s) { return s->peer; }
+const char *stream_peer(const struct stream *s) {
+    return s->peer;
+}
 
-/* Closing a socket with unread bytes resets the connection, which may destroy what was just sent: read them away first. */
+/* Closing a socket with unread bytes resets the connection, which may destroy what was just sent: read them away first.
+ */
 static void drain(struct stream *s) {
     char waste[4096];
     int64_t deadline_ns = deadline_in(CLOSE_PATIENCE_MS);

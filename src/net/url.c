@@ -9,7 +9,9 @@ struct scheme {
 static const struct scheme schemes[] = {
     {"wss://", true, true}, {"ws://", false, true}, {"https://", true, false}, {"http://", false, false}};
 
-static char lower(char c) { return (char)(c >= 'A' && c <= 'Z' ? c + 32 : c); }
+static char lower(char c) {
+    return (char)(c >= 'A' && c <= 'Z' ? c + 32 : c);
+}
 
 static bool starts_ignoring_case(struct bl_str s, const char *prefix) {
     size_t n = strlen(prefix);
@@ -71,7 +73,8 @@ static enum bl_rc set_target(struct bl_str text, struct url *u, struct bl_error 
     if (text.n && memchr(text.p, '#', text.n))
         return bl_fail(err, BL_E_USAGE, "\"%.*s\": an address here has no #fragment", BL_ARG(text));
     if (!target_clean(text))
-        return bl_fail(err, BL_E_USAGE, "path or query holds a blank, a control or a non-ASCII character: encode it with %%");
+        return bl_fail(err, BL_E_USAGE,
+                       "path or query holds a blank, a control or a non-ASCII character: encode it with %%");
     if (text.n + lacks_slash >= sizeof u->target)
         return bl_fail(err, BL_E_USAGE, "path and query are longer than %zu characters", sizeof u->target - 1);
     u->target[0] = '/';
@@ -127,7 +130,8 @@ enum bl_rc url_parse_listen(struct bl_str text, char addr[static 64], int *port,
     int number = -1;
     BL_TRY(split_authority(text, host, sizeof host, &number, 0, err));
     if (number < 0)
-        return bl_fail(err, BL_E_USAGE, "\"%.*s\" names no port: write ADDRESS:PORT, such as 127.0.0.1:8080", BL_ARG(text));
+        return bl_fail(err, BL_E_USAGE, "\"%.*s\" names no port: write ADDRESS:PORT, such as 127.0.0.1:8080",
+                       BL_ARG(text));
     struct in_addr ipv4;
     if (strcmp(host, "localhost") == 0) strcpy(host, "127.0.0.1");
     if (!is_ipv6(host) && inet_pton(AF_INET, host, &ipv4) != 1)

@@ -4,10 +4,10 @@
 
 struct url {
     bool tls;
-    bool websocket;     /* ws or wss */
-    char host[256];     /* without brackets for IPv6 */
-    int port;           /* 80 or 443 by default */
-    char target[8192];  /* path and query, at least "/" */
+    bool websocket;    /* ws or wss */
+    char host[256];    /* without brackets for IPv6 */
+    int port;          /* 80 or 443 by default */
+    char target[8192]; /* path and query, at least "/" */
 };
 /* A bare "host" or "host:port" is taken as wss:// with an empty path. BL_E_USAGE names the offending part. */
 enum bl_rc url_parse(struct bl_str text, struct url *out, struct bl_error *err);

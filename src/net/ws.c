@@ -30,7 +30,9 @@ void ws_parser_init(struct ws_parser *w, bool expect_masked, size_t message_max)
     w->joined.max = w->message_max;
 }
 
-void ws_parser_release(struct ws_parser *w) { bl_buf_release(&w->joined); }
+void ws_parser_release(struct ws_parser *w) {
+    bl_buf_release(&w->joined);
+}
 
 void ws_feed(struct ws_parser *w, char *bytes, size_t n) {
     w->p = bytes;
@@ -38,7 +40,9 @@ void ws_feed(struct ws_parser *w, char *bytes, size_t n) {
     w->at = 0;
 }
 
-size_t ws_consumed(const struct ws_parser *w) { return w->at; }
+size_t ws_consumed(const struct ws_parser *w) {
+    return w->at;
+}
 
 static enum step violate(struct ws_message *out, unsigned close_code, struct bl_error *err, const char *what) {
     *out = (struct ws_message){.op = WS_CLOSE, .close_code = close_code};
@@ -46,7 +50,9 @@ static enum step violate(struct ws_message *out, unsigned close_code, struct bl_
     return STEP_VIOLATION;
 }
 
-static bool is_control(enum ws_op op) { return op >= WS_CLOSE; }
+static bool is_control(enum ws_op op) {
+    return op >= WS_CLOSE;
+}
 
 static uint64_t big_endian(const unsigned char *p, size_t n) {
     uint64_t value = 0;
@@ -61,7 +67,8 @@ static const char *first_bytes_fault(const struct ws_parser *w, unsigned first, 
     bool final = first & BIT_FIN, masked = second & BIT_MASKED, inside = w->joining || w->skipping_message;
     if (first & BITS_RESERVED) return "a reserved bit is set though no extension was agreed";
     if ((op > WS_BINARY && op < WS_CLOSE) || op > WS_PONG) return "unknown opcode";
-    if (masked != w->expect_masked) return masked ? "a server must not mask its frames" : "a client must mask its frames";
+    if (masked != w->expect_masked)
+        return masked ? "a server must not mask its frames" : "a client must mask its frames";
     if (op >= WS_CLOSE && !final) return "a control frame is fragmented";
     if (op >= WS_CLOSE && length > CONTROL_MAX) return "a control frame is longer than 125 bytes";
     if (op == WS_CONTINUATION && !inside) return "a continuation without a message to continue";
@@ -69,7 +76,8 @@ static const char *first_bytes_fault(const struct ws_parser *w, unsigned first, 
     return NULL;
 }
 
-static enum step read_header(const struct ws_parser *w, struct header *h, struct ws_message *out, struct bl_error *err) {
+static enum step read_header(const struct ws_parser *w, struct header *h, struct ws_message *out,
+                             struct bl_error *err) {
     const unsigned char *p = (const unsigned char *)w->p + w->at;
     size_t left = w->n - w->at;
     if (left < 2) return STEP_MORE;
@@ -249,7 +257,9 @@ static void base64(const unsigned char *p, size_t n, char *out) {
     *out = 0;
 }
 
-static uint32_t rotate(uint32_t x, unsigned by) { return x << by | x >> (32 - by); }
+static uint32_t rotate(uint32_t x, unsigned by) {
+    return x << by | x >> (32 - by);
+}
 
 static void sha1_block(uint32_t state[5], const unsigned char block[64]) {
     uint32_t w[80];

@@ -1,8 +1,8 @@
 /* ws: the WebSocket protocol (RFC 6455) as a pure transformer of bytes: no sockets, no clock.
  *
  * May include: base. Bytes, not Bluesky.
- * The receiving side joins fragments and unmasks; it leaves the UTF-8 of text messages to the JSON decoder, which checks it
- * anyway. It answers nothing by itself: pings and closes come out as messages, and the owner sends the reply.
+ * The receiving side joins fragments and unmasks; it leaves the UTF-8 of text messages to the JSON decoder, which
+ * checks it anyway. It answers nothing by itself: pings and closes come out as messages, and the owner sends the reply.
  * No extension is negotiated (permessage-deflate must not be offered together with Jetstream's own zstd).
  *
  * Feed the parser a buffer it may write to (unmasking is done in place); it hands out slices of that buffer, or of its
@@ -19,20 +19,20 @@ enum ws_op { WS_CONTINUATION = 0, WS_TEXT = 1, WS_BINARY = 2, WS_CLOSE = 8, WS_P
 
 struct ws_message {
     enum ws_op op;
-    struct bl_str data;   /* for WS_CLOSE the reason text */
-    unsigned close_code;  /* WS_CLOSE: as sent, 1005 when absent. On a violation: the code to answer with */
+    struct bl_str data;  /* for WS_CLOSE the reason text */
+    unsigned close_code; /* WS_CLOSE: as sent, 1005 when absent. On a violation: the code to answer with */
 };
 
 struct ws_parser {
-    bool expect_masked;     /* true on the server side */
-    size_t message_max;     /* bytes of one joined message; larger ones are thrown away and counted in `oversized` */
-    char *p;                /* fed bytes */
+    bool expect_masked; /* true on the server side */
+    size_t message_max; /* bytes of one joined message; larger ones are thrown away and counted in `oversized` */
+    char *p;            /* fed bytes */
     size_t n, at;
-    struct bl_buf joined;   /* fragments so far */
+    struct bl_buf joined; /* fragments so far */
     enum ws_op joined_op;
     bool joining;
-    uint64_t skip;          /* payload bytes of an oversized message still to be thrown away */
-    uint64_t oversized;     /* messages thrown away because of message_max, counted for the owner */
+    uint64_t skip;      /* payload bytes of an oversized message still to be thrown away */
+    uint64_t oversized; /* messages thrown away because of message_max, counted for the owner */
     bool skipping_message;
 };
 /* `message_max` 0 means 32 MiB. */

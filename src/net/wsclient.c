@@ -26,12 +26,12 @@ enum {
 struct wsclient {
     struct stream *stream;
     struct ws_parser parser;
-    char *p;             /* received bytes; the parser looks at p[0..n) */
+    char *p; /* received bytes; the parser looks at p[0..n) */
     size_t n, cap;
-    size_t cap_max;      /* what the largest acceptable frame needs */
-    struct bl_buf out;   /* the frame being sent */
+    size_t cap_max;    /* what the largest acceptable frame needs */
+    struct bl_buf out; /* the frame being sent */
     uint64_t bytes;
-    bool over;           /* closed or broken */
+    bool over; /* closed or broken */
     unsigned close_code;
     char close_reason[128];
 };
@@ -48,8 +48,10 @@ static void add_request(struct bl_buf *out, const struct wsclient_options *o, co
     bool ipv6 = strchr(u->host, ':') != NULL;
     bl_buf_printf(out, "GET %s HTTP/1.1\r\nHost: %s%s%s", u->target, ipv6 ? "[" : "", u->host, ipv6 ? "]" : "");
     if (u->port != (u->tls ? 443 : 80)) bl_buf_printf(out, ":%d", u->port);
-    bl_buf_printf(out, "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-                       "Sec-WebSocket-Key: %s\r\n", key);
+    bl_buf_printf(out,
+                  "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+                  "Sec-WebSocket-Key: %s\r\n",
+                  key);
     if (o->subprotocol) bl_buf_printf(out, "Sec-WebSocket-Protocol: %s\r\n", o->subprotocol);
     bl_buf_printf(out, "User-Agent: %s\r\n\r\n", o->user_agent ? o->user_agent : "bluelake/" BL_VERSION);
 }
@@ -70,10 +72,12 @@ static enum bl_rc read_head(struct wsclient *c, int64_t deadline_ns, size_t *hea
             return BL_OK;
         }
         if (c->n >= HEAD_MAX)
-            return bl_fail(err, BL_E_NET, "%s: the answer's head is longer than %d bytes", stream_peer(c->stream), HEAD_MAX);
+            return bl_fail(err, BL_E_NET, "%s: the answer's head is longer than %d bytes", stream_peer(c->stream),
+                           HEAD_MAX);
         size_t got;
         enum bl_rc rc = read_more(c, ms_until(deadline_ns), &got, err);
-        if (rc == BL_E_TIMEOUT) return bl_fail(err, rc, "%s: no answer to the WebSocket handshake", stream_peer(c->stream));
+        if (rc == BL_E_TIMEOUT)
+            return bl_fail(err, rc, "%s: no answer to the WebSocket handshake", stream_peer(c->stream));
         BL_TRY(rc);
         if (got == 0) return bl_fail(err, BL_E_NET, "%s closed without answering", stream_peer(c->stream));
     }
@@ -178,7 +182,8 @@ static const char *handshake_fault(struct bl_str head, const char *key, const ch
     struct bl_str value = {0};
     ws_accept_of_key(bl_str(key), accept);
     if (find_header(head, "Upgrade", &value) != 1 || !same(value, "websocket")) return "no \"Upgrade: websocket\"";
-    if (find_header(head, "Connection", &value) == 0 || !list_has(value, "upgrade")) return "no \"Connection: Upgrade\"";
+    if (find_header(head, "Connection", &value) == 0 || !list_has(value, "upgrade"))
+        return "no \"Connection: Upgrade\"";
     if (find_header(head, "Sec-WebSocket-Accept", &value) != 1 || !bl_str_eq(value, bl_str(accept)))
         return "a wrong Sec-WebSocket-Accept";
     if (find_header(head, "Sec-WebSocket-Extensions", &value) && value.n) return "an extension that was not offered";
@@ -278,11 +283,12 @@ static enum bl_rc peer_closed(struct wsclient *c, const struct ws_message *m, st
     c->close_code = m->close_code;
     copy_text(m->data, c->close_reason, sizeof c->close_reason);
     say_goodbye(c, m->close_code == CLOSE_ABSENT ? CLOSE_NORMAL : m->close_code);
-    return bl_fail(err, BL_E_NET, "%s closed the connection: %u %s", stream_peer(c->stream), c->close_code, c->close_reason);
+    return bl_fail(err, BL_E_NET, "%s closed the connection: %u %s", stream_peer(c->stream), c->close_code,
+                   c->close_reason);
 }
 
-/* Drop what the parser is done with, then see to it that there is room: a buffer more than half full of one unfinished frame
- * doubles; one that grew for a big message shrinks back. */
+/* Drop what the parser is done with, then see to it that there is room: a buffer more than half full of one unfinished
+ * frame doubles; one that grew for a big message shrinks back. */
 static enum bl_rc make_room(struct wsclient *c, struct bl_error *err) {
     size_t done = ws_consumed(&c->parser), cap = c->cap;
     c->n -= done;
@@ -338,12 +344,24 @@ enum bl_rc wsclient_next(struct wsclient *c, int timeout_ms, struct ws_message *
     }
 }
 
-bool wsclient_pending(struct wsclient *c) { return !c->over && ws_ready(&c->parser); }
-unsigned wsclient_close_code(const struct wsclient *c) { return c->close_code; }
-const char *wsclient_close_reason(const struct wsclient *c) { return c->close_reason; }
-uint64_t wsclient_bytes(const struct wsclient *c) { return c->bytes; }
-uint64_t wsclient_oversized(const struct wsclient *c) { return c->parser.oversized; }
-const char *wsclient_peer(const struct wsclient *c) { return stream_peer(c->stream); }
+bool wsclient_pending(struct wsclient *c) {
+    return !c->over && ws_ready(&c->parser);
+}
+unsigned wsclient_close_code(const struct wsclient *c) {
+    return c->close_code;
+}
+const char *wsclient_close_reason(const struct wsclient *c) {
+    return c->close_reason;
+}
+uint64_t wsclient_bytes(const struct wsclient *c) {
+    return c->bytes;
+}
+uint64_t wsclient_oversized(const struct wsclient *c) {
+    return c->parser.oversized;
+}
+const char *wsclient_peer(const struct wsclient *c) {
+    return stream_peer(c->stream);
+}
 
 void wsclient_close(struct wsclient **c) {
     if (*c && (*c)->stream && !(*c)->over) say_goodbye(*c, CLOSE_NORMAL);

@@ -17,17 +17,17 @@ struct wsclient_options {
     struct url url;
     const char *ca_file;
     const char *user_agent;
-    const char *subprotocol;  /* NULL for none */
-    int connect_timeout_ms;   /* over TCP, TLS and handshake; 0 means 10,000 */
-    size_t message_max;       /* bytes; larger messages are skipped and counted; 0 means 32 MiB */
-    int wake_fd;              /* see stream.h; -1 for none */
+    const char *subprotocol; /* NULL for none */
+    int connect_timeout_ms;  /* over TCP, TLS and handshake; 0 means 10,000 */
+    size_t message_max;      /* bytes; larger messages are skipped and counted; 0 means 32 MiB */
+    int wake_fd;             /* see stream.h; -1 for none */
 };
-struct wsclient_answer { /* filled on success and on refusal */
-    int status;              /* HTTP status, 101 on success, 0 when none was received */
-    int retry_after_s;       /* -1 when absent */
-    char subprotocol[64];    /* chosen by the server, "" for none */
-    char body[513];          /* start of a refusal's body */
-    char server[64];         /* "Server" header, "" when absent */
+struct wsclient_answer {  /* filled on success and on refusal */
+    int status;           /* HTTP status, 101 on success, 0 when none was received */
+    int retry_after_s;    /* -1 when absent */
+    char subprotocol[64]; /* chosen by the server, "" for none */
+    char body[513];       /* start of a refusal's body */
+    char server[64];      /* "Server" header, "" when absent */
 };
 enum bl_rc wsclient_open(const struct wsclient_options *o, struct wsclient **out, struct wsclient_answer *answer,
                          struct bl_error *err);

@@ -55,7 +55,9 @@ enum bl_rc attempt_start(const struct wsclient_options *o, struct bl_str hello, 
     return BL_OK;
 }
 
-int attempt_fd(const struct attempt *a) { return a->done_fd; }
+int attempt_fd(const struct attempt *a) {
+    return a->done_fd;
+}
 
 struct attempt_result attempt_finish(struct attempt **a) {
     pthread_join((*a)->thread, NULL);

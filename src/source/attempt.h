@@ -1,4 +1,5 @@
-/* attempt: one try to connect, on a thread of its own, so that the receiver's ticks go on meanwhile. Private to source. */
+/* attempt: one try to connect, on a thread of its own, so that the receiver's ticks go on meanwhile. Private to source.
+ */
 #pragma once
 #include "net/wsclient.h"
 
@@ -13,5 +14,6 @@ struct attempt_result {
 enum bl_rc attempt_start(const struct wsclient_options *o, struct bl_str hello, struct attempt **out,
                          struct bl_error *err);
 int attempt_fd(const struct attempt *a); /* readable when the result is there */
-/* Waits for the result (bounded by the connect timeout, or at once when the wake_fd is readable) and ends the attempt. */
+/* Waits for the result (bounded by the connect timeout, or at once when the wake_fd is readable) and ends the attempt.
+ */
 struct attempt_result attempt_finish(struct attempt **a);

@@ -30,7 +30,9 @@ static void release(struct inflate **z) {
     *z = NULL;
 }
 
-void inflate_close(struct inflate **z) { release(z); }
+void inflate_close(struct inflate **z) {
+    release(z);
+}
 
 enum bl_rc inflate_open(const char *dictionary_file, size_t max, struct inflate **out, struct bl_error *err) {
     BL_CLEANUP(bl_buf_release) struct bl_buf bytes = {0};
@@ -54,7 +56,8 @@ enum bl_rc inflate_open(const char *dictionary_file, size_t max, struct inflate 
     return BL_OK;
 }
 
-/* What the frame says it becomes, where it says so. A frame that lies costs address space alone: memory is only promised. */
+/* What the frame says it becomes, where it says so. A frame that lies costs address space alone: memory is only
+ * promised. */
 static size_t stated_size(const struct inflate *z, struct bl_str in) {
     unsigned long long size = ZSTD_getFrameContentSize(in.p, in.n);
     if (size == ZSTD_CONTENTSIZE_UNKNOWN || size == ZSTD_CONTENTSIZE_ERROR || size < OUT_KEEP) return OUT_KEEP;
@@ -69,8 +72,8 @@ static bool resize(struct inflate *z, size_t cap) {
     return z->p != NULL;
 }
 
-/* One-shot, since the streaming interface would keep a window of the sender's choosing. A frame that does not state its size
- * is tried with ever more room. */
+/* One-shot, since the streaming interface would keep a window of the sender's choosing. A frame that does not state its
+ * size is tried with ever more room. */
 static size_t unpack(struct inflate *z, struct bl_str in) {
     for (size_t cap = stated_size(z, in);; cap = cap > z->max / 2 ? z->max + 1 : 2 * cap) {
         if (!resize(z, cap)) return (size_t)-ZSTD_error_memory_allocation;
@@ -81,10 +84,11 @@ static size_t unpack(struct inflate *z, struct bl_str in) {
 }
 
 static enum inflate_result wrong_dictionary(const struct inflate *z, unsigned frame_id, struct bl_error *err) {
-    (void)!bl_fail(err, BL_E_USAGE,
-                   "messages are compressed with zstd dictionary %u, but %s is dictionary %u: name the host's dictionary in "
-                   "source.dictionary, or leave it empty to do without compression",
-                   frame_id, z->file, z->dictionary_id);
+    (void)!bl_fail(
+        err, BL_E_USAGE,
+        "messages are compressed with zstd dictionary %u, but %s is dictionary %u: name the host's dictionary in "
+        "source.dictionary, or leave it empty to do without compression",
+        frame_id, z->file, z->dictionary_id);
     return INFLATE_WRONG_DICTIONARY;
 }
 

@@ -1,6 +1,8 @@
 #include "source/peek.h"
 
-static bool is_digit(char c) { return c >= '0' && c <= '9'; }
+static bool is_digit(char c) {
+    return c >= '0' && c <= '9';
+}
 
 static bool read_number(const char *p, const char *end, int64_t *out) {
     const char *from = p;

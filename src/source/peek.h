@@ -2,6 +2,6 @@
 #pragma once
 #include "base/str.h"
 
-/* The value of the envelope's "time_us", as Jetstream v1 writes it: an integer member of the outermost object. False when
- * there is none. Members of inner objects are never taken for it. */
+/* The value of the envelope's "time_us", as Jetstream v1 writes it: an integer member of the outermost object. False
+ * when there is none. Members of inner objects are never taken for it. */
 bool peek_time_us(struct bl_str json, int64_t *out);

@@ -26,8 +26,8 @@ static enum bl_rc check_filters(const struct source_options *o, struct bl_error 
         return bl_fail(err, BL_E_USAGE, "%zu collections: Jetstream accepts %d; use prefixes such as app.bsky.*",
                        o->collection_count, COLLECTIONS_MAX);
     if (o->did_count > DIDS_MAX)
-        return bl_fail(err, BL_E_USAGE, "%zu accounts: Jetstream accepts %d; take the whole stream instead", o->did_count,
-                       DIDS_MAX);
+        return bl_fail(err, BL_E_USAGE, "%zu accounts: Jetstream accepts %d; take the whole stream instead",
+                       o->did_count, DIDS_MAX);
     for (size_t i = 0; i < o->collection_count; i++)
         if (!clean_name(bl_str(o->collections[i])))
             return bl_fail(err, BL_E_USAGE, "\"%.100s\" is not a collection", o->collections[i]);
@@ -81,7 +81,8 @@ enum bl_rc request_init(struct request *r, const struct source_options *o, struc
     }
     enum bl_rc rc = bl_buf_check(&r->query, "the query", err);
     if (rc == BL_OK && r->hello.failed)
-        rc = bl_fail(err, BL_E_USAGE, "the list of accounts takes more than the %d bytes that Jetstream accepts", HELLO_MAX);
+        rc = bl_fail(err, BL_E_USAGE, "the list of accounts takes more than the %d bytes that Jetstream accepts",
+                     HELLO_MAX);
     if (rc != BL_OK) request_release(r);
     return rc;
 }
@@ -101,7 +102,8 @@ static enum bl_rc check_query(const char *text, const struct url *u, struct bl_e
         struct bl_str name = bl_str_cut(&value, '=');
         for (size_t i = 0; i < sizeof ours / sizeof *ours; i++)
             if (bl_str_eq(name, bl_str(ours[i])))
-                return bl_fail(err, BL_E_USAGE, "%.200s: leave \"%s\" out of the address, bluelake sets it", text, ours[i]);
+                return bl_fail(err, BL_E_USAGE, "%.200s: leave \"%s\" out of the address, bluelake sets it", text,
+                               ours[i]);
     }
     return BL_OK;
 }
@@ -111,7 +113,8 @@ enum bl_rc request_base(const char *text, struct url *out, struct bl_error *err)
     enum bl_rc rc = url_parse(bl_str(text), &u, err);
     if (rc != BL_OK) return bl_err_prefix(err, rc, "source address \"%.200s\"", text);
     if (strcmp(u.target, "/") == 0) strcpy(u.target, "/subscribe");
-    if (strlen(u.target) > BASE_MAX) return bl_fail(err, BL_E_USAGE, "%.100s...: longer than %d characters", text, BASE_MAX);
+    if (strlen(u.target) > BASE_MAX)
+        return bl_fail(err, BL_E_USAGE, "%.100s...: longer than %d characters", text, BASE_MAX);
     BL_TRY(check_query(text, &u, err));
     *out = u;
     return BL_OK;

@@ -17,4 +17,5 @@ void request_release(struct request *r);
 enum bl_rc request_base(const char *text, struct url *out, struct bl_error *err);
 /* Append query and cursor (0 for none) to the base address in `u`. */
 enum bl_rc request_target(const struct request *r, int64_t cursor_us, struct url *u, struct bl_error *err);
-bool cursor_plausible(int64_t cursor_us); /* unix microseconds have 16 digits; anything else means something else upstream */
+bool cursor_plausible(
+    int64_t cursor_us); /* unix microseconds have 16 digits; anything else means something else upstream */

@@ -17,7 +17,8 @@
 
 enum {
     GAPS_MAX = 16,
-    CORRUPT_IN_ROW_MAX = 3, /* connections that ended at a corrupt message, before it is skipped or the dictionary blamed */
+    CORRUPT_IN_ROW_MAX =
+        3, /* connections that ended at a corrupt message, before it is skipped or the dictionary blamed */
     BACKOFF_SHIFT_MAX = 30,
 };
 #define SECOND_US INT64_C(1000000)
@@ -59,10 +60,10 @@ struct source {
     struct attempt *attempt;
     struct wsclient *client;
     int64_t retry_at_ns, connected_ns, last_data_ns;
-    int64_t asked_us;        /* position resumed from, before the rewind; 0 = live */
-    int64_t known_us;        /* newest_us when the connection was made */
+    int64_t asked_us; /* position resumed from, before the rewind; 0 = live */
+    int64_t known_us; /* newest_us when the connection was made */
     int64_t overlap_until_us;
-    int64_t received_us;     /* of the bytes at hand */
+    int64_t received_us; /* of the bytes at hand */
     uint64_t client_bytes, client_oversized;
     uint64_t delivered_here; /* messages of this connection */
     bool data_seen, first_time_seen, progressed;
@@ -88,22 +89,39 @@ struct source {
 
 enum step { STEP_MESSAGE, STEP_AGAIN, STEP_TICK, STEP_CANCELLED, STEP_FINAL };
 
-static int64_t now_ns(const struct source *s) { return s->clock.mono_ns(s->clock.context); }
-static int64_t now_us(const struct source *s) { return s->clock.wall_us(s->clock.context); }
-static struct host *here(struct source *s) { return &s->hosts[s->host_at]; }
+static int64_t now_ns(const struct source *s) {
+    return s->clock.mono_ns(s->clock.context);
+}
+static int64_t now_us(const struct source *s) {
+    return s->clock.wall_us(s->clock.context);
+}
+static struct host *here(struct source *s) {
+    return &s->hosts[s->host_at];
+}
 
-static int ms_until(int64_t deadline_ns) {
-    int64_t left = deadline_ns - bl_mono_ns();
+/* The caller's tick. It starts with the first look at it, so that a message at hand costs no look at the clock. */
+struct tick {
+    int ms;
+    int64_t deadline_ns; /* 0 = not started */
+};
+
+static int tick_left_ms(struct tick *t) {
+    int64_t now = bl_mono_ns();
+    if (t->deadline_ns == 0) t->deadline_ns = now + (t->ms > 0 ? t->ms : 0) * INT64_C(1000000);
+    int64_t left = t->deadline_ns - now;
     return left <= 0 ? 0 : (int)((left + 999999) / 1000000);
 }
 
-static int64_t or_default(int64_t value, int64_t fallback) { return value > 0 ? value : fallback; }
+static int64_t or_default(int64_t value, int64_t fallback) {
+    return value > 0 ? value : fallback;
+}
 
 /* ---- open and close ---- */
 
 static enum bl_rc init_hosts(struct source *s, const struct source_options *o, struct bl_error *err) {
     if (o->url_count == 0)
-        return bl_fail(err, BL_E_USAGE, "no source address: set source.urls, such as wss://jetstream2.us-east.bsky.network");
+        return bl_fail(err, BL_E_USAGE,
+                       "no source address: set source.urls, such as wss://jetstream2.us-east.bsky.network");
     s->hosts = bl_xcalloc(o->url_count, sizeof *s->hosts);
     s->host_count = o->url_count;
     for (size_t i = 0; i < o->url_count; i++) {
@@ -119,7 +137,8 @@ static enum bl_rc init_hosts(struct source *s, const struct source_options *o, s
 
 static enum bl_rc init_position(struct source *s, int64_t cursor_us, struct bl_error *err) {
     if (cursor_us && !cursor_plausible(cursor_us))
-        return bl_fail(err, BL_E_USAGE, "cursor %lld is not a time in unix microseconds (16 digits)", (long long)cursor_us);
+        return bl_fail(err, BL_E_USAGE, "cursor %lld is not a time in unix microseconds (16 digits)",
+                       (long long)cursor_us);
     s->durable_us = s->newest_us = cursor_us;
     s->newest_host = s->host_count; /* which host a stored cursor came from is not known */
     return BL_OK;
@@ -266,7 +285,8 @@ static void disconnect(struct source *s, bool rotate, const struct bl_error *why
     bool stable = !rotate && now_ns(s) - s->connected_ns >= STABLE_US * 1000;
     count_client(s);
     bl_log(BL_INFO, "source disconnect host=%s code=%u messages=%llu cursor=%lld cause=\"%s\"", here(s)->name,
-           wsclient_close_code(s->client), (unsigned long long)s->delivered_here, (long long)s->durable_us, why->message);
+           wsclient_close_code(s->client), (unsigned long long)s->delivered_here, (long long)s->durable_us,
+           why->message);
     wsclient_close(&s->client);
     atomic_store(&s->connected_since_us, 0);
     if (s->progressed || stable) s->failures_in_row = 0;
@@ -275,10 +295,14 @@ static void disconnect(struct source *s, bool rotate, const struct bl_error *why
 
 /* ---- connecting ---- */
 
-static bool host_switched(const struct source *s) { return s->host_count > 1 && s->newest_host != s->host_at; }
+static bool host_switched(const struct source *s) {
+    return s->host_count > 1 && s->newest_host != s->host_at;
+}
 
 /* Position to resume from. Without a durable one, what was handed out counts: the receiver is alive and has it. */
-static int64_t resume_from(const struct source *s) { return s->durable_us ? s->durable_us : s->newest_us; }
+static int64_t resume_from(const struct source *s) {
+    return s->durable_us ? s->durable_us : s->newest_us;
+}
 
 static enum step begin_attempt(struct source *s) {
     struct bl_error err = {0};
@@ -339,11 +363,11 @@ static enum step refused(struct source *s, const struct attempt_result *r) {
     return STEP_AGAIN;
 }
 
-static enum step await_attempt(struct source *s, int64_t deadline_ns) {
+static enum step await_attempt(struct source *s, struct tick *tick) {
     struct pollfd done = {.fd = attempt_fd(s->attempt), .events = POLLIN};
     if (poll(&done, 1, 0) <= 0) {
-        if (ms_until(deadline_ns) == 0) return STEP_TICK;
-        return wait_for(s, done.fd, ms_until(deadline_ns));
+        int tick_ms = tick_left_ms(tick);
+        return tick_ms == 0 ? STEP_TICK : wait_for(s, done.fd, tick_ms);
     }
     struct attempt_result result = attempt_finish(&s->attempt);
     if (result.rc == BL_OK) {
@@ -354,10 +378,10 @@ static enum step await_attempt(struct source *s, int64_t deadline_ns) {
     return refused(s, &result);
 }
 
-static enum step await_retry(struct source *s, int64_t deadline_ns) {
+static enum step await_retry(struct source *s, struct tick *tick) {
     int64_t left_ns = s->retry_at_ns - now_ns(s);
     if (left_ns <= 0) return begin_attempt(s);
-    int tick_ms = ms_until(deadline_ns);
+    int tick_ms = tick_left_ms(tick);
     if (tick_ms == 0) return STEP_TICK;
     int64_t left_ms = (left_ns + 999999) / 1000000;
     return wait_for(s, -1, left_ms < tick_ms ? (int)left_ms : tick_ms);
@@ -370,15 +394,16 @@ static void add_gap(struct source *s, int64_t from_us, int64_t to_us, const char
     memcpy(g.host, here(s)->name, sizeof g.host);
     s->last_gap = g;
     atomic_fetch_add(&s->gaps_total, 1);
-    bl_log(BL_WARN, "source gap host=%s from=%lld to=%lld reason=%s", g.host, (long long)from_us, (long long)to_us, reason);
+    bl_log(BL_WARN, "source gap host=%s from=%lld to=%lld reason=%s", g.host, (long long)from_us, (long long)to_us,
+           reason);
     if (s->gap_count < GAPS_MAX)
         s->gaps[s->gap_count++] = g;
     else
         s->gaps[GAPS_MAX - 1].to_us = to_us; /* nobody asks: widen the last rather than forget */
 }
 
-/* The first event after a resume tells what the host could still serve. With a filter on accounts, silence is normal, and only
- * a position beyond every host's look-back is a reason to suspect a loss. */
+/* The first event after a resume tells what the host could still serve. With a filter on accounts, silence is normal,
+ * and only a position beyond every host's look-back is a reason to suspect a loss. */
 static void check_gap(struct source *s, int64_t time_us) {
     int64_t age_us = now_us(s) - s->asked_us;
     if (!s->asked_us || time_us <= s->asked_us + GAP_TOLERANCE_US) return;
@@ -386,7 +411,8 @@ static void check_gap(struct source *s, int64_t time_us) {
     bool reported = s->last_gap.from_us == s->asked_us && time_us <= s->last_gap.to_us + GAP_TOLERANCE_US;
     if (reported) return;
     add_gap(s, s->asked_us, time_us,
-            host_switched(s) && s->newest_host < s->host_count && age_us <= LOOKBACK_US ? "host_switch" : "cursor_too_old");
+            host_switched(s) && s->newest_host < s->host_count && age_us <= LOOKBACK_US ? "host_switch"
+                                                                                        : "cursor_too_old");
 }
 
 /* Times jump back and forth (two instances, replay meeting live), so each message is judged alone. */
@@ -408,8 +434,8 @@ static void deliver(struct source *s, struct bl_str json, struct source_message 
     *out = (struct source_message){.json = json, .received_us = s->received_us, .overlap = overlap};
 }
 
-/* A message that came damaged is asked for again; when it comes damaged every time, it is one message lost, not the stream.
- * If nothing could ever be unpacked, the dictionary is to blame. */
+/* A message that came damaged is asked for again; when it comes damaged every time, it is one message lost, not the
+ * stream. If nothing could ever be unpacked, the dictionary is to blame. */
 static enum step on_corrupt(struct source *s, struct bl_error *err) {
     atomic_fetch_add(&s->decompress_failures, 1);
     if (s->newest_us > s->corrupt_after_us) s->corrupt_in_row = 0;
@@ -424,8 +450,10 @@ static enum step on_corrupt(struct source *s, struct bl_error *err) {
     }
     char why[BL_ERROR_MESSAGE_MAX / 2];
     snprintf(why, sizeof why, "%.*s", (int)sizeof why - 1, err->message);
-    (void)!bl_fail(err, BL_E_USAGE, "%s: %s, and so was every other; name the host's zstd dictionary in source.dictionary, "
-                   "or leave it empty to do without compression", here(s)->name, why);
+    (void)!bl_fail(err, BL_E_USAGE,
+                   "%s: %s, and so was every other; name the host's zstd dictionary in source.dictionary, "
+                   "or leave it empty to do without compression",
+                   here(s)->name, why);
     return finish(s, err);
 }
 
@@ -444,8 +472,10 @@ static enum step unpack(struct source *s, const struct ws_message *m, struct sou
         bl_log(BL_WARN, "source skips a message host=%s cause=\"unpacks to more than %zu bytes\"", here(s)->name,
                s->message_max);
         return STEP_AGAIN;
-    case INFLATE_WRONG_DICTIONARY: return finish(s, &err);
-    case INFLATE_CORRUPT: return on_corrupt(s, &err);
+    case INFLATE_WRONG_DICTIONARY:
+        return finish(s, &err);
+    case INFLATE_CORRUPT:
+        return on_corrupt(s, &err);
     }
     return STEP_AGAIN;
 }
@@ -469,7 +499,7 @@ static enum step on_broken(struct source *s, struct bl_error *err) {
 }
 
 /* Nothing is at hand: wait, but no longer than the tick and the patience with a silent host. */
-static enum step await_data(struct source *s, int64_t deadline_ns, struct ws_message *m) {
+static enum step await_data(struct source *s, struct tick *tick, struct ws_message *m) {
     struct bl_error err = {0};
     int64_t now = now_ns(s), limit_ns = s->idle_limit_us * 1000;
     if (s->data_seen) s->last_data_ns = now;
@@ -482,7 +512,7 @@ static enum step await_data(struct source *s, int64_t deadline_ns, struct ws_mes
         disconnect(s, true, &err);
         return STEP_AGAIN;
     }
-    int tick_ms = ms_until(deadline_ns);
+    int tick_ms = tick_left_ms(tick);
     if (tick_ms == 0) return STEP_TICK;
     enum bl_rc rc = wsclient_next(s->client, idle_left_ms < tick_ms ? (int)idle_left_ms : tick_ms, m, &err);
     if (rc == BL_OK) return STEP_MESSAGE;
@@ -492,13 +522,13 @@ static enum step await_data(struct source *s, int64_t deadline_ns, struct ws_mes
 }
 
 /* The first try does not wait and needs no clock: on a busy stream it is the only one. */
-static enum step read_one(struct source *s, int64_t deadline_ns, struct source_message *out) {
+static enum step read_one(struct source *s, struct tick *tick, struct source_message *out) {
     struct bl_error err = {0};
     struct ws_message m;
     enum bl_rc rc = wsclient_next(s->client, 0, &m, &err);
     if (rc == BL_E_TIMEOUT) {
         count_client(s);
-        enum step step = await_data(s, deadline_ns, &m);
+        enum step step = await_data(s, tick, &m);
         if (step != STEP_MESSAGE) return step;
     } else if (rc == BL_E_CANCELLED) {
         return on_wake(s);
@@ -514,18 +544,22 @@ static enum step read_one(struct source *s, int64_t deadline_ns, struct source_m
 }
 
 enum bl_rc source_next(struct source *s, int tick_ms, struct source_message *out, struct bl_error *err) {
-    int64_t deadline_ns = bl_mono_ns() + (tick_ms > 0 ? tick_ms : 0) * INT64_C(1000000);
+    struct tick tick = {.ms = tick_ms};
     for (;;) {
         enum step step = s->final != BL_OK ? STEP_FINAL
                          : take_wake(s)    ? STEP_CANCELLED
-                         : s->client       ? read_one(s, deadline_ns, out)
-                         : s->attempt      ? await_attempt(s, deadline_ns)
-                                           : await_retry(s, deadline_ns);
+                         : s->client       ? read_one(s, &tick, out)
+                         : s->attempt      ? await_attempt(s, &tick)
+                                           : await_retry(s, &tick);
         switch (step) {
-        case STEP_MESSAGE: return BL_OK;
-        case STEP_AGAIN: break;
-        case STEP_TICK: return bl_fail(err, BL_E_TIMEOUT, "no message within %d ms", tick_ms);
-        case STEP_CANCELLED: return bl_fail(err, BL_E_CANCELLED, "source_wake was called");
+        case STEP_MESSAGE:
+            return BL_OK;
+        case STEP_AGAIN:
+            break;
+        case STEP_TICK:
+            return bl_fail(err, BL_E_TIMEOUT, "no message within %d ms", tick_ms);
+        case STEP_CANCELLED:
+            return bl_fail(err, BL_E_CANCELLED, "source_wake was called");
         case STEP_FINAL:
             if (err) *err = s->final_err;
             return s->final;
@@ -533,7 +567,9 @@ enum bl_rc source_next(struct source *s, int tick_ms, struct source_message *out
     }
 }
 
-bool source_pending(struct source *s) { return s->client && wsclient_pending(s->client); }
+bool source_pending(struct source *s) {
+    return s->client && wsclient_pending(s->client);
+}
 
 bool source_take_gap(struct source *s, struct source_gap *out) {
     if (s->gap_count == 0) return false;

@@ -23,7 +23,8 @@ static void serve(struct peer *p, int fd, int index) {
     c->index = index;
     bool ready = true;
     if (p->cert_file)
-        ready = stream_accept_tls(fd, p->stop_fd, p->cert_file, p->key_file, PEER_PATIENCE_MS, &c->stream, NULL) == BL_OK;
+        ready =
+            stream_accept_tls(fd, p->stop_fd, p->cert_file, p->key_file, PEER_PATIENCE_MS, &c->stream, NULL) == BL_OK;
     else
         c->stream = stream_of_fd(fd, p->stop_fd);
     ws_parser_init(&c->parser, true, 0);
@@ -60,9 +61,13 @@ struct peer *peer_start_tls(peer_script *script, void *context, const char *cert
     return p;
 }
 
-struct peer *peer_start(peer_script *script, void *context) { return peer_start_tls(script, context, NULL, NULL); }
+struct peer *peer_start(peer_script *script, void *context) {
+    return peer_start_tls(script, context, NULL, NULL);
+}
 
-int peer_port(const struct peer *p) { return p->port; }
+int peer_port(const struct peer *p) {
+    return p->port;
+}
 
 void peer_stop(struct peer **peer) {
     struct peer *p = *peer;
@@ -78,7 +83,8 @@ void peer_stop(struct peer **peer) {
 bool peer_read_request(struct peer_connection *c) {
     size_t n = 0, got = 1;
     while (n + 1 < sizeof c->request && !strstr(c->request, "\r\n\r\n")) {
-        if (stream_read(c->stream, c->request + n, sizeof c->request - 1 - n, PEER_PATIENCE_MS, &got, NULL) != BL_OK || !got)
+        if (stream_read(c->stream, c->request + n, sizeof c->request - 1 - n, PEER_PATIENCE_MS, &got, NULL) != BL_OK ||
+            !got)
             return false;
         n += got;
         c->request[n] = 0;
@@ -87,9 +93,12 @@ bool peer_read_request(struct peer_connection *c) {
 }
 
 void peer_send(struct peer_connection *c, struct bl_str bytes) {
-    BL_IGNORE(stream_write_all(c->stream, bytes, PEER_PATIENCE_MS, NULL)); /* a client that left is what some tests want */
+    BL_IGNORE(
+        stream_write_all(c->stream, bytes, PEER_PATIENCE_MS, NULL)); /* a client that left is what some tests want */
 }
-void peer_send_z(struct peer_connection *c, const char *text) { peer_send(c, bl_str(text)); }
+void peer_send_z(struct peer_connection *c, const char *text) {
+    peer_send(c, bl_str(text));
+}
 
 bool peer_upgrade(struct peer_connection *c, const char *extra) {
     if (!peer_read_request(c)) return false;
@@ -100,7 +109,8 @@ bool peer_upgrade(struct peer_connection *c, const char *extra) {
     bl_buf_clear(&c->out);
     bl_buf_printf(&c->out,
                   "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                  "Sec-WebSocket-Accept: %s\r\n%s\r\n", accept, extra);
+                  "Sec-WebSocket-Accept: %s\r\n%s\r\n",
+                  accept, extra);
     peer_send(c, bl_buf_view(&c->out));
     return true;
 }
@@ -125,7 +135,8 @@ bool peer_receive(struct peer_connection *c, struct ws_message *out) {
         c->in.n -= done;
         if (c->in.n) memmove(c->in.p, c->in.p + done, c->in.n);
         if (!bl_buf_reserve(&c->in, 65536)) return false;
-        if (stream_read(c->stream, c->in.p + c->in.n, 65536, PEER_PATIENCE_MS, &n, NULL) != BL_OK || n == 0) return false;
+        if (stream_read(c->stream, c->in.p + c->in.n, 65536, PEER_PATIENCE_MS, &n, NULL) != BL_OK || n == 0)
+            return false;
         c->in.n += n;
         ws_feed(&c->parser, c->in.p, c->in.n);
     }

@@ -1,7 +1,8 @@
-/* peer: a scripted server on 127.0.0.1 for tests: a thread accepts one connection after the other and runs `script` on each.
+/* peer: a scripted server on 127.0.0.1 for tests: a thread accepts one connection after the other and runs `script` on
+ * each.
  *
- * Scripts run on the peer's thread, where cmocka must not fail: they note what they see, the test judges. Every wait in here
- * is bounded by PEER_PATIENCE_MS and ends when the peer is stopped. */
+ * Scripts run on the peer's thread, where cmocka must not fail: they note what they see, the test judges. Every wait in
+ * here is bounded by PEER_PATIENCE_MS and ends when the peer is stopped. */
 #pragma once
 #include <stdatomic.h>
 
@@ -38,4 +39,5 @@ void peer_close_frame(struct peer_connection *c, unsigned code, const char *reas
 bool peer_receive(struct peer_connection *c, struct ws_message *out);
 /* Answers nothing until the client is gone. */
 void peer_wait_gone(struct peer_connection *c);
-bool peer_wait(struct peer_connection *c, int ms); /* throws away what comes; false when the client left or the peer stops meanwhile */
+bool peer_wait(struct peer_connection *c,
+               int ms); /* throws away what comes; false when the client left or the peer stops meanwhile */

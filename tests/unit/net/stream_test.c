@@ -19,9 +19,11 @@ static int make_certificates(void **state) {
     char *command = bl_xasprintf(
         "exec >/dev/null 2>&1; set -e; cd %s; EC='-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes'\n"
         "openssl req -x509 $EC -keyout ca.key -out ca.pem -subj /CN=test-ca -days 2\n"
-        "openssl req -x509 $EC -keyout self.key -out self.pem -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1 -days 2\n"
+        "openssl req -x509 $EC -keyout self.key -out self.pem -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1 "
+        "-days 2\n"
         "issue() { openssl req $EC -keyout $1.key -out $1.csr -subj /CN=server; echo subjectAltName=$2 >$1.ext\n"
-        "  openssl x509 -req -in $1.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days $3 -extfile $1.ext -out $1.pem; }\n"
+        "  openssl x509 -req -in $1.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days $3 -extfile $1.ext -out $1.pem; "
+        "}\n"
         "issue good IP:127.0.0.1,DNS:localhost 2; issue other DNS:elsewhere.example,IP:127.0.0.2 2\n"
         "issue expired IP:127.0.0.1 -1\n",
         folder);
@@ -38,7 +40,9 @@ static int remove_certificates(void **state) {
     return failure;
 }
 
-static char *in_folder(const char *name, const char *suffix) { return bl_xasprintf("%s/%s%s", folder, name, suffix); }
+static char *in_folder(const char *name, const char *suffix) {
+    return bl_xasprintf("%s/%s%s", folder, name, suffix);
+}
 
 static void echo(struct peer_connection *c, void *context) {
     (void)context;
@@ -196,9 +200,11 @@ static void *wake_soon(void *argument) {
 static void a_wake_ends_a_wait_at_once(void **state) {
     (void)state;
     struct peer *p = peer_start(silent, NULL);
+    char *ca = in_folder("ca", ".pem");
     for (int tls = 0; tls < 2; tls++) {
         struct waker w = {.fd = eventfd(0, EFD_CLOEXEC)};
-        struct stream_options o = {.host = "127.0.0.1", .port = peer_port(p), .tls = tls, .wake_fd = w.fd};
+        struct stream_options o = {
+            .host = "127.0.0.1", .port = peer_port(p), .tls = tls, .ca_file = ca, .wake_fd = w.fd};
         struct stream *s = NULL;
         pthread_t thread;
         char byte;
@@ -216,6 +222,7 @@ static void a_wake_ends_a_wait_at_once(void **state) {
         stream_close(&s);
         close(w.fd);
     }
+    free(ca);
     peer_stop(&p);
 }
 
@@ -237,7 +244,8 @@ static void writing_to_a_closed_peer_is_an_error_not_a_signal(void **state) {
         EXPECT_OK(stream_read(s, &byte, 1, 2000, &got, &err), &err);
         EXPECT(got == 0); /* orderly end */
         enum bl_rc rc = BL_OK;
-        for (int64_t end = bl_mono_ns() + 5000000000; bl_mono_ns() < end && rc == BL_OK;) rc = stream_write_all(s, BL_LIT("into the void"), 1000, &err);
+        for (int64_t end = bl_mono_ns() + 5000000000; bl_mono_ns() < end && rc == BL_OK;)
+            rc = stream_write_all(s, BL_LIT("into the void"), 1000, &err);
         EXPECT(rc == BL_E_NET);
         stream_close(&s);
         peer_stop(&p);

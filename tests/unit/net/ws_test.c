@@ -18,8 +18,8 @@ static void note(struct transcript *t, const struct ws_message *m) {
     bl_buf_byte(&t->text, '\n');
 }
 
-/* Feed `wire` in pieces of random size (one piece when `rng` is NULL), carrying the unconsumed tail as an owner does. Each
- * piece lives in its own allocation of exact size, so that the sanitizer sees any overrun. */
+/* Feed `wire` in pieces of random size (one piece when `rng` is NULL), carrying the unconsumed tail as an owner does.
+ * Each piece lives in its own allocation of exact size, so that the sanitizer sees any overrun. */
 static void run(struct ws_parser *w, struct bl_str wire, struct bl_rng *rng, struct transcript *t) {
     struct bl_buf tail = {0};
     while (wire.n && !t->violated) {
@@ -237,7 +237,8 @@ static void an_endless_oversized_frame_needs_no_memory(void **state) {
     (void)state;
     struct ws_parser w;
     ws_parser_init(&w, false, 1000);
-    char head[] = {(char)0x82, 127, 0x7f, (char)0xff, (char)0xff, (char)0xff, (char)0xff, (char)0xff, (char)0xff, (char)0xff};
+    char head[] = {(char)0x82, 127,        0x7f,       (char)0xff, (char)0xff,
+                   (char)0xff, (char)0xff, (char)0xff, (char)0xff, (char)0xff};
     struct ws_message m;
     ws_feed(&w, head, sizeof head);
     EXPECT(ws_next(&w, &m, NULL) == 0 && ws_consumed(&w) == sizeof head);

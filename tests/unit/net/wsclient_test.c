@@ -8,11 +8,12 @@
 
 static enum bl_rc open_to(struct peer *p, const char *subprotocol, size_t message_max, struct wsclient **out,
                           struct wsclient_answer *answer, struct bl_error *err) {
-    struct wsclient_options o = {.url = {.websocket = true, .host = "127.0.0.1", .port = peer_port(p), .target = "/x?y=1"},
-                                 .subprotocol = subprotocol,
-                                 .connect_timeout_ms = 5000,
-                                 .message_max = message_max,
-                                 .wake_fd = -1};
+    struct wsclient_options o = {
+        .url = {.websocket = true, .host = "127.0.0.1", .port = peer_port(p), .target = "/x?y=1"},
+        .subprotocol = subprotocol,
+        .connect_timeout_ms = 5000,
+        .message_max = message_max,
+        .wake_fd = -1};
     return wsclient_open(&o, out, answer, err);
 }
 
@@ -67,28 +68,33 @@ static void a_wrong_handshake_is_refused(void **state) {
     (void)state;
     expect_answer(OK_HEAD "Sec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n\r\n", NULL, BL_E_NET, "Accept");
     expect_answer(OK_HEAD "\r\n", NULL, BL_E_NET, "Accept");
-    expect_answer("HTTP/1.1 101 X\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n", NULL, BL_E_NET, "Upgrade");
-    expect_answer("HTTP/1.1 101 X\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: %s\r\n\r\n", NULL, BL_E_NET, "Connection");
-    expect_answer(OK_HEAD "Sec-WebSocket-Accept: %s\r\nSec-WebSocket-Protocol: a\r\n\r\n", NULL, BL_E_NET, "subprotocol");
-    expect_answer(OK_HEAD "Sec-WebSocket-Accept: %s\r\nSec-WebSocket-Protocol: b\r\n\r\n", "a", BL_E_NET, "subprotocol");
-    expect_answer(OK_HEAD "Sec-WebSocket-Accept: %s\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n", NULL, BL_E_NET,
-                  "extension");
+    expect_answer("HTTP/1.1 101 X\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n", NULL, BL_E_NET,
+                  "Upgrade");
+    expect_answer("HTTP/1.1 101 X\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: %s\r\n\r\n", NULL, BL_E_NET,
+                  "Connection");
+    expect_answer(OK_HEAD "Sec-WebSocket-Accept: %s\r\nSec-WebSocket-Protocol: a\r\n\r\n", NULL, BL_E_NET,
+                  "subprotocol");
+    expect_answer(OK_HEAD "Sec-WebSocket-Accept: %s\r\nSec-WebSocket-Protocol: b\r\n\r\n", "a", BL_E_NET,
+                  "subprotocol");
+    expect_answer(OK_HEAD "Sec-WebSocket-Accept: %s\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n", NULL,
+                  BL_E_NET, "extension");
     expect_answer("SSH-2.0-OpenSSH\r\n\r\n", NULL, BL_E_NET, "HTTP");
     expect_answer("", NULL, BL_E_NET, "without answering");
 }
 
 static void a_refusal_carries_status_body_and_retry_after(void **state) {
     (void)state;
-    struct wsclient_answer a = expect_answer(
-        "HTTP/1.1 400 Bad Request\r\nContent-Length: 16\r\n\r\ninvalid\ncursor \n", NULL, BL_E_NET, "HTTP 400: invalid cursor");
+    struct wsclient_answer a = expect_answer("HTTP/1.1 400 Bad Request\r\nContent-Length: 16\r\n\r\ninvalid\ncursor \n",
+                                             NULL, BL_E_NET, "HTTP 400: invalid cursor");
     assert_int_equal(a.status, 400);
     assert_string_equal(a.body, "invalid cursor");
     EXPECT(a.retry_after_s == -1);
-    a = expect_answer("HTTP/1.1 429 Slow\r\nRetry-After: 7\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nwait\r\n0\r\n\r\n", NULL,
-                      BL_E_NET, "wait");
+    a = expect_answer("HTTP/1.1 429 Slow\r\nRetry-After: 7\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nwait\r\n0\r\n\r\n",
+                      NULL, BL_E_NET, "wait");
     assert_int_equal(a.retry_after_s, 7);
     assert_string_equal(a.body, "wait");
-    a = expect_answer("HTTP/1.1 503 No\r\nRetry-After: Fri, 01 Jan 1999 00:00:00 GMT\r\n\r\nwarming up", NULL, BL_E_NET, "warming");
+    a = expect_answer("HTTP/1.1 503 No\r\nRetry-After: Fri, 01 Jan 1999 00:00:00 GMT\r\n\r\nwarming up", NULL, BL_E_NET,
+                      "warming");
     assert_int_equal(a.retry_after_s, 0);
     expect_answer("HTTP/1.1 301 Moved\r\nLocation: wss://new.example/\r\nContent-Length: 0\r\n\r\n", NULL, BL_E_NET,
                   "see wss://new.example/");

@@ -1,0 +1,631 @@
+#include "expect.h"
+#include "peer.h"
+#include "source/source.h"
+
+#include "base/io.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include <zdict.h>
+#include <zstd.h>
+
+#define T0 INT64_C(1760000000000000)
+#define SECOND INT64_C(1000000)
+enum { PLANS_MAX = 12, TICK_MS = 20, SAMPLES = 2000 };
+
+/* ---- a Jetstream host that does, connection by connection, what its plan says ---- */
+
+enum ending { VANISH, CLOSE, HOLD, PING };
+struct plan {
+    const char *refusal; /* raw HTTP answer instead of a stream */
+    int64_t first_us, step_us;
+    int count;
+    const struct bl_str *binary; /* frames sent as they are */
+    int binary_count;
+    bool hello; /* wait for options_update first */
+    enum ending ending;
+    unsigned close_code;
+    const char *close_reason;
+};
+struct host {
+    struct plan plans[PLANS_MAX];
+    char targets[PLANS_MAX][8300]; /* request lines seen */
+    struct bl_buf hello;
+    atomic_int connections;
+    struct peer *peer;
+    char *url;
+};
+
+static void serve(struct peer_connection *c, void *context) {
+    struct host *h = context;
+    int index = c->index < PLANS_MAX ? c->index : PLANS_MAX - 1;
+    const struct plan *p = &h->plans[index];
+    struct ws_message m;
+    if (p->refusal ? !peer_read_request(c) : !peer_upgrade(c, "")) return;
+    snprintf(h->targets[index], sizeof h->targets[index], "%.*s", (int)strcspn(c->request, "\r"), c->request);
+    atomic_fetch_add(&h->connections, 1);
+    if (p->refusal) {
+        peer_send_z(c, p->refusal);
+        return;
+    }
+    if (p->hello && peer_receive(c, &m)) bl_buf_str(&h->hello, m.data);
+    for (int i = 0; i < p->count; i++) {
+        char json[200];
+        snprintf(json, sizeof json, "{\"did\":\"did:plc:x\",\"time_us\":%lld,\"kind\":\"commit\"}",
+                 (long long)(p->first_us + i * p->step_us));
+        peer_frame(c, WS_TEXT, bl_str(json));
+    }
+    for (int i = 0; i < p->binary_count; i++) peer_frame(c, WS_BINARY, p->binary[i]);
+    if (p->ending == CLOSE) peer_close_frame(c, p->close_code, p->close_reason);
+    if (p->ending == HOLD) peer_wait_gone(c);
+    while (p->ending == PING && peer_wait(c, 5)) peer_frame(c, WS_PING, BL_LIT("still here"));
+}
+
+static void start(struct host *h) {
+    h->peer = peer_start(serve, h);
+    h->url = bl_xasprintf("ws://127.0.0.1:%d", peer_port(h->peer));
+}
+static void stop(struct host *h) {
+    peer_stop(&h->peer);
+    free(h->url);
+    bl_buf_release(&h->hello);
+    free(h);
+}
+static struct host *new_host(void) {
+    return bl_xcalloc(1, sizeof(struct host));
+}
+
+/* A clock that stands still until it is told. */
+struct fake_clock {
+    int64_t now_us;
+};
+static int64_t fake_wall(void *context) {
+    return T0 + ((struct fake_clock *)context)->now_us;
+}
+static int64_t fake_mono(void *context) {
+    return ((struct fake_clock *)context)->now_us * 1000;
+}
+
+static struct source *open_source(struct source_options o) {
+    struct bl_error err = {0};
+    struct source *s = NULL;
+    if (!o.backoff_min_us) o.backoff_min_us = 1000;
+    if (!o.backoff_max_us) o.backoff_max_us = 5000;
+    o.seed = 1;
+    EXPECT_OK(source_open(&o, &s, &err), &err);
+    return s;
+}
+#define OPTIONS(host, ...)                                                                                             \
+    ((struct source_options){.urls = (const char *const[]){(host)->url}, .url_count = 1, __VA_ARGS__})
+
+/* The next message or final error; ticks do not count, but there is an end to patience. */
+static enum bl_rc next(struct source *s, struct source_message *m, struct bl_error *err) {
+    int64_t end = bl_mono_ns() + 10000000000;
+    for (;;) {
+        enum bl_rc rc = source_next(s, TICK_MS, m, err);
+        if (rc != BL_E_TIMEOUT || bl_mono_ns() > end) return rc;
+    }
+}
+
+static int64_t time_of(const struct source_message *m) {
+    const char *at = memmem(m->json.p, m->json.n, "time_us\":", 9);
+    return at ? strtoll(at + 9, NULL, 10) : -1;
+}
+
+static void take(struct source *s, int count, struct source_message *m) {
+    struct bl_error err = {0};
+    for (int i = 0; i < count; i++) EXPECT_OK(next(s, m, &err), &err);
+}
+
+static struct source_stats stats_of(struct source *s) {
+    struct source_stats stats;
+    source_get_stats(s, &stats);
+    return stats;
+}
+
+static bool asked_for(struct host *h, int connection, const char *what) {
+    return strstr(h->targets[connection], what) != NULL;
+}
+
+/* ---- the tests ---- */
+
+static void a_reconnect_resumes_from_the_durable_cursor_and_flags_the_overlap(void **state) {
+    (void)state;
+    struct host *h = new_host();
+    h->plans[0] = (struct plan){
+        .first_us = T0, .step_us = SECOND, .count = 10, .ending = CLOSE, .close_code = 1001, .close_reason = "bye"};
+    h->plans[1] = (struct plan){.first_us = T0 + 2 * SECOND, .step_us = SECOND, .count = 80, .ending = HOLD};
+    start(h);
+    struct source *s = open_source(OPTIONS(h));
+    struct source_message m;
+    take(s, 10, &m);
+    EXPECT(!m.overlap && m.received_us > T0 && time_of(&m) == T0 + 9 * SECOND);
+    source_set_cursor(s, T0 + 7 * SECOND);
+    source_set_cursor(s, 17); /* not a time: ignored */
+    for (int i = 0; i < 80; i++) {
+        take(s, 1, &m);
+        EXPECT(time_of(&m) == T0 + (2 + i) * SECOND);
+        EXPECT(m.overlap == (2 + i <= 9 + 60));
+    }
+    EXPECT(asked_for(h, 0, "GET /subscribe HTTP") && asked_for(h, 1, "GET /subscribe?cursor=1760000002000000 HTTP"));
+    struct source_stats stats = stats_of(s);
+    EXPECT(stats.messages == 90 && stats.connects == 2 && stats.failures == 1 && stats.gaps == 0);
+    EXPECT(stats.state == SOURCE_LIVE && stats.connected_since_us > 0 && strstr(stats.last_error, "1001 bye"));
+    EXPECT(strncmp(stats.host, "127.0.0.1:", 10) == 0);
+    source_close(&s);
+    stop(h);
+}
+
+static void without_a_durable_cursor_the_newest_message_counts(void **state) {
+    (void)state;
+    struct host *h = new_host();
+    h->plans[0] = (struct plan){.first_us = T0, .step_us = SECOND, .count = 3, .ending = VANISH};
+    h->plans[1] = (struct plan){.first_us = T0, .count = 1, .ending = HOLD};
+    start(h);
+    struct source *s = open_source(OPTIONS(h, .rewind_us = SECOND));
+    struct source_message m;
+    take(s, 4, &m);
+    EXPECT(m.overlap && asked_for(h, 1, "cursor=1760000001000000"));
+    source_close(&s);
+    stop(h);
+}
+
+static void a_start_cursor_is_used_and_the_first_messages_are_overlap(void **state) {
+    (void)state;
+    struct host *h = new_host();
+    h->plans[0] = (struct plan){.first_us = T0, .step_us = 61 * SECOND, .count = 2, .ending = HOLD};
+    start(h);
+    struct source *s = open_source(OPTIONS(h, .start_cursor_us = T0));
+    struct source_message m;
+    take(s, 1, &m);
+    EXPECT(m.overlap && asked_for(h, 0, "cursor=1759999995000000"));
+    take(s, 1, &m);
+    EXPECT(!m.overlap);
+    source_close(&s);
+    stop(h);
+}
+
+static void answers_that_cannot_change_are_final(void **state) {
+    (void)state;
+    static const char *const refusals[] = {"HTTP/1.1 400 B\r\n\r\ninvalid collection nsid",
+                                           "HTTP/1.1 404 N\r\n\r\nnothing here", "HTTP/1.1 403 F\r\n\r\ngo away",
+                                           "HTTP/1.1 302 F\r\nLocation: wss://x/\r\n\r\n"};
+    static const char *const quotes[] = {"HTTP 400: invalid collection nsid; check", "usually ends in /subscribe",
+                                         "go away; this host", "wss://x/"};
+    for (size_t i = 0; i < 4; i++) {
+        struct host *h = new_host();
+        h->plans[0].refusal = refusals[i];
+        start(h);
+        struct source *s = open_source(OPTIONS(h));
+        struct source_message m;
+        struct bl_error err = {0};
+        EXPECT_RC(next(s, &m, &err), BL_E_USAGE);
+        if (!strstr(err.message, quotes[i])) fail_msg("%s", err.message);
+        EXPECT_RC(source_next(s, 0, &m, &err), BL_E_USAGE);
+        source_close(&s);
+        stop(h);
+    }
+}
+
+static void retry_after_is_honoured(void **state) {
+    (void)state;
+    struct host *h = new_host();
+    struct fake_clock clock = {0};
+    h->plans[0].refusal = "HTTP/1.1 503 S\r\nRetry-After: 7\r\n\r\nwarming up";
+    h->plans[1] = (struct plan){.first_us = T0, .count = 1, .ending = HOLD};
+    start(h);
+    struct bl_clock c = {fake_wall, fake_mono, &clock};
+    struct source *s = open_source(OPTIONS(h, .clock = &c));
+    struct source_message m;
+    struct bl_error err = {0};
+    while (stats_of(s).failures == 0) EXPECT_RC(source_next(s, TICK_MS, &m, &err), BL_E_TIMEOUT);
+    EXPECT(strstr(stats_of(s).last_error, "503: warming up") && stats_of(s).state == SOURCE_BACKOFF);
+    clock.now_us = 6900000;
+    EXPECT_RC(source_next(s, TICK_MS, &m, &err), BL_E_TIMEOUT);
+    assert_int_equal(h->connections, 1);
+    clock.now_us = 7000000;
+    EXPECT_OK(next(s, &m, &err), &err);
+    source_close(&s);
+    stop(h);
+}
+
+static void backoff_doubles_up_to_its_limit(void **state) {
+    (void)state;
+    struct host *h = new_host();
+    struct fake_clock clock = {0};
+    for (int i = 0; i < PLANS_MAX; i++) h->plans[i].refusal = "HTTP/1.1 500 S\r\n\r\n";
+    start(h);
+    struct bl_clock c = {fake_wall, fake_mono, &clock};
+    struct source *s = open_source(OPTIONS(h, .clock = &c, .backoff_min_us = SECOND, .backoff_max_us = 8 * SECOND));
+    struct source_message m;
+    int64_t longest = 0;
+    for (uint64_t n = 1; n < 9; n++) {
+        int64_t cap = n < 4 ? SECOND << (n - 1) : 8 * SECOND, waited = 0, end = bl_mono_ns() + 10000000000;
+        while (stats_of(s).failures < n && bl_mono_ns() < end)
+            EXPECT_RC(source_next(s, TICK_MS, &m, NULL), BL_E_TIMEOUT);
+        assert_int_equal(stats_of(s).failures, n);
+        assert_int_equal(h->connections, n);
+        while (stats_of(s).state == SOURCE_BACKOFF && stats_of(s).failures == n && waited <= cap) {
+            clock.now_us += cap / 16;
+            waited += cap / 16;
+            EXPECT_RC(source_next(s, 1, &m, NULL), BL_E_TIMEOUT);
+        }
+        EXPECT(waited <= cap);
+        if (waited > longest) longest = waited;
+    }
+    EXPECT(longest > 2 * SECOND);
+    source_close(&s);
+    stop(h);
+}
+
+static void a_silent_connection_is_left_for_the_next_host(void **state) {
+    (void)state;
+    struct host *silent = new_host(), *good = new_host();
+    struct fake_clock clock = {0};
+    silent->plans[0] = (struct plan){.first_us = T0, .count = 1, .ending = PING};
+    good->plans[0] = (struct plan){.first_us = T0 + SECOND, .count = 1, .ending = HOLD};
+    start(silent);
+    start(good);
+    struct bl_clock c = {fake_wall, fake_mono, &clock};
+    struct source *s = open_source(
+        (struct source_options){.urls = (const char *const[]){silent->url, good->url}, .url_count = 2, .clock = &c});
+    struct source_message m;
+    struct bl_error err = {0};
+    take(s, 1, &m);
+    EXPECT_RC(source_next(s, 50, &m, &err), BL_E_TIMEOUT);
+    clock.now_us = 29 * SECOND;
+    EXPECT_RC(source_next(s, 50, &m, &err), BL_E_TIMEOUT);
+    EXPECT(stats_of(s).state == SOURCE_LIVE);
+    clock.now_us = 31 * SECOND;
+    EXPECT_RC(source_next(s, 50, &m, &err), BL_E_TIMEOUT);
+    EXPECT(stats_of(s).failures == 1 && strstr(stats_of(s).last_error, "no data for 30.0 s"));
+    clock.now_us = 32 * SECOND;
+    take(s, 1, &m);
+    EXPECT(time_of(&m) == T0 + SECOND && asked_for(good, 0, "cursor=1759999940000000")); /* the wider rewind */
+    source_close(&s);
+    stop(silent);
+    stop(good);
+}
+
+static void a_dead_host_makes_room_for_the_next(void **state) {
+    (void)state;
+    struct host *good = new_host();
+    int port;
+    EXPECT_RC(bl_free_port(&port, NULL), BL_OK);
+    good->plans[0] = (struct plan){.first_us = T0, .count = 1, .ending = HOLD};
+    start(good);
+    char *dead = bl_xasprintf("ws://127.0.0.1:%d", port);
+    struct source *s =
+        open_source((struct source_options){.urls = (const char *const[]){dead, good->url}, .url_count = 2});
+    struct source_message m;
+    take(s, 1, &m);
+    EXPECT(stats_of(s).failures == 2 && strstr(stats_of(s).last_error, "refused"));
+    source_close(&s);
+    free(dead);
+    stop(good);
+}
+
+static void a_position_beyond_the_look_back_is_a_gap(void **state) {
+    (void)state;
+    for (int beyond = 0; beyond < 2; beyond++) {
+        struct host *h = new_host();
+        int64_t first_us = T0 + (beyond ? 7200 : 30) * SECOND;
+        h->plans[0] = (struct plan){.first_us = first_us, .count = 1, .ending = VANISH};
+        h->plans[1] = (struct plan){.first_us = first_us, .count = 1, .ending = HOLD};
+        start(h);
+        struct source *s = open_source(OPTIONS(h, .start_cursor_us = T0));
+        struct source_message m;
+        struct source_gap gap;
+        take(s, 2, &m); /* the second connection finds the same gap: it is reported once */
+        EXPECT(source_take_gap(s, &gap) == (bool)beyond);
+        if (beyond) {
+            EXPECT(gap.from_us == T0 && gap.to_us == first_us && strncmp(gap.host, "127.0.0.1:", 10) == 0);
+            assert_string_equal(gap.reason, "cursor_too_old");
+        }
+        EXPECT(!source_take_gap(s, &gap) && stats_of(s).gaps == (uint64_t)beyond);
+        source_close(&s);
+        stop(h);
+    }
+}
+
+struct waker {
+    struct source *s;
+    int64_t at_ns;
+};
+static void *wake_soon(void *argument) {
+    struct waker *w = argument;
+    usleep(60000);
+    w->at_ns = bl_mono_ns();
+    source_wake(w->s);
+    return NULL;
+}
+
+static void expect_prompt_wake(struct source *s, enum source_state during) {
+    struct waker w = {.s = s};
+    struct source_message m;
+    pthread_t thread;
+    pthread_create(&thread, NULL, wake_soon, &w);
+    enum bl_rc rc = source_next(s, 5000, &m, NULL);
+    int64_t returned = bl_mono_ns();
+    pthread_join(thread, NULL);
+    EXPECT_RC(rc, BL_E_CANCELLED);
+    EXPECT(returned - w.at_ns < 100000000);
+    EXPECT(stats_of(s).state == during);
+    int64_t from = bl_mono_ns();
+    source_close(&s);
+    EXPECT(bl_mono_ns() - from < 400000000);
+}
+
+static void mute(struct peer_connection *c, void *context) {
+    (void)context;
+    peer_wait(c, PEER_PATIENCE_MS);
+}
+
+static void a_wake_is_answered_at_once_in_every_state(void **state) {
+    (void)state;
+    struct host *h = new_host();
+    h->plans[0] = (struct plan){.ending = HOLD};
+    start(h);
+    expect_prompt_wake(open_source(OPTIONS(h)), SOURCE_LIVE);
+    stop(h);
+    h = new_host();
+    for (int i = 0; i < PLANS_MAX; i++) h->plans[i].refusal = "HTTP/1.1 500 S\r\nRetry-After: 100\r\n\r\n";
+    start(h);
+    expect_prompt_wake(open_source(OPTIONS(h)), SOURCE_BACKOFF);
+    stop(h);
+    struct peer *p = peer_start(mute, NULL);
+    char *url = bl_xasprintf("ws://127.0.0.1:%d", peer_port(p));
+    expect_prompt_wake(open_source((struct source_options){.urls = (const char *const[]){url}, .url_count = 1}),
+                       SOURCE_CONNECTING);
+    peer_stop(&p);
+    free(url);
+}
+
+static void ticks_go_on_while_connecting(void **state) {
+    (void)state;
+    struct peer *p = peer_start(mute, NULL);
+    char *url = bl_xasprintf("ws://127.0.0.1:%d", peer_port(p));
+    struct source *s = open_source((struct source_options){.urls = (const char *const[]){url}, .url_count = 1});
+    struct source_message m;
+    int64_t from = bl_mono_ns();
+    for (int i = 0; i < 5; i++) EXPECT_RC(source_next(s, 10, &m, NULL), BL_E_TIMEOUT);
+    EXPECT(bl_mono_ns() - from < 1000000000);
+    source_close(&s);
+    peer_stop(&p);
+    free(url);
+}
+
+/* ---- compression ---- */
+
+static char folder[] = "/tmp/bluelake-source-XXXXXX";
+
+static size_t sample(int i, unsigned seed, char *out, size_t size) {
+    return (size_t)snprintf(
+        out, size, "{\"did\":\"did:plc:%08x\",\"time_us\":%lld,\"kind\":\"commit\",\"commit\":{\"rev\":\"%u\"}}",
+        (unsigned)i * 2654435761u ^ seed, (long long)(T0 + i), (unsigned)i * seed);
+}
+
+static struct bl_buf train(const char *name, unsigned seed) {
+    struct bl_buf samples = {0}, dictionary = {0};
+    size_t *sizes = bl_xcalloc(SAMPLES, sizeof *sizes);
+    for (int i = 0; i < SAMPLES; i++) {
+        char text[200];
+        sizes[i] = sample(i, seed, text, sizeof text);
+        bl_buf_add(&samples, text, sizes[i]);
+    }
+    EXPECT(bl_buf_reserve(&dictionary, 4096));
+    dictionary.n = ZDICT_trainFromBuffer(dictionary.p, 4096, samples.p, sizes, SAMPLES);
+    EXPECT(!ZDICT_isError(dictionary.n));
+    char *path = bl_xasprintf("%s/%s", folder, name);
+    EXPECT_RC(bl_write_file_atomic(path, bl_buf_view(&dictionary), NULL), BL_OK);
+    free(path);
+    free(sizes);
+    bl_buf_release(&samples);
+    return dictionary;
+}
+
+static struct bl_str compress(struct bl_str in, const struct bl_buf *dictionary, bool state_size) {
+    ZSTD_CCtx *context = ZSTD_createCCtx();
+    size_t bound = ZSTD_compressBound(in.n);
+    char *out = bl_xmalloc(bound);
+    ZSTD_CCtx_setParameter(context, ZSTD_c_contentSizeFlag, state_size);
+    if (dictionary) ZSTD_CCtx_loadDictionary(context, dictionary->p, dictionary->n);
+    size_t n = ZSTD_compress2(context, out, bound, in.p, in.n);
+    ZSTD_freeCCtx(context);
+    return bl_strn(out, n);
+}
+
+static int make_folder(void **state) {
+    (void)state;
+    return mkdtemp(folder) ? 0 : -1;
+}
+static int remove_folder(void **state) {
+    (void)state;
+    char *command = bl_xasprintf("rm -rf '%s'", folder);
+    int failure = system(command);
+    free(command);
+    return failure;
+}
+
+static struct bl_str make_frame(int i, const struct bl_buf *dictionary, bool state_size) {
+    char text[200];
+    size_t n = sample(i, 5, text, sizeof text);
+    return compress(bl_strn(text, n), dictionary, state_size);
+}
+
+static void compressed_messages_and_bombs(void **state) {
+    (void)state;
+    struct bl_buf dictionary = train("right", 5);
+    struct bl_buf zeros = {0};
+    EXPECT(bl_buf_reserve(&zeros, 50 << 20));
+    memset(zeros.p, 0, 50 << 20);
+    struct bl_str frames[5] = {make_frame(1, &dictionary, true), compress(bl_strn(zeros.p, 50 << 20), NULL, false),
+                               compress(bl_strn(zeros.p, 50 << 20), &dictionary, true),
+                               make_frame(2, &dictionary, false), compress(bl_strn(zeros.p, 3 << 20), NULL, false)};
+    struct host *h = new_host();
+    h->plans[0] = (struct plan){.binary = frames, .binary_count = 5, .ending = HOLD};
+    start(h);
+    char *path = bl_xasprintf("%s/right", folder);
+    struct source *s = open_source(OPTIONS(h, .dictionary_file = path, .message_max = 4 << 20));
+    struct source_message m;
+    char text[200];
+    for (int i = 1; i <= 2; i++) {
+        take(s, 1, &m);
+        EXPECT(bl_str_eq(m.json, bl_strn(text, sample(i, 5, text, sizeof text))));
+    }
+    take(s, 1, &m);
+    EXPECT(m.json.n == 3 << 20);
+    EXPECT(stats_of(s).oversized == 2 && stats_of(s).decompress_failures == 0 && stats_of(s).connects == 1);
+    EXPECT(asked_for(h, 0, "/subscribe?compress=true"));
+    source_close(&s);
+    stop(h);
+    for (int i = 0; i < 5; i++) free((char *)(uintptr_t)frames[i].p);
+    free(path);
+    bl_buf_release(&dictionary);
+    bl_buf_release(&zeros);
+}
+
+static void the_wrong_dictionary_is_final(void **state) {
+    (void)state;
+    struct bl_buf dictionary = train("right", 5), other = train("wrong", 77);
+    struct bl_str frame = make_frame(1, &dictionary, true);
+    struct host *h = new_host();
+    h->plans[0] = (struct plan){.binary = &frame, .binary_count = 1, .ending = HOLD};
+    start(h);
+    char *path = bl_xasprintf("%s/wrong", folder);
+    struct source *s = open_source(OPTIONS(h, .dictionary_file = path));
+    struct source_message m;
+    struct bl_error err = {0};
+    EXPECT_RC(next(s, &m, &err), BL_E_USAGE);
+    EXPECT(strstr(err.message, "source.dictionary"));
+    source_close(&s);
+    stop(h);
+    free((char *)(uintptr_t)frame.p);
+    free(path);
+    bl_buf_release(&dictionary);
+    bl_buf_release(&other);
+}
+
+static void a_corrupt_message_is_asked_for_again_and_skipped_at_last(void **state) {
+    (void)state;
+    struct bl_buf dictionary = train("right", 5);
+    struct bl_str frames[3] = {make_frame(1, &dictionary, true), make_frame(2, &dictionary, true),
+                               make_frame(3, &dictionary, true)};
+    ((char *)(uintptr_t)frames[1].p)[frames[1].n - 1] ^= 0x55;
+    frames[1].n -= 3;
+    struct host *h = new_host();
+    for (int i = 0; i < 3; i++) h->plans[i] = (struct plan){.binary = frames, .binary_count = 3, .ending = HOLD};
+    start(h);
+    char *path = bl_xasprintf("%s/right", folder);
+    struct source *s = open_source(OPTIONS(h, .dictionary_file = path));
+    struct source_message m;
+    for (int i = 0; i < 4; i++) take(s, 1, &m); /* 1, 1, 1, 3 */
+    EXPECT(time_of(&m) == T0 + 3);
+    EXPECT(stats_of(s).decompress_failures == 3 && stats_of(s).connects == 3);
+    source_close(&s);
+    stop(h);
+    h = new_host();
+    for (int i = 0; i < 3; i++) h->plans[i] = (struct plan){.binary = frames + 1, .binary_count = 1, .ending = HOLD};
+    start(h);
+    s = open_source(OPTIONS(h, .dictionary_file = path));
+    struct bl_error err = {0};
+    EXPECT_RC(next(s, &m, &err), BL_E_USAGE); /* nothing could ever be unpacked */
+    source_close(&s);
+    stop(h);
+    for (int i = 0; i < 3; i++) free((char *)(uintptr_t)frames[i].p);
+    free(path);
+    bl_buf_release(&dictionary);
+}
+
+/* ---- filters ---- */
+
+static void long_filters_are_sent_as_hello_and_a_complaint_is_final(void **state) {
+    (void)state;
+    static const char *dids[3000];
+    for (size_t i = 0; i < 3000; i++) dids[i] = "did:plc:abcdefghijklmnopqrstuvwx";
+    struct host *h = new_host();
+    h->plans[0] = (struct plan){.hello = true, .first_us = T0, .count = 1, .ending = VANISH};
+    h->plans[1] = (struct plan){.hello = true, .ending = CLOSE, .close_code = 1008, .close_reason = "invalid DID"};
+    start(h);
+    struct source *s = open_source(OPTIONS(h, .dids = dids, .did_count = 3000));
+    struct source_message m;
+    struct bl_error err = {0};
+    take(s, 1, &m);
+    EXPECT(asked_for(h, 0, "/subscribe?requireHello=true HTTP") && h->hello.n > 3000 * 34);
+    EXPECT_RC(next(s, &m, &err), BL_E_USAGE);
+    EXPECT(strstr(err.message, "invalid DID"));
+    source_close(&s);
+    stop(h);
+}
+
+static void bad_settings_are_refused_at_once(void **state) {
+    (void)state;
+    const char *urls[] = {"wss://example.invalid"};
+    struct source *s = NULL;
+    EXPECT_RC(source_open(&(struct source_options){0}, &s, NULL), BL_E_USAGE);
+    EXPECT_RC(
+        source_open(&(struct source_options){.urls = urls, .url_count = 1, .start_cursor_us = 1700000000}, &s, NULL),
+        BL_E_USAGE);
+    EXPECT_RC(source_open(&(struct source_options){.urls = urls, .url_count = 1, .dictionary_file = "/nonexistent"}, &s,
+                          NULL),
+              BL_E_USAGE);
+    EXPECT(s == NULL);
+}
+
+static void an_oversized_message_is_counted_and_passed_over(void **state) {
+    (void)state;
+    char *big = bl_xcalloc(1, 200000);
+    struct bl_str frames[2] = {{big, 200000}, {big, 100}};
+    struct host *h = new_host();
+    h->plans[0] = (struct plan){.binary = frames, .binary_count = 2, .ending = HOLD};
+    start(h);
+    struct source *s = open_source(OPTIONS(h, .message_max = 100000));
+    struct source_message m;
+    take(s, 1, &m);
+    EXPECT(m.json.n == 100);
+    EXPECT_RC(source_next(s, 1, &m, NULL), BL_E_TIMEOUT);
+    EXPECT(stats_of(s).oversized == 1 && stats_of(s).bytes > 200000 && !source_pending(s));
+    source_close(&s);
+    stop(h);
+    free(big);
+}
+
+static void reachability_is_told_within_the_time(void **state) {
+    (void)state;
+    struct host *h = new_host();
+    int port;
+    EXPECT_RC(bl_free_port(&port, NULL), BL_OK);
+    start(h);
+    char *dead = bl_xasprintf("ws://127.0.0.1:%d", port);
+    struct bl_error why = {0};
+    EXPECT(source_reachable((const char *const[]){dead, h->url}, 2, 2000, &why));
+    EXPECT(!source_reachable((const char *const[]){dead}, 1, 2000, &why) && strstr(why.message, "refused"));
+    EXPECT(!source_reachable(NULL, 0, 2000, &why));
+    free(dead);
+    stop(h);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_reconnect_resumes_from_the_durable_cursor_and_flags_the_overlap),
+        cmocka_unit_test(without_a_durable_cursor_the_newest_message_counts),
+        cmocka_unit_test(a_start_cursor_is_used_and_the_first_messages_are_overlap),
+        cmocka_unit_test(answers_that_cannot_change_are_final),
+        cmocka_unit_test(retry_after_is_honoured),
+        cmocka_unit_test(backoff_doubles_up_to_its_limit),
+        cmocka_unit_test(a_silent_connection_is_left_for_the_next_host),
+        cmocka_unit_test(a_dead_host_makes_room_for_the_next),
+        cmocka_unit_test(a_position_beyond_the_look_back_is_a_gap),
+        cmocka_unit_test(a_wake_is_answered_at_once_in_every_state),
+        cmocka_unit_test(ticks_go_on_while_connecting),
+        cmocka_unit_test(compressed_messages_and_bombs),
+        cmocka_unit_test(the_wrong_dictionary_is_final),
+        cmocka_unit_test(a_corrupt_message_is_asked_for_again_and_skipped_at_last),
+        cmocka_unit_test(long_filters_are_sent_as_hello_and_a_complaint_is_final),
+        cmocka_unit_test(bad_settings_are_refused_at_once),
+        cmocka_unit_test(an_oversized_message_is_counted_and_passed_over),
+        cmocka_unit_test(reachability_is_told_within_the_time),
+    };
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
