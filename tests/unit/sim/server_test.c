@@ -35,7 +35,9 @@ static void peer_open(struct peer *p, const struct sim_server *s) {
     *p = (struct peer){.room = 4 << 20};
     p->in = bl_xmalloc(p->room);
     p->fd = socket(AF_INET, SOCK_STREAM, 0);
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)sim_server_port(s)), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in a = {.sin_family = AF_INET,
+                            .sin_port = htons((uint16_t)sim_server_port(s)),
+                            .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     EXPECT(connect(p->fd, (struct sockaddr *)&a, sizeof a) == 0);
     struct timeval wait = {.tv_sec = WAIT_S};
     setsockopt(p->fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof wait);
@@ -53,7 +55,8 @@ static int peer_request(struct peer *p, const char *target, const char *headers)
     char text[4096];
     int n = snprintf(text, sizeof text,
                      "GET %s HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n%s\r\n", target, headers);
+                     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n%s\r\n",
+                     target, headers);
     EXPECT(send(p->fd, text, (size_t)n, 0) == n);
     char *end = NULL;
     while (!end) {
@@ -128,7 +131,8 @@ static void say(struct peer *p, enum ws_op op, const char *text) {
 static void expect_close(struct peer *p, unsigned code) {
     struct ws_message m;
     int got;
-    while ((got = peer_next(p, &m)) == 1 && m.op != WS_CLOSE) {}
+    while ((got = peer_next(p, &m)) == 1 && m.op != WS_CLOSE) {
+    }
     EXPECT(got == 1 && m.close_code == code);
 }
 
@@ -202,17 +206,26 @@ static void expect_filtered(const char *target, wanted *keep) {
     truth_release(&t);
 }
 
-static bool has(struct bl_str json, const char *part) { return memmem(json.p, json.n, part, strlen(part)) != NULL; }
-static bool no_commit(struct bl_str json) { return !has(json, "\"kind\":\"commit\""); }
-static bool a_post_or_graph(struct bl_str json) {
-    return no_commit(json) || has(json, "\"collection\":\"app.bsky.feed.post\"") || has(json, "\"collection\":\"app.bsky.graph.");
+static bool has(struct bl_str json, const char *part) {
+    return memmem(json.p, json.n, part, strlen(part)) != NULL;
 }
-static bool small(struct bl_str json) { return json.n <= 400; }
+static bool no_commit(struct bl_str json) {
+    return !has(json, "\"kind\":\"commit\"");
+}
+static bool a_post_or_graph(struct bl_str json) {
+    return no_commit(json) || has(json, "\"collection\":\"app.bsky.feed.post\"") ||
+           has(json, "\"collection\":\"app.bsky.graph.");
+}
+static bool small(struct bl_str json) {
+    return json.n <= 400;
+}
 
 static void filters_keep_what_is_wanted_and_account_events(void **state) {
     (void)state;
-    expect_filtered("/subscribe?wantedCollections=app.bsky.feed.post&wantedCollections=app.bsky.graph.*", a_post_or_graph);
-    expect_filtered("/subscribe?wantedCollections=app.bsky.feed.post&wantedCollections=app.bsky.graph.%2A&other=x", a_post_or_graph);
+    expect_filtered("/subscribe?wantedCollections=app.bsky.feed.post&wantedCollections=app.bsky.graph.*",
+                    a_post_or_graph);
+    expect_filtered("/subscribe?wantedCollections=app.bsky.feed.post&wantedCollections=app.bsky.graph.%2A&other=x",
+                    a_post_or_graph);
     expect_filtered("/subscribe?maxMessageSizeBytes=400", small);
 }
 
@@ -228,7 +241,8 @@ static void wanted_dids_apply_to_every_kind(void **state) {
     (void)state;
     struct truth t = {0};
     char target[200];
-    snprintf(target, sizeof target, "/subscribe?wantedDids=%.32s&wantedDids=%.32s", true_event(&t, 0).p + 8, true_event(&t, 0).p + 8);
+    snprintf(target, sizeof target, "/subscribe?wantedDids=%.32s&wantedDids=%.32s", true_event(&t, 0).p + 8,
+             true_event(&t, 0).p + 8);
     truth_release(&t);
     struct sim_server *s = start((struct sim_server_options){.count = 4000});
     struct peer p;
@@ -242,7 +256,8 @@ static void wanted_dids_apply_to_every_kind(void **state) {
     sim_server_stop(&s);
 }
 
-static void expect_refused(struct sim_server *s, const char *target, const char *headers, int status, const char *text) {
+static void expect_refused(struct sim_server *s, const char *target, const char *headers, int status,
+                           const char *text) {
     struct peer p;
     peer_open(&p, s);
     int got = peer_request(&p, target, headers);
@@ -259,17 +274,20 @@ static void expect_refused(struct sim_server *s, const char *target, const char 
 static void bad_requests_are_refused_with_a_text(void **state) {
     (void)state;
     struct sim_server *s = start((struct sim_server_options){.count = 10});
-    expect_refused(s, "/subscribe?wantedCollections=app.bsky.fo*", "", 400, "invalid options: invalid collection: app.bsky.fo*");
+    expect_refused(s, "/subscribe?wantedCollections=app.bsky.fo*", "", 400,
+                   "invalid options: invalid collection: app.bsky.fo*");
     expect_refused(s, "/subscribe?wantedDids=alice", "", 400, "invalid options: invalid DID: alice");
     expect_refused(s, "/subscribe?cursor=yesterday", "", 400, "invalid cursor: yesterday");
     expect_refused(s, "/subscribe?cursor=%zz", "", 400, "invalid options: invalid URL escape");
     expect_refused(s, "/subscribe?compress=true", "", 400, "zstd is not available");
     expect_refused(s, "/subscribe", "Socket-Encoding: zstd\r\n", 400, "zstd is not available");
-    expect_refused(s, "/subscribe?compress=true", "Sec-WebSocket-Extensions: permessage-deflate\r\n", 400, "choose one compression");
+    expect_refused(s, "/subscribe?compress=true", "Sec-WebSocket-Extensions: permessage-deflate\r\n", 400,
+                   "choose one compression");
     expect_refused(s, "/", "", 404, "404 page not found");
     expect_refused(s, "/subscribe/", "", 404, "404 page not found");
     char many[8192] = "/subscribe?x=y";
-    for (int n = 0; n < 101; n++) snprintf(many + strlen(many), sizeof many - strlen(many), "&wantedCollections=a.b.c%d", n);
+    for (int n = 0; n < 101; n++)
+        snprintf(many + strlen(many), sizeof many - strlen(many), "&wantedCollections=a.b.c%d", n);
     struct peer p;
     peer_open(&p, s);
     size_t at = strlen(many);
@@ -334,7 +352,9 @@ static void hello_holds_the_stream_and_updates_replace_the_filter(void **state) 
     say(&p, WS_TEXT, "{\"type\":\"something_else\",\"payload\":{}}");
     say(&p, WS_BINARY, "ignored");
     expect_quiet(&p);
-    say(&p, WS_TEXT, "{\"type\":\"options_update\",\"payload\":{\"wantedCollections\":[\"app.bsky.feed.post\"],\"wantedDids\":null}}");
+    say(&p, WS_TEXT,
+        "{\"type\":\"options_update\",\"payload\":{\"wantedCollections\":[\"app.bsky.feed.post\"],\"wantedDids\":null}"
+        "}");
     unsigned posts = 0;
     for (uint64_t i = 0; i < 3000; i++) {
         struct bl_str json = true_event(&t, i);
@@ -348,8 +368,9 @@ static void hello_holds_the_stream_and_updates_replace_the_filter(void **state) 
     EXPECT(peer_next(&p, &m) == 1 && m.op == WS_PONG);
     EXPECT_STR(m.data, "are you there");
     peer_close(&p);
-    static const char *const bad[] = {"{\"type\":", "{\"type\":\"options_update\",\"payload\":{\"wantedDids\":[\"x\"]}}",
-                                      "{\"type\":\"options_update\",\"payload\":{\"wantedCollections\":\"x\"}}"};
+    static const char *const bad[] = {
+        "{\"type\":", "{\"type\":\"options_update\",\"payload\":{\"wantedDids\":[\"x\"]}}",
+        "{\"type\":\"options_update\",\"payload\":{\"wantedCollections\":\"x\"}}"};
     for (size_t n = 0; n < sizeof bad / sizeof *bad; n++) {
         connect_to(&p, s, "/subscribe?requireHello=true");
         say(&p, WS_TEXT, bad[n]);
@@ -388,7 +409,8 @@ static void frames_are_compressed_with_the_dictionary(void **state) {
     for (int round = 0; round < 2; round++) {
         struct peer p;
         peer_open(&p, s);
-        EXPECT(peer_request(&p, round ? "/subscribe?compress=true" : "/subscribe", round ? "" : "Socket-Encoding: zstd\r\n") == 101);
+        EXPECT(peer_request(&p, round ? "/subscribe?compress=true" : "/subscribe",
+                            round ? "" : "Socket-Encoding: zstd\r\n") == 101);
         size_t packed = 0, whole = 0;
         for (uint64_t i = 0; i < 5000; i++) {
             struct ws_message m;
@@ -402,7 +424,8 @@ static void frames_are_compressed_with_the_dictionary(void **state) {
         EXPECT(packed * 2 < whole);
         peer_close(&p);
     }
-    expect_refused(s, "/subscribe?compress=true", "Sec-WebSocket-Extensions: permessage-deflate\r\n", 400, "choose one compression");
+    expect_refused(s, "/subscribe?compress=true", "Sec-WebSocket-Extensions: permessage-deflate\r\n", 400,
+                   "choose one compression");
     ZSTD_freeDCtx(d);
     sim_server_stop(&s);
     bl_buf_release(&samples);
@@ -431,11 +454,12 @@ static void pings_come_and_a_client_without_pongs_is_dropped(void **state) {
 
 static void a_file_is_served_in_its_own_order(void **state) {
     (void)state;
-    static const char lines[] = "{\"did\":\"did:plc:a\",\"time_us\":1000,\"kind\":\"identity\"}\n"
-                                "{\"kind\":\"commit\",\"commit\":{\"x\":[1],\"collection\":\"a.b.c\"},\"time_us\":3000,\"did\":\"did:plc:b\"}\n"
-                                "not an event\n\n"
-                                "{\"did\":\"did:plc:a\",\"time_us\":2000,\"kind\":\"commit\",\"commit\":{\"collection\":\"a.b.d\"}}\r\n"
-                                "{\"did\":\"did:plc:a\",\"time_us\":4000,\"kind\":\"account\"}";
+    static const char lines[] =
+        "{\"did\":\"did:plc:a\",\"time_us\":1000,\"kind\":\"identity\"}\n"
+        "{\"kind\":\"commit\",\"commit\":{\"x\":[1],\"collection\":\"a.b.c\"},\"time_us\":3000,\"did\":\"did:plc:b\"}\n"
+        "not an event\n\n"
+        "{\"did\":\"did:plc:a\",\"time_us\":2000,\"kind\":\"commit\",\"commit\":{\"collection\":\"a.b.d\"}}\r\n"
+        "{\"did\":\"did:plc:a\",\"time_us\":4000,\"kind\":\"account\"}";
     char path[128];
     write_file("events.ndjson", lines, sizeof lines - 1, path);
     struct sim_server *s = start((struct sim_server_options){.from_file = path});
@@ -505,8 +529,8 @@ static void events_are_repeated_swapped_and_poisoned_on_demand(void **state) {
     (void)state;
     struct truth t = {0};
     struct peer p;
-    struct sim_server *s =
-        start((struct sim_server_options){.count = 8, .misbehave = "duplicate-every=3, poison-every=4,badutf8-every=5,bignum-every=6"});
+    struct sim_server *s = start((struct sim_server_options){
+        .count = 8, .misbehave = "duplicate-every=3, poison-every=4,badutf8-every=5,bignum-every=6"});
     connect_to(&p, s, "/subscribe");
     for (uint64_t i = 0; i < 8; i++) {
         EXPECT_EVENT(expect_text(&p), &t, i);
@@ -572,7 +596,8 @@ static void the_stream_can_be_had_over_tls(void **state) {
     (void)state;
     char cert[128], key[128];
     make_certificate(cert, key);
-    struct sim_server *s = start((struct sim_server_options){.count = 3000, .tls_cert_file = cert, .tls_key_file = key});
+    struct sim_server *s =
+        start((struct sim_server_options){.count = 3000, .tls_cert_file = cert, .tls_key_file = key});
     struct truth t = {0};
     struct bl_error err = {0};
     struct wsclient *c = NULL;
@@ -590,7 +615,8 @@ static void the_stream_can_be_had_over_tls(void **state) {
     wsclient_close(&c);
     sim_server_stop(&s);
     truth_release(&t);
-    EXPECT_RC(sim_server_start(&(struct sim_server_options){.tls_cert_file = key, .tls_key_file = key}, &s, &err), BL_E_USAGE);
+    EXPECT_RC(sim_server_start(&(struct sim_server_options){.tls_cert_file = key, .tls_key_file = key}, &s, &err),
+              BL_E_USAGE);
     unlink(cert);
     unlink(key);
 }
