@@ -15,6 +15,9 @@ struct catalog;
 enum catalog_mode { CATALOG_READ, CATALOG_WRITE };
 enum bl_rc catalog_open(const char *lake_dir, enum catalog_mode mode, struct catalog **out, struct bl_error *err);
 void catalog_close(struct catalog **c);
+/* Reads between the two are of one moment, whatever is committed meanwhile. Not for handles that commit in between. */
+enum bl_rc catalog_pin(struct catalog *c, struct bl_error *err);
+void catalog_unpin(struct catalog *c);
 
 struct catalog_file {
     int64_t id;
@@ -41,7 +44,8 @@ struct catalog_intake {
 struct catalog_dead {
     int64_t id;
     enum ev_type type;  /* EV_TYPE_COUNT when unknown */
-    const char *reason, *detail, *origin;
+    const char *reason, *detail;
+    const char *origin; /* with received_us it names the letter: noting it again (a crash in between) changes nothing */
     int64_t received_us;
     struct bl_str message;
 };
@@ -71,10 +75,11 @@ struct catalog_ledger {
 };
 enum bl_rc catalog_ledger(struct catalog *c, struct catalog_ledger out[static EV_TYPE_COUNT], struct bl_error *err);
 
-/* Files whose time range overlaps [from_us, to_us], newest first. `type` EV_TYPE_COUNT = all. Free with free(). */
+/* Files whose time range overlaps [from_us, to_us] (0,0 = everything), newest first. `type` EV_TYPE_COUNT = all. Free with free(). */
 enum bl_rc catalog_files(struct catalog *c, enum ev_type type, int64_t from_us, int64_t to_us, struct catalog_file **out,
                          size_t *count, struct bl_error *err);
-/* Distinct (type, hour) with more than one file or an uncompacted one, whose hour ended before `before_us`. */
+/* Distinct (type, hour) with an uncompacted file, whose hour ended before `before_us`. (Several compacted files in one hour
+ * are an hour split for its size: nothing to do.) */
 struct catalog_hour {
     enum ev_type type;
     int64_t hour_us;
@@ -85,6 +90,7 @@ enum bl_rc catalog_hours_to_compact(struct catalog *c, int64_t before_us, struct
 /* Files removed from the lake by an earlier commit whose bytes may still lie there: for the sweep. */
 enum bl_rc catalog_removed_paths(struct catalog *c, char ***out, size_t *count, struct bl_error *err);
 enum bl_rc catalog_forget_removed(struct catalog *c, const char *path, struct bl_error *err);
+/* Listed, or removed and not swept yet. */
 bool catalog_knows_path(struct catalog *c, const char *path);
 
 struct catalog_gap {
@@ -92,6 +98,7 @@ struct catalog_gap {
     char host[256], reason[64];
     bool healed;
 };
+/* `id` 0 adds a gap, any other updates that one (to mark it healed). */
 enum bl_rc catalog_add_gap(struct catalog *c, const struct catalog_gap *gap, struct bl_error *err);
 enum bl_rc catalog_gaps(struct catalog *c, int64_t from_us, int64_t to_us, struct catalog_gap **out, size_t *count,
                         struct bl_error *err);

@@ -45,6 +45,8 @@ struct lake_commit_stats {
 /* Nothing to commit is BL_OK with files == 0. On failure everything since the last commit is forgotten (the caller reads it again
  * from the buffer). */
 enum bl_rc lake_commit(struct lake *l, const char *job, struct lake_commit_stats *stats, struct bl_error *err);
+/* Give up everything since the last commit: rows, ledger, dead letters, remembered identities. */
+void lake_forget(struct lake *l);
 int64_t lake_pending_rows(const struct lake *l);
 int64_t lake_pending_bytes(const struct lake *l); /* builder memory */
 

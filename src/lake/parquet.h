@@ -1,7 +1,7 @@
 /* parquet: writes one Parquet file from columns in memory. Knows no Bluesky, no folders, no catalogue.
  *
  * May include: base. Format: https://github.com/apache/parquet-format (2.10): Thrift compact footer, data page v1,
- * encodings PLAIN, RLE_DICTIONARY, DELTA_BINARY_PACKED, DELTA_LENGTH_BYTE_ARRAY, RLE; codecs zstd, snappy, gzip,
+ * encodings PLAIN, RLE_DICTIONARY, DELTA_BINARY_PACKED, DELTA_LENGTH_BYTE_ARRAY, DELTA_BYTE_ARRAY, RLE; codecs zstd, snappy, gzip,
  * uncompressed. Every column chunk carries min/max, null count; the footer carries caller's key-value pairs.
  *
  * Values are appended column by column, row by row: every row appends exactly one value (or null, or list) to every
@@ -36,6 +36,7 @@ struct pq_options {
 };
 struct pq_summary {
     int64_t rows, bytes, row_groups;
+    uint64_t checksum; /* XXH3-64 of the whole file, computed while writing */
 };
 struct pq_writer;
 struct pq_writer *pq_open(int fd, const struct pq_column *columns, size_t count, const struct pq_options *o);
@@ -47,6 +48,8 @@ void pq_null(struct pq_writer *w, unsigned column);
 enum bl_rc pq_row_end(struct pq_writer *w, struct bl_error *err);
 int64_t pq_rows(const struct pq_writer *w);         /* appended so far */
 int64_t pq_memory(const struct pq_writer *w);       /* builder bytes now */
+/* Bytes of the row groups flushed so far, and how many there are: known before the end, for splitting. */
+int64_t pq_written(const struct pq_writer *w, int64_t *row_groups);
 /* Writes the footer. The file is complete but not fsynced. */
 enum bl_rc pq_finish(struct pq_writer *w, const char *const (*metadata)[2], size_t metadata_count, struct pq_summary *out,
                      struct bl_error *err);

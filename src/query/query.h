@@ -24,8 +24,13 @@ int64_t query_snapshot(const struct query *q);
 void query_cancel(struct query *q);
 
 /* Receives a result: columns once, then rows of texts (NULL p = SQL null). Return non-OK to stop. */
+enum query_kind { QUERY_TEXT, QUERY_NUMBER, QUERY_BOOL, QUERY_JSON }; /* what the texts of a column are */
+struct query_column {
+    const char *name;
+    enum query_kind kind;
+};
 struct query_sink {
-    enum bl_rc (*columns)(void *context, const char *const *names, size_t count, struct bl_error *err);
+    enum bl_rc (*columns)(void *context, const struct query_column *columns, size_t count, struct bl_error *err);
     enum bl_rc (*row)(void *context, const struct bl_str *values, size_t count, struct bl_error *err);
     void *context;
 };
@@ -44,14 +49,19 @@ struct query_hit {
     struct bl_str uri, did, handle, text, langs_json, created_at;
 };
 struct query_search_stats {
-    size_t files_listed, files_read;
+    size_t files_listed, files_read; /* of posts, within the range; those opened to look for hits */
     int64_t elapsed_us, hits;
+    int64_t from_us, to_us;          /* the range that was searched */
+    char note[256];                  /* why nothing can be found, such as an unknown handle; "" = nothing to say */
 };
 typedef enum bl_rc (*query_hit_fn)(void *context, const struct query_hit *hit, struct bl_error *err);
 enum bl_rc query_search(struct query *q, const struct query_search *s, query_hit_fn hit, void *context,
                         struct query_search_stats *stats, struct bl_error *err);
 
-/* QRY-02..04 */
+/* What a search text was understood as, an indented outline appended to `out`; BL_E_USAGE with the column of the fault. */
+enum bl_rc query_search_explain(struct bl_str text, struct bl_buf *out, struct bl_error *err);
+
+/* QRY-02..04: posts as they were created, newest first; what was deleted later is still counted. */
 struct query_filter {
     const char *field; /* "author", "lang", "text", "hashtag" */
     struct bl_str value;

@@ -98,7 +98,12 @@ enum bl_rc feed_open(struct feed *f, const struct sim_server_options *o, struct 
                        .rate = o->rate,
                        .started_ns = bl_mono_ns(),
                        .lookback_us = o->lookback_us ? o->lookback_us : day_us};
-    if (!o->from_file) return BL_OK;
+    if (!o->from_file) {
+        if (o->live) f->clock = sim_new(&o->network);
+        return BL_OK;
+    }
+    if (o->live)
+        return bl_fail(err, BL_E_USAGE, "the events of a file have their own times: serve them at a rate, not live");
     enum bl_rc rc = open_file(f, o->from_file, o->count, err);
     if (rc != BL_OK) feed_release(f);
     return rc;
@@ -108,9 +113,14 @@ void feed_release(struct feed *f) {
     bl_buf_release(&f->file);
     free(f->lines);
     f->lines = NULL;
+    sim_free(&f->clock);
 }
 
 uint64_t feed_existing(const struct feed *f) {
+    if (f->clock) {
+        uint64_t passed = sim_first_at(f->clock, bl_wall_us() + 1);
+        return passed < 1 ? 1 : passed < f->count ? passed : f->count;
+    }
     if (f->rate <= 0) return f->count;
     double due = (double)(bl_mono_ns() - f->started_ns) / 1e9 * f->rate;
     uint64_t existing = (uint64_t)due + 1;
@@ -118,6 +128,7 @@ uint64_t feed_existing(const struct feed *f) {
 }
 
 int64_t feed_due_ns(const struct feed *f, uint64_t i) {
+    if (f->clock) return bl_mono_ns() + (sim_time_us(f->clock, i) - bl_wall_us()) * 1000;
     return f->rate <= 0 ? f->started_ns : f->started_ns + (int64_t)((double)i / f->rate * 1e9) + 1;
 }
 
@@ -138,7 +149,7 @@ static uint64_t first_at(const struct feed *f, const struct sim *s, int64_t time
 
 uint64_t feed_start(const struct feed *f, const struct sim *s, bool has_cursor, int64_t cursor) {
     uint64_t existing = feed_existing(f);
-    if (!has_cursor) return f->rate <= 0 ? 0 : existing - 1;
+    if (!has_cursor) return f->rate <= 0 && !f->clock ? 0 : existing - 1;
     if (existing == UINT64_MAX) return sim_first_at(s, cursor); /* no newest event to look back from */
     int64_t floor = feed_time(f, s, existing - 1) - f->lookback_us;
     return first_at(f, s, cursor > floor ? cursor : floor, existing);

@@ -86,6 +86,7 @@ struct feed {
     struct sim_options network;
     uint64_t count; /* UINT64_MAX: no end */
     double rate;
+    struct sim *clock; /* live: tells which events exist by now; NULL otherwise */
     int64_t started_ns, lookback_us;
     struct bl_buf file;
     struct feed_line *lines; /* NULL: the synthetic network */

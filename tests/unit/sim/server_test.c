@@ -342,6 +342,29 @@ static void at_a_rate_events_come_as_they_fall_due(void **state) {
     truth_release(&t);
 }
 
+static void live_events_exist_once_their_time_has_come(void **state) {
+    (void)state;
+    const struct sim_options network = {.rate = 1000, .start_us = bl_wall_us() - 1000000};
+    struct sim_server *s = start((struct sim_server_options){.network = network, .live = true});
+    struct sim *sim = sim_new(&network);
+    struct bl_buf line = {0};
+    struct peer p;
+    connect_to(&p, s, "/subscribe?cursor=1");
+    for (uint64_t i = 0; i < 1500; i++) {
+        bl_buf_clear(&line);
+        sim_event(sim, i, &line);
+        EXPECT(bl_str_eq(expect_text(&p), bl_buf_view(&line)));
+        EXPECT(bl_wall_us() >= sim_time_us(sim, i));
+    }
+    peer_close(&p);
+    connect_to(&p, s, "/subscribe");
+    EXPECT(!bl_str_eq(expect_text(&p), bl_buf_view(&line)));
+    peer_close(&p);
+    sim_server_stop(&s);
+    sim_free(&sim);
+    bl_buf_release(&line);
+}
+
 static void hello_holds_the_stream_and_updates_replace_the_filter(void **state) {
     (void)state;
     struct sim_server *s = start((struct sim_server_options){.count = 3000});
@@ -658,6 +681,7 @@ int main(void) {
         cmocka_unit_test(bad_requests_are_refused_with_a_text),
         cmocka_unit_test(a_cursor_is_inclusive_clamped_and_live_when_in_the_future),
         cmocka_unit_test(at_a_rate_events_come_as_they_fall_due),
+        cmocka_unit_test(live_events_exist_once_their_time_has_come),
         cmocka_unit_test(hello_holds_the_stream_and_updates_replace_the_filter),
         cmocka_unit_test(frames_are_compressed_with_the_dictionary),
         cmocka_unit_test(pings_come_and_a_client_without_pongs_is_dropped),

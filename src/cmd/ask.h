@@ -1,0 +1,11 @@
+/* ask: the subcommands that put questions to the lake, and what they share. */
+#pragma once
+#include "cmd/cmd.h"
+
+int cmd_query(int argc, char **argv);
+int cmd_search(int argc, char **argv);
+int cmd_stats(int argc, char **argv);
+
+/* From --format and --json: -1 and `*out`, or the exit code after wrong usage was reported. Without either, a table on a
+ * terminal and CSV elsewhere. */
+int cmd_output_format(const char *command, const char *name, bool as_json, enum cmd_format *out);

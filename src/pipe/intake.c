@@ -1,0 +1,69 @@
+#include "pipe/intake.h"
+
+#include <inttypes.h>
+
+struct tally {
+    int64_t received, written, duplicates, dead;
+};
+
+static void note_dead(struct lake *lake, const struct intake_source *from, size_t number, enum ev_type type, const char *reason,
+                      const char *detail, struct bl_str line) {
+    char origin[384];
+    snprintf(origin, sizeof origin, "%s line %zu", from->origin, number);
+    lake_note_dead(lake, &(struct catalog_dead){.type = type,
+                                                .reason = reason,
+                                                .detail = detail,
+                                                .origin = origin,
+                                                .received_us = from->received_us,
+                                                .message = line});
+}
+
+static void note_ledger(struct lake *lake, const struct intake_source *from, enum ev_type type, const struct tally *t) {
+    lake_note_intake(lake, &(struct catalog_intake){.type = type,
+                                                    .incarnation = from->incarnation,
+                                                    .seq = from->seq,
+                                                    .offset = from->offset,
+                                                    .received = t->received,
+                                                    .written = t->written,
+                                                    .duplicates = t->duplicates,
+                                                    .dead = t->dead});
+}
+
+static enum bl_rc append_event(struct lake *lake, const struct chunk *chunk, size_t i, struct tally *t, struct bl_error *err) {
+    enum lake_outcome outcome;
+    BL_TRY(lake_append(lake, chunk->events[i], chunk->ids[i], chunk->line_bytes[i], &outcome, err));
+    t->received++;
+    outcome == LAKE_WRITTEN ? t->written++ : t->duplicates++;
+    return BL_OK;
+}
+
+static void add_counts(struct intake_counts *counts, enum ev_type type, const struct tally *t) {
+    counts->received[type] += t->received;
+    counts->written[type] += t->written;
+    counts->duplicates[type] += t->duplicates;
+    counts->dead += t->dead;
+}
+
+enum bl_rc intake_chunk(struct lake *lake, const struct chunk *chunk, const struct intake_source *from, struct intake_counts *counts,
+                        struct bl_error *err) {
+    bool mixed = from->type == EV_TYPE_COUNT;
+    struct tally tallies[EV_TYPE_COUNT] = {0};
+    for (size_t i = 0; i < chunk->count; i++)
+        BL_TRY(append_event(lake, chunk, i, &tallies[mixed ? chunk->events[i]->type : from->type], err));
+    /* Lines of a file that are no event belong to no type; the ledger keeps them with the catch-all. */
+    struct tally *dead_tally = &tallies[mixed ? EV_others : from->type];
+    for (size_t i = 0; i < chunk->dead_count; i++) {
+        const struct dead_line *dead = &chunk->dead[i];
+        note_dead(lake, from, i + 1, from->type, ev_reason_name(dead->reason), dead->detail, dead->line);
+        dead_tally->received++;
+        dead_tally->dead++;
+    }
+    for (unsigned t = 0; t < EV_TYPE_COUNT; t++) {
+        if (!tallies[t].received && (mixed || t != from->type)) continue;
+        note_ledger(lake, from, (enum ev_type)t, &tallies[t]);
+        add_counts(counts, (enum ev_type)t, &tallies[t]);
+    }
+    counts->cids_verified += (int64_t)chunk->cids_verified;
+    counts->cids_kept += (int64_t)chunk->cids_kept;
+    return BL_OK;
+}

@@ -1,0 +1,317 @@
+/* Searches against a naive scan in C over the same rows: every operator, random combinations. */
+#include <locale.h>
+#include <stdlib.h>
+#include <strings.h>
+#include <wchar.h>
+#include <wctype.h>
+
+#include "base/clock.h"
+#include "base/rng.h"
+#include "expect.h"
+#include "fixture.h"
+
+enum { POSTS = 3000, HOURS = 12, QUERIES = 600 };
+static const int64_t START_US = INT64_C(1795219200000000) /* 2026-11-21 */, HOUR_US = INT64_C(3600000000);
+
+static struct post posts[POSTS];
+static char rkeys[POSTS][16], texts[POSTS][256];
+
+static const char *const words[] = {"cat", "Cat", "CATS", "dog", "Dogma", "caf\xc3\xa9", "CAF\xc3\x89", "na\xc3\xafve", "100%", "1000",
+                                    "a_b", "axb", "back\\slash", "\xf0\x9f\x8e\x89", "\xce\xa3\xce\x91\xce\xa3", "\xcf\x83\xce\xb1\xcf\x82",
+                                    "\xe2\x84\xaa" "elvin", "kelvin", "\xc4\xb0zmir", "izmir", "stra\xc3\x9f" "e", "STRASSE", "ma\xc5\xbfs",
+                                    "mass", "\xe7\x8c\xab", "e\xcc\x81t\xc3\xa9", "it's", "say", "[x]", "(y)", ".*", "x+y", "^top", "end$", "a|b"};
+static const char *const dids[] = {"did:plc:alice", "did:plc:bob", "did:plc:carol", "did:web:dave.example.com"};
+static const char *const handles[] = {"alice.bsky.social", "bob.bsky.social", "carol.example.com", "dave.example.com"};
+static const char *const langs[] = {"en", "en-GB", "de", "pt-BR", "EN"};
+static const char *const tags[] = {"caturday", "art", "\xe7\x8c\xab", "\xc3\xa9t\xc3\xa9"};
+static const char *const links[] = {"https://example.com", "https://www.example.com/a?b#c", "http://notexample.com/example.com",
+                                    "https://EXAMPLE.com:8080/x", "https://example.com@evil.test/", "https://evil.test/?u=https://example.com",
+                                    "https://user@example.com/", "https://example.com:1@evil.test/", "https://exampleXcom/", "https://a.test"};
+static const bool links_to_example[] = {true, true, false, true, false, false, true, false, false, false};
+static const char *const embeds[] = {NULL, "images", "gallery", "video", "external", "record", "record+images", "record+video"};
+
+#define PICK(r, array) ((array)[bl_rng_below(r, sizeof(array) / sizeof(array)[0])])
+
+static void make_posts(struct bl_rng *r) {
+    for (int i = 0; i < POSTS; i++) {
+        snprintf(rkeys[i], sizeof rkeys[i], "r%05d", i);
+        texts[i][0] = 0;
+        for (size_t w = 1 + bl_rng_below(r, 6); w > 0; w--) {
+            strcat(texts[i], PICK(r, words));
+            if (w > 1) strcat(texts[i], " ");
+        }
+        posts[i] = (struct post){.time_us = START_US + i * (HOURS * HOUR_US / POSTS), .did = PICK(r, dids), .operation = "create",
+                                 .rkey = rkeys[i], .text = bl_rng_below(r, 20) ? texts[i] : NULL};
+        for (size_t k = bl_rng_below(r, 3); k > 0; k--) posts[i].langs[k - 1] = PICK(r, langs);
+        for (size_t k = bl_rng_below(r, 2); k > 0; k--) posts[i].hashtags[k - 1] = PICK(r, tags);
+        for (size_t k = bl_rng_below(r, 2); k > 0; k--) posts[i].mentions[k - 1] = PICK(r, dids);
+        for (size_t k = bl_rng_below(r, 3); k > 0; k--) posts[i].links[k - 1] = PICK(r, links);
+        posts[i].embed_type = PICK(r, embeds);
+        if (bl_rng_below(r, 4) == 0) posts[i].quote_uri = "at://did:plc:x/app.bsky.feed.post/1";
+        if (bl_rng_below(r, 4) == 0) posts[i].reply_uri = "at://did:plc:x/app.bsky.feed.post/2";
+    }
+}
+
+/* --- A random question, as text and as a condition --- */
+
+enum what { WORD, PHRASE, TAG, FROM, MENTIONS, LANG, SINCE, UNTIL, DOMAIN, HAS, AND, OR, NOT };
+struct question {
+    enum what what;
+    char value[64];
+    int64_t number;
+    struct question *left, *right;
+};
+
+static void add_text(struct bl_buf *out, const struct question *q) {
+    static const char *const has[] = {"image", "video", "link", "quote", "reply"};
+    char time[BL_TIME_TEXT_MAX];
+    switch (q->what) {
+    case WORD: bl_buf_z(out, q->value); break;
+    case PHRASE:
+        bl_buf_byte(out, '"');
+        for (const char *p = q->value; *p; p++) {
+            if (*p == '\\' || *p == '"') bl_buf_byte(out, '\\');
+            bl_buf_byte(out, *p);
+        }
+        bl_buf_byte(out, '"');
+        break;
+    case TAG: bl_buf_printf(out, "#%s", q->value); break;
+    case FROM: bl_buf_printf(out, "from:%s", q->value); break;
+    case MENTIONS: bl_buf_printf(out, "mentions:%s", q->value); break;
+    case LANG: bl_buf_printf(out, "lang:%s", q->value); break;
+    case SINCE: bl_buf_printf(out, "since:%s", bl_format_time(q->number, 6, time)); break;
+    case UNTIL: bl_buf_printf(out, "until:%s", bl_format_time(q->number, 6, time)); break;
+    case DOMAIN: bl_buf_printf(out, "domain:%s", q->value); break;
+    case HAS: bl_buf_printf(out, "has:%s", has[q->number]); break;
+    case AND:
+    case OR:
+        bl_buf_byte(out, '(');
+        add_text(out, q->left);
+        bl_buf_z(out, q->what == OR ? " OR " : " ");
+        add_text(out, q->right);
+        bl_buf_byte(out, ')');
+        break;
+    case NOT:
+        bl_buf_z(out, "-(");
+        add_text(out, q->left);
+        bl_buf_byte(out, ')');
+        break;
+    }
+}
+
+static bool plain_word(const char *w) { return !strpbrk(w, "()#\"") && *w != '-'; }
+
+static struct question *random_question(struct bl_rng *r, int depth) {
+    struct question *q = bl_xcalloc(1, sizeof *q);
+    q->what = (enum what)bl_rng_below(r, depth > 0 ? NOT + 1 : HAS + 1);
+    const char *value = "";
+    switch (q->what) {
+    case WORD:
+    case PHRASE: value = PICK(r, words); break;
+    case TAG: value = PICK(r, tags); break;
+    case FROM:
+    case MENTIONS: value = bl_rng_below(r, 2) ? PICK(r, dids) : PICK(r, handles); break;
+    case LANG: value = PICK(r, langs); break;
+    case SINCE:
+    case UNTIL: q->number = START_US + (int64_t)bl_rng_below(r, (uint64_t)(HOURS * HOUR_US)); break;
+    case DOMAIN: value = "example.com"; break;
+    case HAS: q->number = (int64_t)bl_rng_below(r, 5); break;
+    case AND:
+    case OR: q->right = random_question(r, depth - 1); /* fall through */
+    case NOT: q->left = random_question(r, depth - 1); break;
+    }
+    if (q->what == WORD && !plain_word(value)) q->what = PHRASE;
+    size_t from = 0, n = strlen(value);
+    bool cut = q->what == PHRASE && n > 2 && (unsigned char)value[1] < 0x80 && (unsigned char)value[0] < 0x80 && bl_rng_below(r, 2);
+    if (cut) from = 1;
+    snprintf(q->value, sizeof q->value, "%s", value + from);
+    return q;
+}
+
+static void free_question(struct question *q) {
+    if (!q) return;
+    free_question(q->left);
+    free_question(q->right);
+    free(q);
+}
+
+/* One character at a time through the C library's towlower: what SQL's lower() should do as well. */
+static void fold(const char *text, bool exact, wchar_t out[256]) {
+    size_t n = mbstowcs(out, text, 256);
+    EXPECT(n < 256);
+    for (size_t i = 0; i < n && !exact; i++) out[i] = (wchar_t)towlower((wint_t)out[i]);
+}
+
+static bool contains(const char *text, const char *needle, bool exact) {
+    wchar_t a[256], b[256];
+    if (!text) return false;
+    fold(text, exact, a);
+    fold(needle, exact, b);
+    return wcsstr(a, b);
+}
+
+static bool any_equal(const char *const list[4], const char *value) {
+    for (int i = 0; i < 4 && list[i]; i++)
+        if (strcmp(list[i], value) == 0) return true;
+    return false;
+}
+
+static const char *did_of(const char *account) {
+    for (size_t i = 0; i < sizeof handles / sizeof handles[0]; i++)
+        if (strcmp(account, handles[i]) == 0) return dids[i];
+    return account;
+}
+
+static bool speaks(const struct post *p, const char *language) {
+    size_t n = strlen(language);
+    for (int i = 0; i < 4 && p->langs[i]; i++)
+        if (strncasecmp(p->langs[i], language, n) == 0 && (p->langs[i][n] == 0 || p->langs[i][n] == '-')) return true;
+    return false;
+}
+
+static bool links_there(const struct post *p) {
+    for (int i = 0; i < 4 && p->links[i]; i++)
+        for (size_t k = 0; k < sizeof links / sizeof links[0]; k++)
+            if (p->links[i] == links[k] && links_to_example[k]) return true;
+    return false;
+}
+
+static bool has_thing(const struct post *p, int64_t thing) {
+    const char *e = p->embed_type ? p->embed_type : "";
+    switch (thing) {
+    case 0: return strstr(e, "images") || strstr(e, "gallery");
+    case 1: return strstr(e, "video");
+    case 2: return p->links[0];
+    case 3: return p->quote_uri;
+    default: return p->reply_uri;
+    }
+}
+
+static bool holds(const struct question *q, const struct post *p, bool exact) {
+    switch (q->what) {
+    case WORD:
+    case PHRASE: return contains(p->text, q->value, exact);
+    case TAG: return any_equal(p->hashtags, q->value);
+    case FROM: return strcmp(p->did, did_of(q->value)) == 0;
+    case MENTIONS: return any_equal(p->mentions, did_of(q->value));
+    case LANG: return speaks(p, q->value);
+    case SINCE: return p->time_us >= q->number;
+    case UNTIL: return p->time_us <= q->number;
+    case DOMAIN: return links_there(p);
+    case HAS: return has_thing(p, q->number);
+    case AND: return holds(q->left, p, exact) && holds(q->right, p, exact);
+    case OR: return holds(q->left, p, exact) || holds(q->right, p, exact);
+    case NOT: return !holds(q->left, p, exact);
+    }
+    return false;
+}
+
+/* --- The comparison --- */
+
+static struct fixture lake;
+
+static int make_lake(void **state) {
+    (void)state;
+    EXPECT(setlocale(LC_CTYPE, "C.UTF-8"));
+    struct bl_rng r = {.state = 11};
+    make_posts(&r);
+    fixture_open(&lake);
+    /* Two files an hour that overlap: rows with even and odd numbers. */
+    for (int h = 0; h < HOURS; h++)
+        for (int part = 0; part < 2; part++) {
+            static struct post file[POSTS];
+            size_t n = 0;
+            for (int i = h * POSTS / HOURS; i < (h + 1) * POSTS / HOURS; i++)
+                if (i % 2 == part) file[n++] = posts[i];
+            fixture_posts(&lake, file, n);
+        }
+    struct account known[4];
+    for (size_t i = 0; i < 4; i++) known[i] = (struct account){START_US + (int64_t)i, dids[i], handles[i], true};
+    fixture_accounts(&lake, known, 4);
+    return 0;
+}
+
+static int remove_lake(void **state) {
+    (void)state;
+    fixture_close(&lake);
+    return 0;
+}
+
+static void scan(const struct question *question, bool exact, unsigned limit, struct bl_buf *out) {
+    unsigned found = 0;
+    for (int i = POSTS - 1; i >= 0 && found < limit; i--)
+        if (holds(question, &posts[i], exact)) {
+            bl_buf_printf(out, "%s ", posts[i].rkey);
+            found++;
+        }
+}
+
+static void every_search_finds_what_a_naive_scan_finds(void **state) {
+    (void)state;
+    struct bl_rng r = {.state = 42};
+    struct query *q = fixture_query(&lake, 0);
+    size_t hits = 0;
+    for (int i = 0; i < QUERIES; i++) {
+        struct bl_error err = {0};
+        BL_CLEANUP(bl_buf_release) struct bl_buf text = {0}, got = {0}, want = {0};
+        struct question *question = random_question(&r, (int)bl_rng_below(&r, 4));
+        bool exact = bl_rng_below(&r, 3) == 0;
+        static const unsigned limits[] = {1, 7, 50, POSTS};
+        unsigned limit = PICK(&r, limits);
+        add_text(&text, question);
+        scan(question, exact, limit, &want);
+        struct query_search s = {.text = bl_buf_view(&text), .limit = limit, .exact = exact};
+        struct query_search_stats stats;
+        EXPECT_OK(fixture_search(q, &s, &got, &stats, &err), &err);
+        if (!bl_str_eq(bl_buf_view(&got), bl_buf_view(&want)))
+            fail_msg("%s (limit %u%s)\n got  %.300s\n want %.300s", bl_buf_cstr(&text), limit, exact ? ", exact" : "", bl_buf_cstr(&got),
+                     bl_buf_cstr(&want));
+        hits += (size_t)stats.hits;
+        free_question(question);
+    }
+    EXPECT(hits > 10000); /* the questions were worth asking */
+    query_close(&q);
+}
+
+static void a_common_word_reads_only_the_newest_files(void **state) {
+    (void)state;
+    struct query *q = fixture_query(&lake, 0);
+    struct bl_error err = {0};
+    BL_CLEANUP(bl_buf_release) struct bl_buf got = {0};
+    struct query_search_stats stats;
+    EXPECT_OK(fixture_search(q, &(struct query_search){.text = BL_LIT("until:2026-11-21T02:30:00Z"), .limit = 5}, &got, &stats, &err), &err);
+    assert_int_equal(stats.files_listed, 6); /* three hours of twelve */
+    query_close(&q);
+}
+
+/* For every character of Unicode and the letters it may be confused with, search folds as ILIKE does. */
+static void folding_equals_ilike_for_every_character(void **state) {
+    (void)state;
+    struct query *q = fixture_query(&lake, 0);
+    struct bl_error err = {0};
+    BL_CLEANUP(bl_buf_release) struct bl_buf out = {0};
+    EXPECT_OK(fixture_sql(q,
+                          "WITH c AS (SELECT i, chr(i::INTEGER) AS ch FROM range(1, 1114112) t(i) WHERE i < 55296 OR i > 57343) "
+                          "SELECT string_agg(printf('%x', i), ' ' ORDER BY i) FROM c WHERE i >= 128 AND unicode(lower(ch)) < 128",
+                          &out, &err),
+              &err);
+    assert_string_equal(bl_buf_cstr(&out), "130 212a\n"); /* the two that operators.c names */
+    bl_buf_clear(&out);
+    EXPECT_OK(fixture_sql(q,
+                          "WITH c AS (SELECT i, chr(i::INTEGER) AS ch FROM range(1, 1114112) t(i) WHERE (i < 55296 OR i > 57343) "
+                          "AND i NOT IN (37, 92, 95)) SELECT count(*) FROM c WHERE ('x' || ch || 'y' ILIKE '%' || upper(ch) || '%') "
+                          "<> contains(lower('x' || ch || 'y'), lower(upper(ch)))",
+                          &out, &err),
+              &err);
+    assert_string_equal(bl_buf_cstr(&out), "0\n");
+    query_close(&q);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_search_finds_what_a_naive_scan_finds),
+        cmocka_unit_test(a_common_word_reads_only_the_newest_files),
+        cmocka_unit_test(folding_equals_ilike_for_every_character),
+    };
+    return cmocka_run_group_tests(tests, make_lake, remove_lake);
+}
