@@ -214,8 +214,8 @@ static void print_census(const struct census *c) {
                   posts, 100.0 * (double)c->replies / (double)posts, 100.0 * (double)c->embeds / (double)posts,
                   100.0 * (double)c->tagged / (double)posts, 100.0 * (double)c->odd_times / (double)c->records);
     EXPECT(bytes > (uint64_t)500 * EVENTS && bytes < (uint64_t)600 * EVENTS);
-    EXPECT(c->odd_times * 1000 > c->records * 3 && c->odd_times * 1000 < c->records * 7);
-    EXPECT(c->operation[2] * 1000 > (uint64_t)EVENTS * 18);
+    EXPECT(c->odd_times * 1000 > c->records * 2 && c->odd_times * 1000 < c->records * 7);
+    EXPECT(c->operation[2] * 1000 > (uint64_t)EVENTS * 15); /* fewer in the first blocks */
 }
 
 static struct census census;
@@ -293,6 +293,18 @@ static void seeds_give_different_networks(void **state) {
     bl_buf_release(&y);
     sim_free(&a);
     sim_free(&b);
+}
+
+/* The same for every compiler, build type and machine. Who changes the network on purpose changes the number too. */
+static void the_stream_of_a_seed_is_pinned(void **state) {
+    (void)state;
+    struct sim *s = sim_new(&(struct sim_options){.seed = 1});
+    struct bl_buf all = {0};
+    for (uint64_t i = 0; i < 4000; i++) sim_event(s, i * 7919, &all);
+    uint64_t hash = XXH3_64bits(all.p, all.n);
+    if (hash != 0xa7459ece6fc97c1eu) fail_msg("the stream changed: 0x%" PRIx64, hash);
+    bl_buf_release(&all);
+    sim_free(&s);
 }
 
 static void time_stamps_increase_and_are_found_again(void **state) {
@@ -387,6 +399,7 @@ int main(void) {
         cmocka_unit_test(no_two_events_share_an_identity),
         cmocka_unit_test(an_event_computed_alone_or_in_any_order_is_the_same),
         cmocka_unit_test(seeds_give_different_networks),
+        cmocka_unit_test(the_stream_of_a_seed_is_pinned),
         cmocka_unit_test(time_stamps_increase_and_are_found_again),
         cmocka_unit_test(a_day_has_its_rhythm_and_the_volume_of_a_real_one),
         cmocka_unit_test(accounts_that_are_gone_stay_silent),
