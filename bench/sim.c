@@ -30,7 +30,7 @@ int main(void) {
         sim_free(&s);
     }
     qsort(rate, ROUNDS, sizeof *rate, ascending);
-    printf("sim_event: %.0f events/s (median of %d rounds of %d; %.0f to %.0f), %.1f bytes an event\n", rate[ROUNDS / 2],
-           ROUNDS, EVENTS, rate[0], rate[ROUNDS - 1], (double)bytes / EVENTS);
+    printf("sim_event: %.0f events/s (median of %d rounds of %d; %.0f to %.0f), %.1f bytes an event\n",
+           rate[ROUNDS / 2], ROUNDS, EVENTS, rate[0], rate[ROUNDS - 1], (double)bytes / EVENTS);
     return 0;
 }

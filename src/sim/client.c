@@ -15,7 +15,7 @@ enum {
     BATCH_BYTES = 128 << 10,
     STALL_MS = 5000, /* without progress in writing, or without a pong */
     LINGER_MS = 1000,
-    NAP_MS = 2,      /* events due within this are sent together */
+    NAP_MS = 2, /* events due within this are sent together */
 };
 
 enum mood { SERVING, AWAITING_HELLO, SILENT, ENDED };
@@ -89,7 +89,8 @@ static bool shake_hands(struct client *c) {
     bl_buf_clear(&c->out);
     bl_buf_printf(&c->out,
                   "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                  "Sec-WebSocket-Accept: %.28s\r\nServer: bluelake-simulator\r\n\r\n", accept);
+                  "Sec-WebSocket-Accept: %.28s\r\nServer: bluelake-simulator\r\n\r\n",
+                  accept);
     /* What came after the head are frames already. */
     memmove(c->in.p, c->in.p + head_n, c->in.n - head_n);
     c->in.n -= head_n;
@@ -98,7 +99,9 @@ static bool shake_hands(struct client *c) {
 
 /* ---- sending ---- */
 
-static void add_frame(struct client *c, enum ws_op op, struct bl_str data) { ws_frame(&c->out, op, data, false, 0); }
+static void add_frame(struct client *c, enum ws_op op, struct bl_str data) {
+    ws_frame(&c->out, op, data, false, 0);
+}
 
 static void add_message(struct client *c, struct bl_str json) {
     if (!c->request.zstd) {
@@ -150,9 +153,12 @@ static void serve(struct client *c, struct bl_str json) {
         misbehave_message(f, feed_time(&c->server->feed, c->sim, c->next - 1), &c->extra);
         add_message(c, bl_buf_view(&c->extra));
     }
-    if (misbehave_at(m, FAULT_CUT, n)) cut(c, c->out.n);
-    else if (misbehave_at(m, FAULT_CLOSE, n)) end_with(c, 1001, "server shutting down");
-    else if (misbehave_at(m, FAULT_STALL, n)) c->mood = SILENT;
+    if (misbehave_at(m, FAULT_CUT, n))
+        cut(c, c->out.n);
+    else if (misbehave_at(m, FAULT_CLOSE, n))
+        end_with(c, 1001, "server shutting down");
+    else if (misbehave_at(m, FAULT_STALL, n))
+        c->mood = SILENT;
 }
 
 static void serve_held(struct client *c) {
@@ -206,12 +212,21 @@ static void update_options(struct client *c, struct bl_str message) {
 
 static void hear(struct client *c, const struct ws_message *message) {
     switch (message->op) {
-    case WS_TEXT: update_options(c, message->data); break;
-    case WS_PING: add_frame(c, WS_PONG, message->data); break;
-    case WS_PONG: c->pong_ns = 0; break;
-    case WS_CLOSE: end_with(c, message->close_code == 1005 ? 1000 : message->close_code, ""); break;
+    case WS_TEXT:
+        update_options(c, message->data);
+        break;
+    case WS_PING:
+        add_frame(c, WS_PONG, message->data);
+        break;
+    case WS_PONG:
+        c->pong_ns = 0;
+        break;
+    case WS_CLOSE:
+        end_with(c, message->close_code == 1005 ? 1000 : message->close_code, "");
+        break;
     case WS_BINARY:
-    case WS_CONTINUATION: break;
+    case WS_CONTINUATION:
+        break;
     }
 }
 

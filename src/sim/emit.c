@@ -1,14 +1,24 @@
 #include "sim/emit.h"
 
-static bool plain(unsigned char c) { return c >= 0x20 && c != '"' && c != '\\' && c != '<' && c != '>' && c != '&'; }
+static bool plain(unsigned char c) {
+    return c >= 0x20 && c != '"' && c != '\\' && c != '<' && c != '>' && c != '&';
+}
 
 static void escape(struct bl_buf *b, unsigned char c) {
     static const char hex[] = "0123456789abcdef";
     switch (c) {
-    case '"': EMIT(b, "\\\""); return;
-    case '\\': EMIT(b, "\\\\"); return;
-    case '\n': EMIT(b, "\\n"); return;
-    default: EMIT(b, "\\u00"); break;
+    case '"':
+        EMIT(b, "\\\"");
+        return;
+    case '\\':
+        EMIT(b, "\\\\");
+        return;
+    case '\n':
+        EMIT(b, "\\n");
+        return;
+    default:
+        EMIT(b, "\\u00");
+        break;
     }
     bl_buf_byte(b, hex[c >> 4]);
     bl_buf_byte(b, hex[c & 15]);

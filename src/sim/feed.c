@@ -73,7 +73,8 @@ static enum bl_rc open_file(struct feed *f, const char *path, uint64_t count, st
         struct bl_str text = bl_str_cut(&rest, '\n');
         if (text.n && text.p[text.n - 1] == '\r') text.n--;
         if (!text.n) continue;
-        if (text.n > LINE_MAX_BYTES) return bl_fail(err, BL_E_TOO_LARGE, "%s: line %zu is longer than 32 MiB", path, lines + 1);
+        if (text.n > LINE_MAX_BYTES)
+            return bl_fail(err, BL_E_TOO_LARGE, "%s: line %zu is longer than 32 MiB", path, lines + 1);
         if (lines == room) {
             room = room ? room * 2 : 1024;
             f->lines = bl_xrealloc(f->lines, room * sizeof *f->lines);
@@ -83,7 +84,8 @@ static enum bl_rc open_file(struct feed *f, const char *path, uint64_t count, st
         time_us = line.time_us;
         f->lines[lines++] = line;
     }
-    if (!lines) return bl_fail(err, BL_E_INVALID, "%s holds no events: give a file with one Jetstream event a line", path);
+    if (!lines)
+        return bl_fail(err, BL_E_INVALID, "%s holds no events: give a file with one Jetstream event a line", path);
     f->count = lines;
     return BL_OK;
 }
@@ -100,7 +102,8 @@ enum bl_rc feed_open(struct feed *f, const struct sim_server_options *o, struct 
         if (o->live) f->clock = sim_new(&o->network);
         return BL_OK;
     }
-    if (o->live) return bl_fail(err, BL_E_USAGE, "the events of a file have their own times: serve them at a rate, not live");
+    if (o->live)
+        return bl_fail(err, BL_E_USAGE, "the events of a file have their own times: serve them at a rate, not live");
     enum bl_rc rc = open_file(f, o->from_file, o->count, err);
     if (rc != BL_OK) feed_release(f);
     return rc;

@@ -26,7 +26,8 @@ static void push(struct filter *f, struct bl_str **list, size_t *count, size_t *
 enum bl_rc filter_want_collection(struct filter *f, struct bl_str value, struct bl_error *err) {
     f->by_collection = true;
     if (f->collection_count + f->prefix_count >= COLLECTIONS_MAX * RAW_FACTOR)
-        return bl_fail(err, BL_E_USAGE, "invalid options: too many wanted collections: > %d", COLLECTIONS_MAX * RAW_FACTOR);
+        return bl_fail(err, BL_E_USAGE, "invalid options: too many wanted collections: > %d",
+                       COLLECTIONS_MAX * RAW_FACTOR);
     if (bl_str_ends(value, BL_LIT(".*"))) {
         value.n--;
         push(f, &f->prefixes, &f->prefix_count, &f->prefix_room, value);
@@ -140,15 +141,20 @@ enum bl_rc filter_of_update(struct bl_str message, struct filter *out, struct bl
     struct bl_str payload = {0};
     bool first = true, valid = js_peek(&c) == JS_OBJECT && js_object(&c);
     while (valid && js_member(&c, &key, &first)) {
-        if (bl_str_eq(key.raw, BL_LIT("type"))) valid = js_peek(&c) == JS_STRING && js_string(&c, &type);
-        else if (bl_str_eq(key.raw, BL_LIT("payload"))) valid = js_skip(&c, &payload, NULL);
-        else valid = js_skip(&c, NULL, NULL);
+        if (bl_str_eq(key.raw, BL_LIT("type")))
+            valid = js_peek(&c) == JS_STRING && js_string(&c, &type);
+        else if (bl_str_eq(key.raw, BL_LIT("payload")))
+            valid = js_skip(&c, &payload, NULL);
+        else
+            valid = js_skip(&c, NULL, NULL);
     }
     if (!valid || c.fault || !js_done(&c)) return bl_fail(err, BL_E_SYNTAX, "bad SubscriberSourcedMessage envelope");
     if (!bl_str_eq(type.raw, BL_LIT("options_update"))) return bl_fail(err, BL_E_NOT_FOUND, "another type of message");
     struct filter f = {0};
     enum bl_rc rc = read_payload(payload, &f, err);
-    if (rc == BL_OK) *out = f;
-    else filter_release(&f);
+    if (rc == BL_OK)
+        *out = f;
+    else
+        filter_release(&f);
     return rc;
 }

@@ -14,7 +14,7 @@ enum bl_rc link_tls(const char *cert_file, const char *key_file, SSL_CTX **out, 
     if (!tls) return bl_fail(err, BL_E_NOMEM, "cannot set up TLS");
     SSL_CTX_set_min_proto_version(tls, TLS1_2_VERSION);
     SSL_CTX_set_mode(tls, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-    const char *bad = SSL_CTX_use_certificate_chain_file(tls, cert_file) != 1 ? cert_file
+    const char *bad = SSL_CTX_use_certificate_chain_file(tls, cert_file) != 1                          ? cert_file
                       : !key_file || SSL_CTX_use_PrivateKey_file(tls, key_file, SSL_FILETYPE_PEM) != 1 ? key_file
                                                                                                        : NULL;
     if (!bad && key_file) {
@@ -38,7 +38,9 @@ static int wait_for(const struct link *l, short events, int timeout_ms) {
     return (p[0].revents ? LINK_READABLE : 0) | (p[1].revents ? LINK_STOPPED : 0);
 }
 
-int link_wait(const struct link *l, int timeout_ms) { return wait_for(l, POLLIN, timeout_ms); }
+int link_wait(const struct link *l, int timeout_ms) {
+    return wait_for(l, POLLIN, timeout_ms);
+}
 
 /* 0 and the direction to wait for, or 1 when done, -1 when the peer is gone. */
 static int tls_outcome(SSL *ssl, int result, short *direction) {

@@ -4,10 +4,17 @@ static const struct {
     const char *name;
     enum fault fault;
 } names[] = {
-    {"cut-every", FAULT_CUT},           {"1006-every", FAULT_CUT},        {"close-every", FAULT_CLOSE},
-    {"stall-after", FAULT_STALL},       {"half-frame-every", FAULT_HALF_FRAME}, {"duplicate-every", FAULT_DUPLICATE},
-    {"swap-every", FAULT_SWAP},         {"poison-every", FAULT_POISON},   {"badutf8-every", FAULT_BAD_UTF8},
-    {"bignum-every", FAULT_BIG_NUMBER}, {"http-503-first", FAULT_HTTP_503},
+    {"cut-every", FAULT_CUT},
+    {"1006-every", FAULT_CUT},
+    {"close-every", FAULT_CLOSE},
+    {"stall-after", FAULT_STALL},
+    {"half-frame-every", FAULT_HALF_FRAME},
+    {"duplicate-every", FAULT_DUPLICATE},
+    {"swap-every", FAULT_SWAP},
+    {"poison-every", FAULT_POISON},
+    {"badutf8-every", FAULT_BAD_UTF8},
+    {"bignum-every", FAULT_BIG_NUMBER},
+    {"http-503-first", FAULT_HTTP_503},
 };
 
 const char *sim_misbehaviour_help(void) {
@@ -42,9 +49,11 @@ enum bl_rc misbehave_parse(const char *list, struct misbehaviour *out, struct bl
         struct bl_str name = bl_str_cut(&value, '=');
         enum fault fault;
         if (!find(name, &fault))
-            return bl_fail(err, BL_E_USAGE, "unknown misbehaviour \"%.*s\"; known are:\n%s", BL_ARG(name), sim_misbehaviour_help());
+            return bl_fail(err, BL_E_USAGE, "unknown misbehaviour \"%.*s\"; known are:\n%s", BL_ARG(name),
+                           sim_misbehaviour_help());
         if (!bl_parse_u64(value, INT64_MAX, &m.every[fault]) || !m.every[fault])
-            return bl_fail(err, BL_E_USAGE, "misbehaviour \"%.*s\" needs a number from 1, as in %.*s=1000", BL_ARG(name), BL_ARG(name));
+            return bl_fail(err, BL_E_USAGE, "misbehaviour \"%.*s\" needs a number from 1, as in %.*s=1000",
+                           BL_ARG(name), BL_ARG(name));
     }
     *out = m;
     return BL_OK;
@@ -56,10 +65,11 @@ bool misbehave_at(const struct misbehaviour *m, enum fault fault, uint64_t n) {
 }
 
 static void open_event(int64_t time_us, const char *collection, const char *rkey, struct bl_buf *out) {
-    bl_buf_printf(out,
-                  "{\"did\":\"did:plc:aaaaaaaaaaaaaaaaaaaaaaaa\",\"time_us\":%lld,\"kind\":\"commit\",\"commit\":{"
-                  "\"rev\":\"3kaaaaaaaaa2a\",\"operation\":\"create\",\"collection\":\"%s\",\"rkey\":\"%s%lld\",\"record\":",
-                  (long long)time_us, collection, rkey, (long long)time_us);
+    bl_buf_printf(
+        out,
+        "{\"did\":\"did:plc:aaaaaaaaaaaaaaaaaaaaaaaa\",\"time_us\":%lld,\"kind\":\"commit\",\"commit\":{"
+        "\"rev\":\"3kaaaaaaaaa2a\",\"operation\":\"create\",\"collection\":\"%s\",\"rkey\":\"%s%lld\",\"record\":",
+        (long long)time_us, collection, rkey, (long long)time_us);
 }
 
 void misbehave_message(enum fault fault, int64_t time_us, struct bl_buf *out) {
@@ -84,6 +94,7 @@ void misbehave_message(enum fault fault, int64_t time_us, struct bl_buf *out) {
     case FAULT_DUPLICATE:
     case FAULT_SWAP:
     case FAULT_HTTP_503:
-    case FAULT_COUNT: break;
+    case FAULT_COUNT:
+        break;
     }
 }

@@ -1,8 +1,8 @@
 /* network: what the sources of the generator share. Internal to the room.
  *
  * The stream is cut into blocks of SHAPE_BLOCK events. Every block holds the same number of events of each kind, in an
- * order shuffled by (seed, block). So the n-th like (post, ...) of the stream is found by arithmetic plus one small table a
- * block, in either direction, and an event can be computed without its predecessors:
+ * order shuffled by (seed, block). So the n-th like (post, ...) of the stream is found by arithmetic plus one small
+ * table a block, in either direction, and an event can be computed without its predecessors:
  *
  *   shape.c    time stamps; event number <-> (kind, number within the kind); which create a delete names
  *   people.c   accounts: DIDs, handles, popularity, revisions and record keys
@@ -31,11 +31,18 @@ enum sim_kind {
     SIM_ACCOUNT,
     SIM_KINDS
 };
-enum { SHAPE_BLOCK = 1000, SHAPE_LIKES = 690, SHAPE_POSTS = 111, SHAPE_REPOSTS = 98, SHAPE_FOLLOWS = 39, SHAPE_DELETES = 26 };
+enum {
+    SHAPE_BLOCK = 1000,
+    SHAPE_LIKES = 690,
+    SHAPE_POSTS = 111,
+    SHAPE_REPOSTS = 98,
+    SHAPE_FOLLOWS = 39,
+    SHAPE_DELETES = 26
+};
 extern const unsigned shape_count[SIM_KINDS]; /* events of each kind in a block */
 
-/* The first likes and posts of a block (by number within the block) belong to accounts that signed up shortly before and
- * may soon be gone; nothing else is created, changed or deleted in their name. */
+/* The first likes and posts of a block (by number within the block) belong to accounts that signed up shortly before
+ * and may soon be gone; nothing else is created, changed or deleted in their name. */
 enum { SHAPE_NEWCOMER_RECORDS = 6, SHAPE_NEWCOMERS = 3 };
 
 struct shape_block {
@@ -49,9 +56,9 @@ enum { SHAPE_CACHED = 2048, SHAPE_WINDOWS = 144 }; /* windows of ten minutes in 
 struct shape {
     uint64_t seed;
     int64_t start_us;
-    double step_us;                      /* mean distance of two events */
-    double warp[SHAPE_WINDOWS + 1];      /* where each window of even time begins in diurnal time */
-    struct shape_block *blocks;          /* direct mapped by number */
+    double step_us;                 /* mean distance of two events */
+    double warp[SHAPE_WINDOWS + 1]; /* where each window of even time begins in diurnal time */
+    struct shape_block *blocks;     /* direct mapped by number */
 };
 void shape_init(struct shape *h, uint64_t seed, int64_t start_us, double rate);
 void shape_release(struct shape *h);
@@ -76,7 +83,17 @@ bool shape_deleted_before(struct shape *h, enum sim_kind kind, uint64_t number, 
 
 /* ---- hashing ---- */
 
-enum sim_salt { SALT_DID = 1, SALT_PERSON, SALT_SHUFFLE, SALT_EVENT, SALT_JITTER, SALT_BURST, SALT_DELETE, SALT_RKEY, SALT_RANK };
+enum sim_salt {
+    SALT_DID = 1,
+    SALT_PERSON,
+    SALT_SHUFFLE,
+    SALT_EVENT,
+    SALT_JITTER,
+    SALT_BURST,
+    SALT_DELETE,
+    SALT_RKEY,
+    SALT_RANK
+};
 static inline uint64_t sim_hash(uint64_t seed, enum sim_salt salt, uint64_t x) {
     return bl_mix64(bl_mix64(seed + (uint64_t)salt * BL_GOLDEN) + x * BL_GOLDEN);
 }
@@ -89,14 +106,29 @@ void people_did(uint64_t seed, uint64_t account, char out[static PEOPLE_DID_LEN]
 size_t people_handle(uint64_t seed, uint64_t account, char out[static PEOPLE_HANDLE_MAX]);
 /* Zipf-Mandelbrot: P(rank r) ~ 1/(r+2^flat), flat 8 for authors, less where fame matters more. */
 uint64_t people_pick(struct bl_rng *r, unsigned flat);
-static inline uint64_t people_newcomer(uint64_t block, unsigned n) { return PEOPLE_OLD + block * SHAPE_NEWCOMERS + n; }
+static inline uint64_t people_newcomer(uint64_t block, unsigned n) {
+    return PEOPLE_OLD + block * SHAPE_NEWCOMERS + n;
+}
 int64_t people_rev_us(uint64_t seed, uint64_t account, int64_t time_us); /* strictly increasing in time_us */
 void people_rev(uint64_t seed, uint64_t account, int64_t time_us, char out[static PEOPLE_KEY_LEN]);
 void people_rkey(uint64_t seed, uint64_t account, int64_t time_us, char out[static PEOPLE_KEY_LEN]);
 
 /* ---- words ---- */
 
-enum words_lang { LANG_EN, LANG_JA, LANG_PT, LANG_DE, LANG_ES, LANG_KO, LANG_FR, LANG_AR, LANG_RU, LANG_TH, LANG_EMOJI, LANG_COUNT };
+enum words_lang {
+    LANG_EN,
+    LANG_JA,
+    LANG_PT,
+    LANG_DE,
+    LANG_ES,
+    LANG_KO,
+    LANG_FR,
+    LANG_AR,
+    LANG_RU,
+    LANG_TH,
+    LANG_EMOJI,
+    LANG_COUNT
+};
 enum words_slot { WORDS_OPENING, WORDS_FIRST, WORDS_SECOND, WORDS_THIRD, WORDS_LAST, WORDS_TAG, WORDS_SLOTS };
 struct words_list {
     const struct bl_str *items;
@@ -143,7 +175,7 @@ unsigned text_url(struct bl_rng *r, char out[static TEXT_URL_MAX]);
 
 /* ---- refs ---- */
 
-struct ref { /* a record as others refer to it */
+struct ref {          /* a record as others refer to it */
     uint64_t key;     /* number within its kind, plus 1; 0: empty */
     uint64_t account; /* author */
     uint64_t link;    /* post: number of its thread's first post; repost: number of the post reposted */
@@ -151,7 +183,10 @@ struct ref { /* a record as others refer to it */
     char rkey[PEOPLE_KEY_LEN];
     char cid[CID_TEXT_LEN];
 };
-enum { REFS_POSTS = 1 << 17, REFS_REPOSTS = 1 << 15 }; /* entries; above the reach of refs_recent_* for a sequential reader */
+enum {
+    REFS_POSTS = 1 << 17,
+    REFS_REPOSTS = 1 << 15
+}; /* entries; above the reach of refs_recent_* for a sequential reader */
 
 struct sim {
     struct shape shape;
@@ -159,7 +194,7 @@ struct sim {
     struct ref *posts, *reposts;
     struct bl_buf record, scratch; /* record under construction; CBOR */
     struct text text;
-    int64_t day;                   /* whose date stands in day_text */
+    int64_t day; /* whose date stands in day_text */
     char day_text[10];
 };
 struct ref refs_post(struct sim *s, uint64_t number);

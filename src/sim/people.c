@@ -46,14 +46,16 @@ int64_t people_rev_us(uint64_t seed, uint64_t account, int64_t time_us) {
     return time_us - 30000 - (int64_t)(sim_hash(seed, SALT_PERSON, account) % 320000);
 }
 
-static unsigned clock_of(uint64_t seed, uint64_t account) { return (unsigned)(sim_hash(seed, SALT_PERSON, account) >> 59); }
+static unsigned clock_of(uint64_t seed, uint64_t account) {
+    return (unsigned)(sim_hash(seed, SALT_PERSON, account) >> 59);
+}
 
 void people_rev(uint64_t seed, uint64_t account, int64_t time_us, char out[static PEOPLE_KEY_LEN]) {
     at_tid_of(people_rev_us(seed, account, time_us), clock_of(seed, account), out);
 }
 
-/* Some whole milliseconds before the rev. Distinct times give distinct keys: within each window of 32 ms the milliseconds
- * are permuted by XOR. */
+/* Some whole milliseconds before the rev. Distinct times give distinct keys: within each window of 32 ms the
+ * milliseconds are permuted by XOR. */
 void people_rkey(uint64_t seed, uint64_t account, int64_t time_us, char out[static PEOPLE_KEY_LEN]) {
     int64_t us = people_rev_us(seed, account, time_us), window = us / 32000, inside = us % 32000;
     int64_t flip = (int64_t)(sim_hash(seed, SALT_RKEY, account ^ (uint64_t)window << 24) & 31);

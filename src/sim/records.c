@@ -1,20 +1,25 @@
 /* records: the record of event i as JSON, keys sorted as Jetstream sends them, with its CID.
  *
- * Every maker first draws its choices and resolves what it refers to (which may make other records, in the same buffers),
- * and only then writes. */
+ * Every maker first draws its choices and resolves what it refers to (which may make other records, in the same
+ * buffers), and only then writes. */
 #include "sim/network.h"
 
 #include "sim/emit.h"
 
-struct bl_rng records_rng(const struct sim *s, uint64_t i) { return (struct bl_rng){sim_hash(s->seed, SALT_EVENT, i)}; }
+struct bl_rng records_rng(const struct sim *s, uint64_t i) {
+    return (struct bl_rng){sim_hash(s->seed, SALT_EVENT, i)};
+}
 
-static bool chance(struct bl_rng *r, unsigned per_mille) { return bl_rng_below(r, 1000) < per_mille; }
+static bool chance(struct bl_rng *r, unsigned per_mille) {
+    return bl_rng_below(r, 1000) < per_mille;
+}
 
 /* ---- who and when ---- */
 
 static uint64_t author(uint64_t block, unsigned within, struct bl_rng *r) {
     uint64_t back = 1 + within / SHAPE_NEWCOMERS;
-    if (within < SHAPE_NEWCOMER_RECORDS && block >= back) return people_newcomer(block - back, within % SHAPE_NEWCOMERS);
+    if (within < SHAPE_NEWCOMER_RECORDS && block >= back)
+        return people_newcomer(block - back, within % SHAPE_NEWCOMERS);
     return people_pick(r, 8);
 }
 
@@ -27,7 +32,8 @@ static struct ref begin(struct sim *s, uint64_t i, uint64_t account) {
 }
 
 static void write_odd_time(struct sim *s, struct bl_buf *b, int64_t us, uint64_t style) {
-    static const char *const absurd[] = {"0001-01-01T00:00:00.000Z", "1970-01-01T00:00:00.000Z", "3001-05-06T07:08:09.000Z"};
+    static const char *const absurd[] = {"0001-01-01T00:00:00.000Z", "1970-01-01T00:00:00.000Z",
+                                         "3001-05-06T07:08:09.000Z"};
     if (style < 3) {
         bl_buf_z(b, absurd[style]);
     } else if (style < 6) {
@@ -45,8 +51,10 @@ static void write_created(struct sim *s, uint64_t i, uint64_t account, unsigned 
     us -= 65000 + (int64_t)bl_rng_below(r, lag_ms) * 1000;
     uint64_t odd = bl_rng_below(r, 2000);
     EMIT(&s->record, "\"createdAt\":\"");
-    if (odd < 10) write_odd_time(s, &s->record, us, odd);
-    else records_write_time(s, &s->record, us, 3);
+    if (odd < 10)
+        write_odd_time(s, &s->record, us, odd);
+    else
+        records_write_time(s, &s->record, us, 3);
     EMIT(&s->record, "\"");
 }
 
@@ -82,8 +90,10 @@ static struct made make_subject(struct sim *s, uint64_t i, struct shape_place p,
     struct ref via = {0}, subject;
     if (through != UINT64_MAX) {
         via = refs_repost(s, through);
-        if (!shape_deleted_before(&s->shape, SIM_POST, via.link, i)) post = via.link;
-        else via.key = 0;
+        if (!shape_deleted_before(&s->shape, SIM_POST, via.link, i))
+            post = via.link;
+        else
+            via.key = 0;
     }
     BL_ASSERT(post != UINT64_MAX);
     subject = refs_post(s, post);
@@ -141,7 +151,7 @@ static enum words_lang language_of(uint64_t hash) {
     static const struct {
         unsigned upto;
         enum words_lang lang;
-    } share[] = {{450, LANG_EN}, {650, LANG_JA}, {750, LANG_PT}, {810, LANG_DE}, {870, LANG_ES}, {900, LANG_KO},
+    } share[] = {{450, LANG_EN}, {650, LANG_JA}, {750, LANG_PT}, {810, LANG_DE}, {870, LANG_ES},    {900, LANG_KO},
                  {940, LANG_FR}, {955, LANG_AR}, {975, LANG_RU}, {985, LANG_TH}, {1000, LANG_EMOJI}};
     unsigned x = (unsigned)(hash % 1000), n = 0;
     while (x >= share[n].upto) n++;
@@ -255,8 +265,10 @@ static void write_external(struct sim *s, enum words_lang lang, struct bl_rng *r
     struct bl_buf *b = &s->record;
     char url[TEXT_URL_MAX];
     unsigned n = s->text.url_n;
-    if (n) memcpy(url, s->text.url, n);
-    else n = text_url(r, url);
+    if (n)
+        memcpy(url, s->text.url, n);
+    else
+        n = text_url(r, url);
     EMIT(b, "{\"$type\":\"app.bsky.embed.external\",\"external\":{\"description\":");
     write_prose(b, lang, 120, r);
     if (chance(r, 800)) {
@@ -281,11 +293,20 @@ static void write_embed(struct sim *s, const struct post_plan *plan, struct bl_r
     if (plan->embed == EMBED_NONE) return;
     EMIT(b, ",\"embed\":");
     switch (plan->embed) {
-    case EMBED_NONE: break;
-    case EMBED_IMAGES: write_images(b, r); break;
-    case EMBED_EXTERNAL: write_external(s, plan->lang, r); break;
-    case EMBED_VIDEO: write_video(b, r); break;
-    case EMBED_RECORD: write_quote(b, &plan->quote); break;
+    case EMBED_NONE:
+        break;
+    case EMBED_IMAGES:
+        write_images(b, r);
+        break;
+    case EMBED_EXTERNAL:
+        write_external(s, plan->lang, r);
+        break;
+    case EMBED_VIDEO:
+        write_video(b, r);
+        break;
+    case EMBED_RECORD:
+        write_quote(b, &plan->quote);
+        break;
     case EMBED_RECORD_MEDIA:
         EMIT(b, "{\"$type\":\"app.bsky.embed.recordWithMedia\",\"media\":");
         write_images(b, r);
@@ -377,7 +398,8 @@ static struct made make_post(struct sim *s, uint64_t i, struct shape_place p, st
     write_created(s, i, plan.who, 2500, r);
     write_embed(s, &plan, r);
     write_facets(s, r);
-    if (chance(r, 8)) EMIT(b, ",\"labels\":{\"$type\":\"com.atproto.label.defs#selfLabels\",\"values\":[{\"val\":\"nudity\"}]}");
+    if (chance(r, 8))
+        EMIT(b, ",\"labels\":{\"$type\":\"com.atproto.label.defs#selfLabels\",\"values\":[{\"val\":\"nudity\"}]}");
     write_langs(b, plan.lang, r);
     write_reply(b, &plan);
     if (chance(r, 10)) EMIT(b, ",\"tags\":[\"bot\",\"weather\"]");
@@ -458,11 +480,13 @@ static struct made make_thread_gate(struct sim *s, uint64_t i, struct shape_plac
     unsigned within = SHAPE_NEWCOMER_RECORDS + (unsigned)bl_rng_below(r, SHAPE_POSTS - SHAPE_NEWCOMER_RECORDS);
     uint64_t number = (p.block - 1) * SHAPE_POSTS + within;
     while (shape_deleted_before(&s->shape, SIM_POST, number, i))
-        number = (p.block - 1) * SHAPE_POSTS + (within = within + 1 < SHAPE_POSTS ? within + 1 : SHAPE_NEWCOMER_RECORDS);
+        number =
+            (p.block - 1) * SHAPE_POSTS + (within = within + 1 < SHAPE_POSTS ? within + 1 : SHAPE_NEWCOMER_RECORDS);
     struct ref post = refs_post(s, number), self = begin(s, i, post.account);
     struct bl_buf *b = &s->record;
     memcpy(self.rkey, post.rkey, sizeof self.rkey);
-    EMIT(b, "{\"$type\":\"app.bsky.feed.threadgate\",\"allow\":[{\"$type\":\"app.bsky.feed.threadgate#mentionRule\"}],");
+    EMIT(b,
+         "{\"$type\":\"app.bsky.feed.threadgate\",\"allow\":[{\"$type\":\"app.bsky.feed.threadgate#mentionRule\"}],");
     write_created(s, i, post.account, 100, r);
     EMIT(b, ",\"hiddenReplies\":[],\"post\":\"at://did:plc:");
     bl_buf_add(b, post.did, sizeof post.did);
@@ -525,13 +549,18 @@ static struct made make_status(struct sim *s, uint64_t i, bool bluesky, struct b
 
 static struct made make_other(struct sim *s, uint64_t i, struct shape_place p, struct bl_rng *r) {
     switch (p.within) {
-    case 0: return make_thread_gate(s, i, p, r);
-    case 1: return make_list_item(s, i, r);
+    case 0:
+        return make_thread_gate(s, i, p, r);
+    case 1:
+        return make_list_item(s, i, r);
     case 2:
-    case 3: return make_play(s, i, r);
+    case 3:
+        return make_play(s, i, r);
     case 4:
-    case 5: return make_chat(s, i, r);
-    default: return make_status(s, i, p.within == 6, r);
+    case 5:
+        return make_chat(s, i, r);
+    default:
+        return make_status(s, i, p.within == 6, r);
     }
 }
 
@@ -559,16 +588,23 @@ struct made records_make(struct sim *s, uint64_t i, struct shape_place place) {
     struct bl_rng r = records_rng(s, i);
     switch (place.kind) {
     case SIM_LIKE:
-    case SIM_REPOST: return make_subject(s, i, place, &r);
-    case SIM_POST: return make_post(s, i, place, &r);
+    case SIM_REPOST:
+        return make_subject(s, i, place, &r);
+    case SIM_POST:
+        return make_post(s, i, place, &r);
     case SIM_FOLLOW:
-    case SIM_BLOCK: return make_graph(s, i, place.kind == SIM_FOLLOW, &r);
-    case SIM_PROFILE: return make_profile(s, i, place, &r);
-    case SIM_OTHER: return make_other(s, i, place, &r);
-    case SIM_DELETE: return make_delete(s, i, place, &r);
+    case SIM_BLOCK:
+        return make_graph(s, i, place.kind == SIM_FOLLOW, &r);
+    case SIM_PROFILE:
+        return make_profile(s, i, place, &r);
+    case SIM_OTHER:
+        return make_other(s, i, place, &r);
+    case SIM_DELETE:
+        return make_delete(s, i, place, &r);
     case SIM_IDENTITY:
     case SIM_ACCOUNT:
-    case SIM_KINDS: break;
+    case SIM_KINDS:
+        break;
     }
     BL_ASSERT(!"identity and account events hold no record");
     return (struct made){0};

@@ -1,5 +1,5 @@
-/* refs: references to earlier records. A reader that goes through the stream in order finds every post and repost it needs
- * in the cache; a reader that jumps computes them again, with the chain of posts they refer to in turn. */
+/* refs: references to earlier records. A reader that goes through the stream in order finds every post and repost it
+ * needs in the cache; a reader that jumps computes them again, with the chain of posts they refer to in turn. */
 #include "sim/network.h"
 
 /* Blocks back: an equal share for the current block, the one before, 2-3, 4-7 and so on. */
@@ -32,8 +32,12 @@ static uint64_t recent(struct sim *s, enum sim_kind kind, unsigned octaves, uint
     return UINT64_MAX;
 }
 
-uint64_t refs_recent_post(struct sim *s, uint64_t i, struct bl_rng *r) { return recent(s, SIM_POST, 11, i, r); }
-uint64_t refs_recent_repost(struct sim *s, uint64_t i, struct bl_rng *r) { return recent(s, SIM_REPOST, 8, i, r); }
+uint64_t refs_recent_post(struct sim *s, uint64_t i, struct bl_rng *r) {
+    return recent(s, SIM_POST, 11, i, r);
+}
+uint64_t refs_recent_repost(struct sim *s, uint64_t i, struct bl_rng *r) {
+    return recent(s, SIM_REPOST, 8, i, r);
+}
 
 static struct ref find(struct sim *s, struct ref *slot, enum sim_kind kind, uint64_t number) {
     if (slot->key == number + 1) return *slot;
@@ -41,7 +45,9 @@ static struct ref find(struct sim *s, struct ref *slot, enum sim_kind kind, uint
     return records_make(s, i, shape_of_event(&s->shape, i)).self; /* fills the cache as well */
 }
 
-struct ref refs_post(struct sim *s, uint64_t number) { return find(s, &s->posts[number % REFS_POSTS], SIM_POST, number); }
+struct ref refs_post(struct sim *s, uint64_t number) {
+    return find(s, &s->posts[number % REFS_POSTS], SIM_POST, number);
+}
 
 struct ref refs_repost(struct sim *s, uint64_t number) {
     return find(s, &s->reposts[number % REFS_REPOSTS], SIM_REPOST, number);

@@ -10,7 +10,10 @@ static struct refusal refuse(int status, const char *text) {
 }
 
 static int hex(char c) {
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
 }
 
 static bool decode(struct bl_str s, struct bl_buf *out) {
@@ -66,20 +69,29 @@ static enum bl_rc take_query(struct request *q, struct bl_str query, struct bl_e
         struct bl_str pair = bl_str_cut(&query, '&');
         struct bl_str left = bl_str_cut(&pair, '=');
         if (!left.n && !pair.n) continue;
-        if (!decode(left, &name) || !decode(pair, &value)) return bl_fail(err, BL_E_USAGE, "invalid options: invalid URL escape");
+        if (!decode(left, &name) || !decode(pair, &value))
+            return bl_fail(err, BL_E_USAGE, "invalid options: invalid URL escape");
         BL_TRY(take_parameter(q, &seen, bl_buf_view(&name), bl_buf_view(&value), err));
     }
     return filter_seal(&q->filter, err);
 }
 
-static bool same_word(struct bl_str a, const char *b) { return a.n == strlen(b) && strncasecmp(a.p, b, a.n) == 0; }
-static bool holds(struct bl_str s, const char *part) { return s.n && memmem(s.p, s.n, part, strlen(part)); }
+static bool same_word(struct bl_str a, const char *b) {
+    return a.n == strlen(b) && strncasecmp(a.p, b, a.n) == 0;
+}
+static bool holds(struct bl_str s, const char *part) {
+    return s.n && memmem(s.p, s.n, part, strlen(part));
+}
 
 static void take_header(struct request *q, struct bl_str name, struct bl_str value) {
-    if (same_word(name, "Upgrade")) q->websocket = same_word(value, "websocket");
-    else if (same_word(name, "Socket-Encoding")) q->zstd |= holds(value, "zstd");
-    else if (same_word(name, "Sec-WebSocket-Extensions")) q->deflate |= holds(value, "permessage-deflate");
-    else if (same_word(name, "Sec-WebSocket-Key") && value.n == sizeof q->key - 1) memcpy(q->key, value.p, value.n);
+    if (same_word(name, "Upgrade"))
+        q->websocket = same_word(value, "websocket");
+    else if (same_word(name, "Socket-Encoding"))
+        q->zstd |= holds(value, "zstd");
+    else if (same_word(name, "Sec-WebSocket-Extensions"))
+        q->deflate |= holds(value, "permessage-deflate");
+    else if (same_word(name, "Sec-WebSocket-Key") && value.n == sizeof q->key - 1)
+        memcpy(q->key, value.p, value.n);
 }
 
 static void take_headers(struct request *q, struct bl_str lines) {
@@ -101,21 +113,29 @@ struct refusal request_parse(struct bl_str head, bool have_dictionary, struct re
     struct bl_error err = {0};
     if (take_query(out, target, &err) != BL_OK) return refuse(400, err.message);
     if (out->zstd && out->deflate)
-        return refuse(400, "choose one compression scheme: custom zstd (compress=true / Socket-Encoding: zstd) or RFC 7692 "
-                           "permessage-deflate, not both");
-    if (out->zstd && !have_dictionary) return refuse(400, "zstd is not available: this server was started without a dictionary");
+        return refuse(400,
+                      "choose one compression scheme: custom zstd (compress=true / Socket-Encoding: zstd) or RFC 7692 "
+                      "permessage-deflate, not both");
+    if (out->zstd && !have_dictionary)
+        return refuse(400, "zstd is not available: this server was started without a dictionary");
     if (!out->websocket || !out->key[0]) return refuse(426, "this endpoint speaks WebSocket only");
     return (struct refusal){.status = 101};
 }
 
 static const char *reason_of(int status) {
     switch (status) {
-    case 400: return "Bad Request";
-    case 404: return "Not Found";
-    case 405: return "Method Not Allowed";
-    case 426: return "Upgrade Required";
-    case 431: return "Request Header Fields Too Large";
-    default: return "Service Unavailable";
+    case 400:
+        return "Bad Request";
+    case 404:
+        return "Not Found";
+    case 405:
+        return "Method Not Allowed";
+    case 426:
+        return "Upgrade Required";
+    case 431:
+        return "Request Header Fields Too Large";
+    default:
+        return "Service Unavailable";
     }
 }
 

@@ -22,8 +22,10 @@ static void *listen_main(void *context) {
         s->clients = client_reap(s->clients, false);
         if (!p[0].revents) continue;
         int fd = accept4(s->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-        if (fd >= 0) s->clients = client_start(s, fd, s->clients);
-        else if (errno == EMFILE || errno == ENFILE) poll(p + 1, 1, 100); /* until a client ends */
+        if (fd >= 0)
+            s->clients = client_start(s, fd, s->clients);
+        else if (errno == EMFILE || errno == ENFILE)
+            poll(p + 1, 1, 100); /* until a client ends */
     }
     s->clients = client_reap(s->clients, true);
     return NULL;
@@ -35,7 +37,8 @@ static enum bl_rc open_listener(struct sim_server *s, const struct sim_server_op
     struct sockaddr_in four = {.sin_family = AF_INET, .sin_port = htons((uint16_t)o->port)};
     bool is_six = inet_pton(AF_INET6, address, &six.sin6_addr) == 1;
     if (!is_six && inet_pton(AF_INET, address, &four.sin_addr) != 1)
-        return bl_fail(err, BL_E_USAGE, "\"%s\" is not an IP address to listen on: use 127.0.0.1, 0.0.0.0 or ::1", address);
+        return bl_fail(err, BL_E_USAGE, "\"%s\" is not an IP address to listen on: use 127.0.0.1, 0.0.0.0 or ::1",
+                       address);
     struct sockaddr *name = is_six ? (struct sockaddr *)&six : (struct sockaddr *)&four;
     socklen_t length = is_six ? sizeof six : sizeof four;
     s->listen_fd = socket(name->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -43,7 +46,8 @@ static enum bl_rc open_listener(struct sim_server *s, const struct sim_server_op
     int on = 1;
     setsockopt(s->listen_fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (bind(s->listen_fd, name, length) != 0 || listen(s->listen_fd, SOMAXCONN) != 0)
-        return bl_fail_errno(err, BL_E_IO, "cannot listen on %s port %d: choose another port or 0 for a free one", address, o->port);
+        return bl_fail_errno(err, BL_E_IO, "cannot listen on %s port %d: choose another port or 0 for a free one",
+                             address, o->port);
     if (getsockname(s->listen_fd, name, &length) != 0) return bl_fail_errno(err, BL_E_IO, "cannot tell the port");
     s->port = ntohs(is_six ? six.sin6_port : four.sin_port);
     return BL_OK;
@@ -84,12 +88,16 @@ enum bl_rc sim_server_start(const struct sim_server_options *o, struct sim_serve
     s->listen_fd = s->stop_fd = -1;
     s->ping_ms = o->ping_ms > 0 ? o->ping_ms : PING_MS;
     enum bl_rc rc = open_all(s, o, err);
-    if (rc == BL_OK) *out = s;
-    else release(s);
+    if (rc == BL_OK)
+        *out = s;
+    else
+        release(s);
     return rc;
 }
 
-int sim_server_port(const struct sim_server *s) { return s->port; }
+int sim_server_port(const struct sim_server *s) {
+    return s->port;
+}
 
 void sim_server_get_stats(struct sim_server *s, struct sim_server_stats *out) {
     *out = (struct sim_server_stats){.connections = atomic_load(&s->connections),

@@ -1,13 +1,13 @@
 /* server: a Jetstream v1 server on loopback that serves the synthetic network, or a file of events.
  *
  * May include: base, net, event (types), sim. Protocol: https://github.com/bluesky-social/jetstream (v1 /subscribe).
- * Speaks: wantedCollections (NSIDs and prefix.*), wantedDids, cursor (inclusive, clamped silently to the look-back window, future = live),
- * maxMessageSizeBytes, compress=true with a zstd dictionary given by file, requireHello, options_update (v1 closing rules), pings every 30 s,
- * HTTP 400 texts for bad parameters. One thread a connection.
+ * Speaks: wantedCollections (NSIDs and prefix.*), wantedDids, cursor (inclusive, clamped silently to the look-back
+ * window, future = live), maxMessageSizeBytes, compress=true with a zstd dictionary given by file, requireHello,
+ * options_update (v1 closing rules), pings every 30 s, HTTP 400 texts for bad parameters. One thread a connection.
  *
- * Pace: `rate` events a second from server start, or as fast as each client reads (rate 0). The stream is one for all clients: event i exists
- * from its due time on; a client without cursor starts at the newest.
- * Misbehaviour on demand (names, comma separated): see sim_misbehaviour_help(). */
+ * Pace: `rate` events a second from server start, or as fast as each client reads (rate 0). The stream is one for all
+ * clients: event i exists from its due time on; a client without cursor starts at the newest. Misbehaviour on demand
+ * (names, comma separated): see sim_misbehaviour_help(). */
 #pragma once
 #include "sim/sim.h"
 
@@ -16,15 +16,15 @@ struct sim_server_options {
     const char *address; /* "127.0.0.1" */
     int port;            /* 0 = a free one, see sim_server_port */
     struct sim_options network;
-    uint64_t count;      /* 0 = for ever */
-    double rate;         /* delivery, events/s; 0 = as fast as read */
+    uint64_t count;        /* 0 = for ever */
+    double rate;           /* delivery, events/s; 0 = as fast as read */
     const char *from_file; /* NDJSON file served instead of the synthetic network; NULL otherwise */
-    int64_t lookback_us; /* 0 means 24 h; measured back from the newest event */
+    int64_t lookback_us;   /* 0 means 24 h; measured back from the newest event */
     const char *dictionary_file;
-    const char *misbehave; /* NULL = well-behaved */
+    const char *misbehave;                    /* NULL = well-behaved */
     const char *tls_cert_file, *tls_key_file; /* NULL = plain */
-    int ping_ms;         /* 0 means 30,000 */
-    bool live;           /* an event exists once the wall clock reaches its time_us; `rate` is then 0 */
+    int ping_ms;                              /* 0 means 30,000 */
+    bool live; /* an event exists once the wall clock reaches its time_us; `rate` is then 0 */
 };
 enum bl_rc sim_server_start(const struct sim_server_options *o, struct sim_server **out, struct bl_error *err);
 int sim_server_port(const struct sim_server *s);

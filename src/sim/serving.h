@@ -93,7 +93,7 @@ struct feed {
 };
 enum bl_rc feed_open(struct feed *f, const struct sim_server_options *o, struct bl_error *err);
 void feed_release(struct feed *f);
-uint64_t feed_existing(const struct feed *f); /* events that exist now */
+uint64_t feed_existing(const struct feed *f);          /* events that exist now */
 int64_t feed_due_ns(const struct feed *f, uint64_t i); /* monotonic time from which event i exists */
 uint64_t feed_start(const struct feed *f, const struct sim *s, bool has_cursor, int64_t cursor);
 int64_t feed_time(const struct feed *f, const struct sim *s, uint64_t i);

@@ -5,9 +5,15 @@
 #include <stdlib.h>
 
 const unsigned shape_count[SIM_KINDS] = {
-    [SIM_LIKE] = SHAPE_LIKES,     [SIM_POST] = SHAPE_POSTS, [SIM_REPOST] = SHAPE_REPOSTS,
-    [SIM_FOLLOW] = SHAPE_FOLLOWS, [SIM_BLOCK] = 7,          [SIM_PROFILE] = 7,
-    [SIM_OTHER] = 8,              [SIM_DELETE] = SHAPE_DELETES, [SIM_IDENTITY] = 7,
+    [SIM_LIKE] = SHAPE_LIKES,
+    [SIM_POST] = SHAPE_POSTS,
+    [SIM_REPOST] = SHAPE_REPOSTS,
+    [SIM_FOLLOW] = SHAPE_FOLLOWS,
+    [SIM_BLOCK] = 7,
+    [SIM_PROFILE] = 7,
+    [SIM_OTHER] = 8,
+    [SIM_DELETE] = SHAPE_DELETES,
+    [SIM_IDENTITY] = 7,
     [SIM_ACCOUNT] = 7,
 };
 
@@ -16,7 +22,9 @@ enum { DEFAULT_RATE = 300, FASTEST_RATE = 50000 };
 static const int64_t default_start_us = 1767571200000000; /* Monday 2026-01-05 */
 
 /* One period of a sine-like wave made of two parabolas, x in [0,1). */
-static double wave(double x) { return x < 0.5 ? 16 * x * (0.5 - x) : -16 * (x - 0.5) * (1 - x); }
+static double wave(double x) {
+    return x < 0.5 ? 16 * x * (0.5 - x) : -16 * (x - 0.5) * (1 - x);
+}
 
 void shape_init(struct shape *h, uint64_t seed, int64_t start_us, double rate) {
     if (rate <= 0) rate = DEFAULT_RATE;
@@ -121,15 +129,17 @@ uint64_t shape_before(struct shape *h, enum sim_kind kind, uint64_t i) {
     unsigned p = (unsigned)(i % SHAPE_BLOCK), low = 0, high = shape_count[kind];
     while (low < high) {
         unsigned middle = (low + high) / 2;
-        if (position[middle] < p) low = middle + 1;
-        else high = middle;
+        if (position[middle] < p)
+            low = middle + 1;
+        else
+            high = middle;
     }
     return t->number * shape_count[kind] + low;
 }
 
-/* The j-th delete of a kind in block b names a record of block b - lag[j]. Every block is so visited once by every j, and
- * the j-th visitor takes the record at (base + j * stride): no record is deleted twice, and the deleter of a record is
- * found by trying each j. */
+/* The j-th delete of a kind in block b names a record of block b - lag[j]. Every block is so visited once by every j,
+ * and the j-th visitor takes the record at (base + j * stride): no record is deleted twice, and the deleter of a record
+ * is found by trying each j. */
 static const uint16_t lag_like[] = {1, 1, 1, 2, 2, 3, 4, 6, 9, 14, 30, 60, 240};
 static const uint16_t lag_post[] = {1, 3, 20, 180};
 static const uint16_t lag_repost[] = {1, 8, 90};
@@ -139,15 +149,18 @@ struct erasing {
     unsigned first, count; /* deletes of a block, by number within it */
     const uint16_t *lag;
 };
-static const struct erasing erasings[] = {
-    {SIM_LIKE, 0, 13, lag_like}, {SIM_POST, 13, 4, lag_post}, {SIM_REPOST, 17, 3, lag_repost}, {SIM_FOLLOW, 20, 6, lag_follow}};
+static const struct erasing erasings[] = {{SIM_LIKE, 0, 13, lag_like},
+                                          {SIM_POST, 13, 4, lag_post},
+                                          {SIM_REPOST, 17, 3, lag_repost},
+                                          {SIM_FOLLOW, 20, 6, lag_follow}};
 
 static unsigned skipped_of(enum sim_kind kind) {
     return kind == SIM_LIKE || kind == SIM_POST ? SHAPE_NEWCOMER_RECORDS : 0;
 }
 
 static unsigned base_of(const struct shape *h, enum sim_kind kind, uint64_t block) {
-    return (unsigned)(sim_hash(h->seed, SALT_DELETE, block * SIM_KINDS + kind) % (shape_count[kind] - skipped_of(kind)));
+    return (unsigned)(sim_hash(h->seed, SALT_DELETE, block * SIM_KINDS + kind) %
+                      (shape_count[kind] - skipped_of(kind)));
 }
 
 static unsigned erased_within(const struct shape *h, const struct erasing *e, uint64_t block, unsigned j) {
@@ -155,7 +168,8 @@ static unsigned erased_within(const struct shape *h, const struct erasing *e, ui
     return skipped + (base_of(h, e->kind, block) + j * (usable / e->count)) % usable;
 }
 
-bool shape_delete_target(const struct shape *h, uint64_t block, unsigned within, enum sim_kind *kind, uint64_t *number) {
+bool shape_delete_target(const struct shape *h, uint64_t block, unsigned within, enum sim_kind *kind,
+                         uint64_t *number) {
     for (size_t x = 0; x < sizeof erasings / sizeof *erasings; x++) {
         const struct erasing *e = &erasings[x];
         if (within < e->first || within >= e->first + e->count) continue;

@@ -109,29 +109,32 @@ static void write_identity(struct sim *s, uint64_t i, struct shape_place p, stru
     EMIT(out, "\"");
     if (newcomer || p.within < SHAPE_NEWCOMERS + 2) {
         EMIT(out, ",\"handle\":\"");
-        if (!newcomer && bl_rng_below(&r, 12) == 0) EMIT(out, "handle.invalid");
-        else bl_buf_add(out, handle, people_handle(s->seed, who, handle));
+        if (!newcomer && bl_rng_below(&r, 12) == 0)
+            EMIT(out, "handle.invalid");
+        else
+            bl_buf_add(out, handle, people_handle(s->seed, who, handle));
         EMIT(out, "\"");
     }
     close_account(s, i, time_us, NULL, out);
 }
 
-/* What happens to an account of an earlier block. Each of a block's newcomers has one fate; its records end before it. */
+/* What happens to an account of an earlier block. Each of a block's newcomers has one fate; its records end before it.
+ */
 static const struct fate {
     unsigned after, newcomer; /* blocks */
     bool active;
     const char *status;
-} fates[] = {{0, 0, true, NULL},           {0, 1, true, NULL},
-             {0, 2, true, NULL},           {10, 0, false, "takendown"},
-             {30, 1, false, "deleted"},    {6, 2, false, "deactivated"},
-             {12, 2, true, NULL}};
+} fates[] = {{0, 0, true, NULL},        {0, 1, true, NULL},           {0, 2, true, NULL}, {10, 0, false, "takendown"},
+             {30, 1, false, "deleted"}, {6, 2, false, "deactivated"}, {12, 2, true, NULL}};
 
 static void write_account(struct sim *s, uint64_t i, struct shape_place p, struct bl_buf *out) {
     struct bl_rng r = records_rng(s, i);
     struct fate fate = fates[p.within];
     uint64_t who;
-    if (p.block >= fate.after) who = people_newcomer(p.block - fate.after, fate.newcomer);
-    else fate = (struct fate){.active = true}, who = people_pick(&r, 10);
+    if (p.block >= fate.after)
+        who = people_newcomer(p.block - fate.after, fate.newcomer);
+    else
+        fate = (struct fate){.active = true}, who = people_pick(&r, 10);
     if (fate.newcomer == 0 && !fate.active && (p.block & 3) == 3) fate.status = "suspended";
     int64_t time_us = shape_time(&s->shape, i);
     char did[PEOPLE_DID_LEN];
@@ -146,12 +149,17 @@ static void write_account(struct sim *s, uint64_t i, struct shape_place p, struc
 
 void sim_event(struct sim *s, uint64_t i, struct bl_buf *out) {
     struct shape_place place = shape_of_event(&s->shape, i);
-    if (place.kind == SIM_IDENTITY) write_identity(s, i, place, out);
-    else if (place.kind == SIM_ACCOUNT) write_account(s, i, place, out);
-    else write_commit(s, i, place, out);
+    if (place.kind == SIM_IDENTITY)
+        write_identity(s, i, place, out);
+    else if (place.kind == SIM_ACCOUNT)
+        write_account(s, i, place, out);
+    else
+        write_commit(s, i, place, out);
 }
 
-int64_t sim_time_us(const struct sim *s, uint64_t i) { return shape_time(&s->shape, i); }
+int64_t sim_time_us(const struct sim *s, uint64_t i) {
+    return shape_time(&s->shape, i);
+}
 
 uint64_t sim_first_at(const struct sim *s, int64_t time_us) {
     if (time_us <= sim_time_us(s, 0)) return 0;
@@ -162,8 +170,10 @@ uint64_t sim_first_at(const struct sim *s, int64_t time_us) {
     }
     while (high - low > 1) {
         uint64_t middle = low + (high - low) / 2;
-        if (sim_time_us(s, middle) < time_us) low = middle;
-        else high = middle;
+        if (sim_time_us(s, middle) < time_us)
+            low = middle;
+        else
+            high = middle;
     }
     return high;
 }
