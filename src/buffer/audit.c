@@ -46,8 +46,8 @@ static const struct row {
      "small files are rewritten too often, or a large one too late", "auto-aof-rewrite-min-size 64mb"},
     {"appendfilename", CONFIG, EQUALS, "appendonly.aof", NULL, AUDIT_WARN,
      "backup and checking tools look for appendonly.aof.*", "appendfilename \"appendonly.aof\""},
-    {"save", CONFIG, EQUALS, "", NULL, AUDIT_WARN, "snapshots fork and write the whole memory beside the append-only file",
-     "save \"\""},
+    {"save", CONFIG, EQUALS, "", NULL, AUDIT_WARN,
+     "snapshots fork and write the whole memory beside the append-only file", "save \"\""},
     {"tcp-keepalive", CONFIG, EQUALS, "300", NULL, AUDIT_WARN, "dead connections are noticed late or too eagerly",
      "tcp-keepalive 300"},
     {"timeout", CONFIG, EQUALS, "0", NULL, AUDIT_WARN, "Redis closes connections of a role that has nothing to do",
@@ -59,9 +59,10 @@ static const struct row {
      "protected-mode yes"},
     {"bind", CONFIG, LOOPBACK, "loopback, or a password", NULL, AUDIT_WARN,
      "everyone who can reach this machine can read and delete the queues", "bind 127.0.0.1 -::1, or requirepass"},
-    {"aof_last_write_status", INFO, EQUALS, "ok", NULL, AUDIT_FAIL, "the append-only file cannot be written: disk full?",
-     "look at the disk and at Redis's log"},
-    {"evicted_keys", INFO, EQUALS, "0", NULL, AUDIT_FAIL, "keys were evicted since Redis started: buffered data was lost",
+    {"aof_last_write_status", INFO, EQUALS, "ok", NULL, AUDIT_FAIL,
+     "the append-only file cannot be written: disk full?", "look at the disk and at Redis's log"},
+    {"evicted_keys", INFO, EQUALS, "0", NULL, AUDIT_FAIL,
+     "keys were evicted since Redis started: buffered data was lost",
      "maxmemory-policy noeviction, then `bluelake verify`"},
 };
 #define ROWS (sizeof rows / sizeof *rows)
@@ -85,7 +86,8 @@ static bool is_loopback(struct bl_str addresses) {
     while (addresses.n) {
         struct bl_str a = bl_str_cut(&addresses, ' ');
         if (bl_str_starts(a, BL_LIT("-"))) a = bl_str_skip(a, 1);
-        bool local = bl_str_starts(a, BL_LIT("127.")) || bl_str_eq(a, BL_LIT("::1")) || bl_str_eq(a, BL_LIT("localhost"));
+        bool local =
+            bl_str_starts(a, BL_LIT("127.")) || bl_str_eq(a, BL_LIT("::1")) || bl_str_eq(a, BL_LIT("localhost"));
         if (a.n && !local) return false;
     }
     return true;
@@ -94,14 +96,17 @@ static bool is_loopback(struct bl_str addresses) {
 static enum audit_verdict judge(const struct row *row, struct bl_str actual, bool has_password) {
     struct bl_str required = bl_str(row->required);
     switch (row->rule) {
-    case EQUALS: return bl_str_eq(actual, required) ? AUDIT_OK : row->otherwise;
+    case EQUALS:
+        return bl_str_eq(actual, required) ? AUDIT_OK : row->otherwise;
     case EQUALS_OR_ALT:
         return bl_str_eq(actual, required) || bl_str_eq(actual, bl_str(row->alternative)) ? AUDIT_OK : row->otherwise;
     case OR_WARN:
         if (bl_str_eq(actual, required)) return AUDIT_OK;
         return bl_str_eq(actual, bl_str(row->alternative)) ? AUDIT_WARN : row->otherwise;
-    case AT_LEAST: return version_at_least(actual, required) ? AUDIT_OK : row->otherwise;
-    case LOOPBACK: return has_password || is_loopback(actual) ? AUDIT_OK : row->otherwise;
+    case AT_LEAST:
+        return version_at_least(actual, required) ? AUDIT_OK : row->otherwise;
+    case LOOPBACK:
+        return has_password || is_loopback(actual) ? AUDIT_OK : row->otherwise;
     }
     return row->otherwise;
 }
@@ -133,7 +138,8 @@ static void find(const struct row *row, const redisReply *config, const redisRep
     snprintf(out->actual, sizeof out->actual, "%.*s", BL_ARG(found ? actual : BL_LIT("(unknown to this server)")));
 }
 
-enum bl_rc buffer_audit(struct buffer *b, struct audit_finding out[static AUDIT_MAX], size_t *count, struct bl_error *err) {
+enum bl_rc buffer_audit(struct buffer *b, struct audit_finding out[static AUDIT_MAX], size_t *count,
+                        struct bl_error *err) {
     struct redis_args a;
     BL_CLEANUP(redis_reply_release) redisReply *config = NULL;
     BL_CLEANUP(redis_reply_release) redisReply *info = NULL;

@@ -32,7 +32,8 @@ void block_codec_free(struct block_codec **c) {
 
 /* ---- payload ---- */
 
-enum bl_rc block_pack(struct block_codec *c, struct bl_str raw, struct bl_buf *out, struct block *b, struct bl_error *err) {
+enum bl_rc block_pack(struct block_codec *c, struct bl_str raw, struct bl_buf *out, struct block *b,
+                      struct bl_error *err) {
     bl_buf_clear(out);
     if (raw.n > BLOCK_RAW_MAX)
         return bl_fail(err, BL_E_TOO_LARGE, "block of %zu bytes: at most %d are allowed; close it earlier", raw.n,
@@ -64,10 +65,10 @@ static enum bl_rc decompress(struct block_codec *c, const struct block *b, struc
     if (!bl_buf_reserve(out, b->raw_len)) return bl_buf_check(out, "block", err);
     size_t frame = ZSTD_findFrameCompressedSize(b->data.p, b->data.n);
     if (ZSTD_isError(frame) || frame != b->data.n)
-        return bl_fail(err, BL_E_CORRUPT, "block %" PRIu64 ": %zu bytes are not exactly one zstd frame", b->seq, b->data.n);
+        return bl_fail(err, BL_E_CORRUPT, "block %" PRIu64 ": %zu bytes are not exactly one zstd frame", b->seq,
+                       b->data.n);
     size_t n = ZSTD_decompressDCtx(c->decompress, out->p, b->raw_len, b->data.p, b->data.n);
-    if (ZSTD_isError(n))
-        return bl_fail(err, BL_E_CORRUPT, "block %" PRIu64 ": zstd: %s", b->seq, ZSTD_getErrorName(n));
+    if (ZSTD_isError(n)) return bl_fail(err, BL_E_CORRUPT, "block %" PRIu64 ": zstd: %s", b->seq, ZSTD_getErrorName(n));
     out->n = n;
     return BL_OK;
 }
@@ -75,7 +76,8 @@ static enum bl_rc decompress(struct block_codec *c, const struct block *b, struc
 enum bl_rc block_unpack(struct block_codec *c, const struct block *b, struct bl_buf *out, struct bl_error *err) {
     bl_buf_clear(out);
     if (b->raw_len > BLOCK_RAW_MAX)
-        return bl_fail(err, BL_E_CORRUPT, "block %" PRIu64 ": len %" PRIu32 " is above %d", b->seq, b->raw_len, BLOCK_RAW_MAX);
+        return bl_fail(err, BL_E_CORRUPT, "block %" PRIu64 ": len %" PRIu32 " is above %d", b->seq, b->raw_len,
+                       BLOCK_RAW_MAX);
     if (b->compressed) {
         BL_TRY(decompress(c, b, out, err));
     } else {
@@ -83,14 +85,16 @@ enum bl_rc block_unpack(struct block_codec *c, const struct block *b, struct bl_
         BL_TRY(bl_buf_check(out, "block", err));
     }
     if (out->n != b->raw_len)
-        return bl_fail(err, BL_E_CORRUPT, "block %" PRIu64 ": %zu bytes, len says %" PRIu32, b->seq, out->n, b->raw_len);
+        return bl_fail(err, BL_E_CORRUPT, "block %" PRIu64 ": %zu bytes, len says %" PRIu32, b->seq, out->n,
+                       b->raw_len);
     uint64_t sum = XXH3_64bits(out->p, out->n);
     if (sum != b->sum)
-        return bl_fail(err, BL_E_CORRUPT, "block %" PRIu64 ": checksum %016" PRIx64 ", sum says %016" PRIx64, b->seq, sum,
-                       b->sum);
+        return bl_fail(err, BL_E_CORRUPT, "block %" PRIu64 ": checksum %016" PRIx64 ", sum says %016" PRIx64, b->seq,
+                       sum, b->sum);
     uint64_t lines = count_lines(bl_buf_view(out));
     if (lines != b->count || out->p[out->n - 1] != '\n')
-        return bl_fail(err, BL_E_CORRUPT, "block %" PRIu64 ": %" PRIu64 " lines, n says %" PRIu32, b->seq, lines, b->count);
+        return bl_fail(err, BL_E_CORRUPT, "block %" PRIu64 ": %" PRIu64 " lines, n says %" PRIu32, b->seq, lines,
+                       b->count);
     return BL_OK;
 }
 
@@ -165,24 +169,36 @@ static bool parse_field(enum field f, struct bl_str s, struct block *b) {
     uint64_t u = 0;
     bool good = false;
     switch (f) {
-    case F_V: return parse_number(s, BLOCK_VERSION, BLOCK_VERSION, &u);
-    case F_INC: return parse_hex16(s, &b->incarnation);
-    case F_SEQ: return parse_number(s, 1, INT64_MAX, &b->seq);
-    case F_OFF: return parse_number(s, 0, INT64_MAX, &b->offset);
+    case F_V:
+        return parse_number(s, BLOCK_VERSION, BLOCK_VERSION, &u);
+    case F_INC:
+        return parse_hex16(s, &b->incarnation);
+    case F_SEQ:
+        return parse_number(s, 1, INT64_MAX, &b->seq);
+    case F_OFF:
+        return parse_number(s, 0, INT64_MAX, &b->offset);
     case F_N:
         good = parse_number(s, 1, BLOCK_RAW_MAX, &u);
         b->count = (uint32_t)u;
         return good;
-    case F_FIRST: return bl_parse_i64(s, 0, INT64_MAX, &b->first_us);
-    case F_LAST: return bl_parse_i64(s, 0, INT64_MAX, &b->last_us);
-    case F_CODEC: b->compressed = bl_str_eq(s, BL_LIT("zstd")); return b->compressed || bl_str_eq(s, BL_LIT("raw"));
+    case F_FIRST:
+        return bl_parse_i64(s, 0, INT64_MAX, &b->first_us);
+    case F_LAST:
+        return bl_parse_i64(s, 0, INT64_MAX, &b->last_us);
+    case F_CODEC:
+        b->compressed = bl_str_eq(s, BL_LIT("zstd"));
+        return b->compressed || bl_str_eq(s, BL_LIT("raw"));
     case F_LEN:
         good = parse_number(s, 1, BLOCK_RAW_MAX, &u);
         b->raw_len = (uint32_t)u;
         return good;
-    case F_SUM: return parse_hex16(s, &b->sum);
-    case F_DATA: b->data = s; return s.n > 0;
-    case F_UNKNOWN: break;
+    case F_SUM:
+        return parse_hex16(s, &b->sum);
+    case F_DATA:
+        b->data = s;
+        return s.n > 0;
+    case F_UNKNOWN:
+        break;
     }
     return true;
 }
@@ -206,7 +222,8 @@ enum bl_rc block_parse(const struct block_field *fields, size_t count, struct bl
     for (unsigned f = 0; f < BLOCK_FIELDS; f++)
         if (!(seen >> f & 1)) return bl_fail(err, BL_E_CORRUPT, "block field %s: missing", field_names[f]);
     if (b.first_us > b.last_us)
-        return bl_fail(err, BL_E_CORRUPT, "block field first: %" PRId64 " is after last, %" PRId64, b.first_us, b.last_us);
+        return bl_fail(err, BL_E_CORRUPT, "block field first: %" PRId64 " is after last, %" PRId64, b.first_us,
+                       b.last_us);
     if (!b.compressed && b.data.n != b.raw_len)
         return bl_fail(err, BL_E_CORRUPT, "block field len: %" PRIu32 ", data has %zu bytes", b.raw_len, b.data.n);
     *out = b;

@@ -32,7 +32,8 @@ static enum bl_rc call_script(struct buffer *b, redisReply **out, struct bl_erro
     redis_arg_z(&a, KEY_METADATA);
     for (unsigned t = 0; t < EV_TYPE_COUNT; t++) redis_arg_printf(&a, "received:%s", ev_schema((enum ev_type)t)->name);
     BL_TRY(redis_call(&b->conn, &a, out, err));
-    bool shaped = redis_is_array(*out, EV_TYPE_COUNT + 2) && redis_is_array((*out)->element[EV_TYPE_COUNT + 1], EV_TYPE_COUNT);
+    bool shaped =
+        redis_is_array(*out, EV_TYPE_COUNT + 2) && redis_is_array((*out)->element[EV_TYPE_COUNT + 1], EV_TYPE_COUNT);
     return shaped ? BL_OK : bl_fail(err, BL_E_BACKEND, "depth: unexpected answer");
 }
 

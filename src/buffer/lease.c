@@ -5,14 +5,16 @@
 
 /* One script, because looking and taking must not be torn apart. allow-oom: a writer that comes up while Redis is full
  * has to be able to start draining it. */
-static const char take_script[] = "#!lua flags=allow-oom\n"
-                                  "local holder = redis.call('GET', KEYS[1])\n"
-                                  "if holder and holder ~= ARGV[1] then return {holder, redis.call('PTTL', KEYS[1])} end\n"
-                                  "if holder then redis.call('PEXPIRE', KEYS[1], ARGV[2])\n"
-                                  "else redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) end\n"
-                                  "return 1\n";
-static const char release_script[] = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end\n"
-                                     "return 0\n";
+static const char take_script[] =
+    "#!lua flags=allow-oom\n"
+    "local holder = redis.call('GET', KEYS[1])\n"
+    "if holder and holder ~= ARGV[1] then return {holder, redis.call('PTTL', KEYS[1])} end\n"
+    "if holder then redis.call('PEXPIRE', KEYS[1], ARGV[2])\n"
+    "else redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) end\n"
+    "return 1\n";
+static const char release_script[] =
+    "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end\n"
+    "return 0\n";
 
 enum bl_rc buffer_lease(struct buffer *b, const char *owner, int64_t ttl_ms, struct bl_error *err) {
     if (ttl_ms <= 0 || !*owner) return bl_fail(err, BL_E_INVALID, "a lease needs an owner and a positive duration");

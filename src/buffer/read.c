@@ -28,7 +28,9 @@ void buffer_rewind(struct buffer *b) {
     r->claim_due_ns = 0;
 }
 
-static bool group_is_gone(const redisReply *r) { return redis_says(r, "NOGROUP") || redis_says(r, "ERR no such key"); }
+static bool group_is_gone(const redisReply *r) {
+    return redis_says(r, "NOGROUP") || redis_says(r, "ERR no such key");
+}
 
 static enum bl_rc take_reply(struct request *q, redisReply **out, struct bl_error *err) {
     BL_TRY(redis_receive(&q->b->conn, out, err));
@@ -85,7 +87,8 @@ static void parse_entry(struct buffer *b, const redisReply *fields, struct buffe
         rc = bl_fail(&why, BL_E_CORRUPT, "%zu fields", pairs);
     } else {
         for (size_t i = 0; i < pairs; i++)
-            parsed[i] = (struct block_field){redis_text(fields->element[2 * i]), redis_text(fields->element[2 * i + 1])};
+            parsed[i] =
+                (struct block_field){redis_text(fields->element[2 * i]), redis_text(fields->element[2 * i + 1])};
         rc = block_parse(parsed, pairs, &e->block, &why);
     }
     if (rc == BL_OK) return;
@@ -137,7 +140,8 @@ static enum bl_rc ack_deleted(struct request *q, unsigned type, const redisReply
         int head = a.count;
         for (; i < entries->elements && a.count < GROUP_CHUNK; i++) {
             const redisReply *e = entries->element[i];
-            if (redis_is_array(e, 2) && e->element[1]->type == REDIS_REPLY_NIL) redis_arg(&a, redis_text(e->element[0]));
+            if (redis_is_array(e, 2) && e->element[1]->type == REDIS_REPLY_NIL)
+                redis_arg(&a, redis_text(e->element[0]));
         }
         if (a.count == head) continue;
         BL_CLEANUP(redis_reply_release) redisReply *r = NULL;
@@ -231,7 +235,8 @@ static struct bl_str other_consumer(const redisReply *consumers, const char *sel
     return (struct bl_str){0};
 }
 
-static enum bl_rc find_idle(struct request *q, unsigned t, struct bl_str consumer, redisReply **out, struct bl_error *err) {
+static enum bl_rc find_idle(struct request *q, unsigned t, struct bl_str consumer, redisReply **out,
+                            struct bl_error *err) {
     struct redis_args a;
     redis_words(&a, "XPENDING");
     redis_arg_z(&a, q->b->queue[t]);
@@ -307,7 +312,8 @@ static enum bl_rc claim_dead(struct request *q, struct bl_error *err) {
 
 /* ---- new entries ---- */
 
-static enum bl_rc call_patiently(struct request *q, const struct redis_args *a, redisReply **out, struct bl_error *err) {
+static enum bl_rc call_patiently(struct request *q, const struct redis_args *a, redisReply **out,
+                                 struct bl_error *err) {
     BL_TRY(redis_patience(&q->b->conn, q->wait_ms > 0 ? q->wait_ms : 0, err));
     BL_TRY(call(q, a, out, err));
     return redis_patience(&q->b->conn, 0, err);
@@ -351,8 +357,8 @@ static enum bl_rc read_once(struct request *q, struct bl_error *err) {
     return b->entry_count ? BL_OK : read_new(q, err);
 }
 
-/* What Redis handed out in a read that failed was never seen by the caller. It is pending for us now: after `last` as it
- * was before, or, if claimed, anywhere, so that only a walk from the start finds it. */
+/* What Redis handed out in a read that failed was never seen by the caller. It is pending for us now: after `last` as
+ * it was before, or, if claimed, anywhere, so that only a walk from the start finds it. */
 static enum bl_rc read_whole(struct request *q, struct bl_error *err) {
     struct reader *r = &q->b->reader;
     char last[EV_TYPE_COUNT][ID_MAX];
@@ -374,8 +380,10 @@ static enum bl_rc restore_groups(struct buffer *b, struct bl_error *err) {
     int64_t created = 0;
     BL_TRY(buffer_create_groups(b, &created, err));
     buffer_rewind(b);
-    bl_log(BL_WARN, "queues or their consumer groups had vanished (evicted or flushed) and were created anew; data may be "
-                    "missing created=%" PRId64, created);
+    bl_log(BL_WARN,
+           "queues or their consumer groups had vanished (evicted or flushed) and were created anew; data may be "
+           "missing created=%" PRId64,
+           created);
     return BL_OK;
 }
 
@@ -388,10 +396,8 @@ enum bl_rc buffer_read(struct buffer *b, const char *consumer, unsigned max_entr
         strcpy(b->reader.consumer, consumer);
         buffer_rewind(b);
     }
-    struct request q = {.b = b,
-                        .max_entries = max_entries ? max_entries : 1,
-                        .claim_idle_ms = claim_idle_ms,
-                        .wait_ms = wait_ms};
+    struct request q = {
+        .b = b, .max_entries = max_entries ? max_entries : 1, .claim_idle_ms = claim_idle_ms, .wait_ms = wait_ms};
     enum bl_rc rc = read_whole(&q, err);
     if (q.no_group) {
         q.no_group = false;
@@ -424,7 +430,8 @@ static enum bl_rc receive_ok(struct buffer *b, struct bl_error *err) {
 /* Delete first, then acknowledge: cut off between the two, the entry stays pending without content, and reading cleans
  * that up; the other way round it would stay in the stream for ever, pending for nobody. No MULTI, because at maxmemory
  * Redis queues nothing, and draining is what helps then. */
-static enum bl_rc ack_chunk(struct buffer *b, const char *key, const char *const *ids, size_t count, struct bl_error *err) {
+static enum bl_rc ack_chunk(struct buffer *b, const char *key, const char *const *ids, size_t count,
+                            struct bl_error *err) {
     BL_TRY(send_ids(b, "XDEL", key, NULL, ids, count, err));
     BL_TRY(send_ids(b, "XACK", key, BUFFER_GROUP, ids, count, err));
     enum bl_rc deleted = receive_ok(b, err);

@@ -18,13 +18,16 @@ static void ignore_sigpipe(void) {
     if (sigaction(SIGPIPE, NULL, &now) == 0 && now.sa_handler == SIG_DFL) signal(SIGPIPE, SIG_IGN);
 }
 
-static char *dup_or_null(const char *z) { return z && *z ? bl_xstrdup(z) : NULL; }
+static char *dup_or_null(const char *z) {
+    return z && *z ? bl_xstrdup(z) : NULL;
+}
 
 enum bl_rc buffer_open(const struct buffer_options *o, struct buffer **out, struct bl_error *err) {
     if (o->user && *o->user && !(o->password && *o->password))
         return bl_fail(err, BL_E_USAGE, "Redis user \"%s\" has no password; set both or neither", o->user);
     if (o->timeout_ms < 0 || o->high_water_bytes < 0 || o->port < 0 || o->port > 65535)
-        return bl_fail(err, BL_E_USAGE, "Redis port, timeout and high-water mark cannot be negative (port at most 65535)");
+        return bl_fail(err, BL_E_USAGE,
+                       "Redis port, timeout and high-water mark cannot be negative (port at most 65535)");
     ignore_sigpipe();
     struct buffer *b = bl_xcalloc(1, sizeof *b);
     b->conn.unix_socket = dup_or_null(o->unix_socket);
@@ -62,14 +65,15 @@ enum bl_rc buffer_ping(struct buffer *b, struct bl_error *err) {
 
 /* XGROUP CREATE is refused at maxmemory, where a reader needs its group most; a script that declares allow-oom is not.
  * From id 0: what was added before the group existed is delivered too. */
-static const char create_groups_script[] = "#!lua flags=allow-oom\n"
-                                           "local made = 0\n"
-                                           "for _, key in ipairs(KEYS) do\n"
-                                           "  local r = redis.pcall('XGROUP', 'CREATE', key, ARGV[1], '0', 'MKSTREAM')\n"
-                                           "  if not r.err then made = made + 1\n"
-                                           "  elseif not string.find(r.err, 'BUSYGROUP', 1, true) then return r end\n"
-                                           "end\n"
-                                           "return made\n";
+static const char create_groups_script[] =
+    "#!lua flags=allow-oom\n"
+    "local made = 0\n"
+    "for _, key in ipairs(KEYS) do\n"
+    "  local r = redis.pcall('XGROUP', 'CREATE', key, ARGV[1], '0', 'MKSTREAM')\n"
+    "  if not r.err then made = made + 1\n"
+    "  elseif not string.find(r.err, 'BUSYGROUP', 1, true) then return r end\n"
+    "end\n"
+    "return made\n";
 
 enum bl_rc buffer_create_groups(struct buffer *b, int64_t *created, struct bl_error *err) {
     struct redis_args a;
@@ -209,8 +213,8 @@ static enum bl_rc check_results(struct redis_conn *c, const redisReply *exec, st
     return BL_OK;
 }
 
-/* Sends EXEC and takes the answers to MULTI, `queued` commands and EXEC. With one command refused while queueing nothing
- * is carried out. */
+/* Sends EXEC and takes the answers to MULTI, `queued` commands and EXEC. With one command refused while queueing
+ * nothing is carried out. */
 static enum bl_rc commit(struct buffer *b, unsigned queued, struct bl_error *err) {
     struct redis_conn *c = &b->conn;
     struct redis_args a;
@@ -269,7 +273,8 @@ static enum bl_rc send_block(struct buffer *b, const struct buffer_append *p, in
 }
 enum { COMMANDS_A_BLOCK = 3 };
 
-static enum bl_rc send_cursor(struct buffer *b, int64_t cursor_us, const char *host, int64_t now_us, struct bl_error *err) {
+static enum bl_rc send_cursor(struct buffer *b, int64_t cursor_us, const char *host, int64_t now_us,
+                              struct bl_error *err) {
     struct redis_args a;
     redis_words(&a, "HSET " KEY_METADATA " updated_us");
     redis_arg_i64(&a, now_us);

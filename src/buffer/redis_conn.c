@@ -14,7 +14,9 @@ void redis_arg(struct redis_args *a, struct bl_str s) {
     a->n[a->count++] = s.n;
 }
 
-void redis_arg_z(struct redis_args *a, const char *z) { redis_arg(a, bl_str(z)); }
+void redis_arg_z(struct redis_args *a, const char *z) {
+    redis_arg(a, bl_str(z));
+}
 
 void redis_arg_printf(struct redis_args *a, const char *format, ...) {
     va_list values;
@@ -27,7 +29,9 @@ void redis_arg_printf(struct redis_args *a, const char *format, ...) {
     a->used += (size_t)n;
 }
 
-void redis_arg_i64(struct redis_args *a, int64_t v) { redis_arg_printf(a, "%" PRId64, v); }
+void redis_arg_i64(struct redis_args *a, int64_t v) {
+    redis_arg_printf(a, "%" PRId64, v);
+}
 
 void redis_words(struct redis_args *a, const char *words) {
     a->count = 0;
@@ -129,7 +133,9 @@ static enum bl_rc lost(struct redis_conn *c, struct bl_error *err) {
     return rc;
 }
 
-static struct timeval timeval_of(int ms) { return (struct timeval){ms / 1000, (ms % 1000) * 1000}; }
+static struct timeval timeval_of(int ms) {
+    return (struct timeval){ms / 1000, (ms % 1000) * 1000};
+}
 
 static enum bl_rc set_socket_timeout(struct redis_conn *c, int ms, struct bl_error *err) {
     if (c->socket_timeout_ms == ms) return BL_OK;

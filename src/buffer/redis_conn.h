@@ -70,9 +70,9 @@ enum { ID_MAX = 48, GROUP_CHUNK = 256 };
 
 struct reader {
     char consumer[128];
-    char last[EV_TYPE_COUNT][ID_MAX];  /* the newest entry handed out, from where own pending ones are read on */
-    bool drained[EV_TYPE_COUNT];       /* nothing of ours is pending after `last` */
-    bool claimed;                      /* dead consumers' entries were taken over at the start */
+    char last[EV_TYPE_COUNT][ID_MAX]; /* the newest entry handed out, from where own pending ones are read on */
+    bool drained[EV_TYPE_COUNT];      /* nothing of ours is pending after `last` */
+    bool claimed;                     /* dead consumers' entries were taken over at the start */
     int64_t claim_due_ns;
 };
 
@@ -85,7 +85,7 @@ struct buffer {
     struct reader reader;
     redisReply *held[EV_TYPE_COUNT]; /* what the entries of the last buffer_read point into */
     size_t held_count;
-    struct bl_arena raw;             /* texts of corrupt entries */
+    struct bl_arena raw; /* texts of corrupt entries */
     struct buffer_entry *entries;
     size_t entry_count, entry_room;
     redisReply *held_rejected;

@@ -75,8 +75,8 @@ static void each_altered_setting_is_named(void **state) {
 
 static void settings_fixed_at_the_start_are_named_too(void **state) {
     (void)state;
-    static const char *const options[] = {"--databases", "16", "--tcp-backlog", "128", "--appendfilename", "other.aof",
-                                          "--bind", "127.0.0.1 0.0.0.0", NULL};
+    static const char *const options[] = {"--databases", "16",     "--tcp-backlog",     "128", "--appendfilename",
+                                          "other.aof",   "--bind", "127.0.0.1 0.0.0.0", NULL};
     server_start(&server, BL_REPO_DIR "/deploy/redis/redis.conf", options);
     struct audit_finding found[AUDIT_MAX];
     size_t count = 0;
@@ -93,7 +93,8 @@ static void the_documented_table_is_the_table(void **state) {
     struct bl_buf doc = {0}, table = {0};
     EXPECT_OK(bl_read_file(BL_REPO_DIR "/docs/BUFFER.md", 1 << 20, &doc, &err), &err);
     buffer_audit_table(&table);
-    if (!strstr(bl_buf_cstr(&doc), bl_buf_cstr(&table))) fail_msg("docs/BUFFER.md should contain:\n%s", bl_buf_cstr(&table));
+    if (!strstr(bl_buf_cstr(&doc), bl_buf_cstr(&table)))
+        fail_msg("docs/BUFFER.md should contain:\n%s", bl_buf_cstr(&table));
     bl_buf_release(&doc), bl_buf_release(&table);
 }
 

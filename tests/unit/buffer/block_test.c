@@ -125,12 +125,14 @@ static void a_bad_field_is_named(void **state) {
     (void)state;
     static const struct {
         const char *name, *value;
-    } bad[] = {{"v", "2"},    {"v", "01x"},     {"inc", "12"},  {"inc", "00000000000000AB"}, {"seq", "0"}, {"seq", "-1"},
-               {"off", ""},   {"off", "x"},     {"n", "0"},     {"n", "99999999999"},        {"first", "9"}, {"last", "1e3"},
-               {"codec", "lz4"}, {"len", "67108865"}, {"len", "1"}, {"sum", "zz"},          {"data", ""}};
+    } bad[] = {{"v", "2"},       {"v", "01x"},         {"inc", "12"},  {"inc", "00000000000000AB"},
+               {"seq", "0"},     {"seq", "-1"},        {"off", ""},    {"off", "x"},
+               {"n", "0"},       {"n", "99999999999"}, {"first", "9"}, {"last", "1e3"},
+               {"codec", "lz4"}, {"len", "67108865"},  {"len", "1"},   {"sum", "zz"},
+               {"data", ""}};
     struct bl_error err = {0};
-    struct block good = {.incarnation = 0xab, .seq = 1, .count = 1, .first_us = 1, .last_us = 2, .raw_len = 3,
-                         .data = BL_LIT("{}\n")};
+    struct block good = {
+        .incarnation = 0xab, .seq = 1, .count = 1, .first_us = 1, .last_us = 2, .raw_len = 3, .data = BL_LIT("{}\n")};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct bl_buf scratch = {0};
         struct block_field fields[BLOCK_FIELDS + 1];

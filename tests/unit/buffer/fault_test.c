@@ -51,7 +51,8 @@ static struct through_proxy connect_through_proxy(int timeout_ms) {
     struct buffer_position position;
     snprintf(x.path, sizeof x.path, "%s/proxy.sock", server.dir);
     x.proxy = proxy_start(x.path, server.socket);
-    EXPECT_OK(buffer_open(&(struct buffer_options){.unix_socket = x.path, .timeout_ms = timeout_ms}, &x.buffer, &err), &err);
+    EXPECT_OK(buffer_open(&(struct buffer_options){.unix_socket = x.path, .timeout_ms = timeout_ms}, &x.buffer, &err),
+              &err);
     load(x.buffer, &position);
     return x;
 }
@@ -209,7 +210,8 @@ static void at_maxmemory_append_is_full_and_draining_works(void **state) {
     struct buffer_append p;
     size_t accepted = 0;
     enum bl_rc rc;
-    while (p = next_block(&ingest, EV_posts, 1000, 0), (rc = buffer_append(b, &p, 1, 1, "h", &err)) == BL_OK) accepted++;
+    while (p = next_block(&ingest, EV_posts, 1000, 0), (rc = buffer_append(b, &p, 1, 1, "h", &err)) == BL_OK)
+        accepted++;
     EXPECT_RC(rc, BL_E_FULL);
     EXPECT(strstr(err.message, "maxmemory"));
     EXPECT(accepted > 10);
@@ -274,9 +276,10 @@ static void passwords_and_permissions_are_used_and_their_lack_is_named(void **st
     struct bl_error err = {0};
     struct buffer_position position;
     struct buffer *b = NULL;
-    command_ok(&server, "ACL SETUSER lake on >secret ~firehose:* +multi +exec +xadd +hset +hincrby +hgetall +hmget +hdel "
-                        "+xgroup|create +eval +eval_ro +xreadgroup +xautoclaim +xclaim +xpending +xinfo|consumers +xack +xdel "
-                        "+xrange +xlen +get +set +del +pexpire +pttl +ping +info +auth +client|id +client|kill");
+    command_ok(&server,
+               "ACL SETUSER lake on >secret ~firehose:* +multi +exec +xadd +hset +hincrby +hgetall +hmget +hdel "
+               "+xgroup|create +eval +eval_ro +xreadgroup +xautoclaim +xclaim +xpending +xinfo|consumers +xack +xdel "
+               "+xrange +xlen +get +set +del +pexpire +pttl +ping +info +auth +client|id +client|kill");
     command_ok(&server, "ACL SETUSER weak on >secret ~firehose:* +ping +auth +info +client|id");
     command_ok(&server, "ACL SETUSER default off");
     struct buffer_options o = {.unix_socket = server.socket};

@@ -70,8 +70,8 @@ struct buffer_append next_block(struct run *r, enum ev_type type, uint32_t event
                                         .last_us = 1700000000000000 + (int64_t)r->offset[type] + events}};
     bl_buf_clear(&r->raw);
     for (uint32_t i = 0; i < events; i++)
-        bl_buf_printf(&r->raw, "{\"type\":\"%s\",\"number\":%" PRIu64 ",\"noise\":\"%016" PRIx64 "\"}\n", ev_schema(type)->name,
-                      r->offset[type] + i, bl_mix64(r->offset[type] + i + 1));
+        bl_buf_printf(&r->raw, "{\"type\":\"%s\",\"number\":%" PRIu64 ",\"noise\":\"%016" PRIx64 "\"}\n",
+                      ev_schema(type)->name, r->offset[type] + i, bl_mix64(r->offset[type] + i + 1));
     EXPECT_OK(block_pack(r->codec, bl_buf_view(&r->raw), &r->packed[slot], &p.block, &err), &err);
     r->offset[type] += events;
     return p;

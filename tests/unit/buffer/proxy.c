@@ -54,7 +54,8 @@ static bool send_all(int fd, const char *p, size_t n) {
 static void misbehave(struct proxy *x, struct pair *p, size_t n) {
     switch ((enum proxy_mode)atomic_load(&x->mode)) {
     case PROXY_CUT_REPLY:
-        if (send_all(p->upstream, x->chunk, n)) poll(&(struct pollfd){.fd = p->upstream, .events = POLLIN}, 1, ANSWER_LIMIT_MS);
+        if (send_all(p->upstream, x->chunk, n))
+            poll(&(struct pollfd){.fd = p->upstream, .events = POLLIN}, 1, ANSWER_LIMIT_MS);
         close_pair(p);
         break;
     case PROXY_HOLD:
@@ -64,7 +65,9 @@ static void misbehave(struct proxy *x, struct pair *p, size_t n) {
         p->upstream = -1;
         break;
     case PROXY_CUT_REQUEST:
-    case PROXY_PASS: close_pair(p); break;
+    case PROXY_PASS:
+        close_pair(p);
+        break;
     }
     atomic_store(&x->mode, PROXY_PASS);
     atomic_fetch_add(&x->count, 1);
@@ -133,8 +136,12 @@ struct proxy *proxy_start(const char *listen_path, const char *upstream_path) {
     return x;
 }
 
-void proxy_next(struct proxy *x, enum proxy_mode mode) { atomic_store(&x->mode, mode); }
-int proxy_count(struct proxy *x) { return atomic_load(&x->count); }
+void proxy_next(struct proxy *x, enum proxy_mode mode) {
+    atomic_store(&x->mode, mode);
+}
+int proxy_count(struct proxy *x) {
+    return atomic_load(&x->count);
+}
 
 bool proxy_release(struct proxy *x) {
     int fd = atomic_exchange(&x->held_upstream, -1);

@@ -122,7 +122,8 @@ static void a_long_pending_list_is_walked_page_by_page(void **state) {
     assert_int_equal(read_as(buffer, "w", 100, 100000).count, 25);
     buffer_rewind(buffer);
     uint64_t seq = 0;
-    for (struct buffer_batch batch = read_as(buffer, "w", 4, 100000); batch.count; batch = read_as(buffer, "w", 4, 100000))
+    for (struct buffer_batch batch = read_as(buffer, "w", 4, 100000); batch.count;
+         batch = read_as(buffer, "w", 4, 100000))
         for (size_t i = 0; i < batch.count; i++) assert_int_equal(batch.entries[i].block.seq, ++seq);
     assert_int_equal(seq, 25);
 }

@@ -22,9 +22,9 @@ static void run_server(const struct server *s) {
     int n = 0;
     argv[n++] = (char *)(uintptr_t) "redis-server";
     if (*s->conf) argv[n++] = (char *)(uintptr_t)s->conf;
-    const char *const fixed[] = {"--port", "0",          "--unixsocket", s->socket,       "--dir", s->dir,
-                                 "--save", "",           "--appendonly", "yes",           "--logfile", log,
-                                 "--daemonize", "no",    "--databases", "1"};
+    const char *const fixed[] = {"--port",      "0",  "--unixsocket", s->socket, "--dir",     s->dir,
+                                 "--save",      "",   "--appendonly", "yes",     "--logfile", log,
+                                 "--daemonize", "no", "--databases",  "1"};
     for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++) argv[n++] = (char *)(uintptr_t)fixed[i];
     for (int i = 0; s->options[i]; i++) argv[n++] = (char *)(uintptr_t)s->options[i];
     argv[n] = NULL;
