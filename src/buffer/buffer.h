@@ -1,16 +1,20 @@
-/* buffer: the durable queue between ingest and writer, on Redis Streams. hiredis.h appears only in redis.c of this room.
+/* buffer: the durable queue between ingest and writer, on Redis Streams. hiredis.h appears only in
+ * redis_conn.h, which is private to this room.
  *
  * May include: base, event (types only), obs.
  * Keys (BUF-05): firehose:<type>:queue, a stream a type; firehose:metadata, a hash; service keys: firehose:rejected:queue
  * (messages ingest refused), firehose:lease (the one writer). Group "writers", consumer = the caller's name.
  * firehose:metadata holds: cursor_us, cursor_host, received:<type> (events ever buffered), rejected, blocks:<inc>:<type>
- * (last seq buffered), updated_us.
+ * (last seq buffered), used:<inc> (when, for pruning blocks: fields of old runs), updated_us.
  *
  * Appending is exactly-once: block, counters and cursor go in one MULTI/EXEC; when the answer is lost with the connection,
  * buffer_append reconnects and looks at blocks:<inc>:<type> to see whether the block arrived.
+ * A connection whose answer was lost is killed at the server first, so that what it sent cannot arrive later. After
+ * BL_E_NET the caller comes back with the same block (same incarnation and seq); buffer_reject may store twice then.
  * Nothing here trims what is not acknowledged; acknowledged entries are deleted with their acknowledgement.
  *
- * Threading: one thread a connection; open several. Every call is bounded by `timeout_ms`.
+ * Threading: one thread a connection; open several. Every round trip is bounded by `timeout_ms`. buffer_open makes the
+ * process ignore SIGPIPE where nothing handles it.
  * Errors: BL_E_NET (down, retry; the next call reconnects), BL_E_FULL (at the high-water mark or Redis answers OOM),
  * BL_E_BACKEND (any other refusal, with Redis's words; LOADING and READONLY included), BL_E_CORRUPT. */
 #pragma once
@@ -41,6 +45,7 @@ struct buffer_position {
 /* Creates streams' groups where missing. */
 enum bl_rc buffer_load_position(struct buffer *b, struct buffer_position *out, struct bl_error *err);
 
+enum { BUFFER_APPEND_MAX = 64 };
 struct buffer_append {
     enum ev_type type;
     struct block block;
@@ -56,7 +61,7 @@ enum bl_rc buffer_reject(struct buffer *b, const char *reason, const char *detai
 struct buffer_entry {
     enum ev_type type;
     char id[48];        /* stream id */
-    int64_t idle_ms;    /* 0 for a new one */
+    int64_t idle_ms;    /* for an entry claimed from a dead consumer: how long it had been pending; else 0 */
     bool redelivered;   /* was pending before */
     struct block block; /* points into the reply, valid until the next buffer_read on this connection */
     bool corrupt;       /* the fields do not make a block; `why` says how; raw fields in `block.data` */

@@ -32,7 +32,8 @@ static int bad_value(const struct cmd_spec *spec, const struct cmd_option *o, co
 
 static int add_to_list(const struct cmd_spec *spec, const struct cmd_option *o, char *value) {
     struct cmd_list *list = o->target;
-    for (char *item = strtok(value, ","); item; item = strtok(NULL, ",")) {
+    const char *separators = o->kind == OPT_LIST ? "," : "";
+    for (char *item = strtok(value, separators); item; item = strtok(NULL, separators)) {
         if (list->count == sizeof list->items / sizeof *list->items)
             return cmd_usage_error(spec->name, "--%s: more than %zu items", o->name, list->count);
         list->items[list->count++] = item;
@@ -46,7 +47,8 @@ static int set_option(const struct cmd_spec *spec, const struct cmd_option *o, c
     switch (o->kind) {
     case OPT_FLAG: *(bool *)o->target = true; return -1;
     case OPT_TEXT: *(const char **)o->target = value; return -1;
-    case OPT_LIST: return add_to_list(spec, o, value);
+    case OPT_LIST:
+    case OPT_REPEAT: return add_to_list(spec, o, value);
     case OPT_INT: {
         int64_t v;
         if (!bl_parse_i64(s, INT64_MIN, INT64_MAX, &v)) return bad_value(spec, o, value, "a whole number");

@@ -25,6 +25,7 @@ enum cmd_option_kind {
     OPT_TIME,     /* int64_t microseconds since 1970: a date or RFC 3339 */
     OPT_END_TIME, /* the same; a bare date means its last microsecond */
     OPT_LIST,     /* struct cmd_list: comma separated, or the option repeated */
+    OPT_REPEAT,   /* struct cmd_list: the option repeated, commas are part of the value */
 };
 struct cmd_list {
     const char *items[256];

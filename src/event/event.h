@@ -13,6 +13,14 @@
  * A string that is no Unicode text (a lone surrogate escape such as "\ud800") has no UTF-8 form; the member that holds
  * it is kept verbatim in `extra`.
  *
+ *
+ * The `extra` slot is one JSON object: {"event":{..},"commit":{..},"record":{..},"absent":[..]}, for accounts
+ * {"event":{..},"identity":{..} or "account":{..},"absent":[..]}; what is empty is left out. Its four names belong to
+ * bluelake, the members of the stream stand one level below, so that none can be mistaken for another. "absent" names
+ * what the row implies though the message did not have it: "commit.record" (no record on a create or update),
+ * "record.$type", "identity.did", "account.did". A member that stands in extra replaces the implied one: extra.commit
+ * .record is a record that is no object or stands on a delete.
+ *
  * Limits: EV_SIZE_MAX bytes a message, EV_DEPTH_MAX levels of nesting.
  *
  *     struct bl_arena arena = {.max = 8 << 20};
@@ -107,7 +115,7 @@ struct ev_value {
 };
 
 enum ev_note { /* bits of event.notes: seen while decoding, counted by the caller */
-    EV_NOTE_DUPLICATE_KEY = 1,
+    EV_NOTE_DUPLICATE_KEY = 1, /* of a member that the schema knows; others may repeat unnoticed inside extra */
     EV_NOTE_EXTRA_RECORD = 2, /* a known record member had an unexpected form and went to extra */
 };
 
@@ -163,6 +171,11 @@ void ev_verify_cid(struct event *ev, struct bl_buf *scratch);
 /* Append the message rebuilt from the row (no newline), with the CID recomputed where it was left out. The row may come
  * from ev_decode (+ ev_verify_cid) or from the lake. BL_E_CORRUPT when the row contradicts itself. */
 enum bl_rc ev_encode(const struct event *ev, struct bl_buf *out, struct bl_error *err);
+
+/* The case folding of hashtags, for whoever looks for one: simple lower case of Latin, Greek, Cyrillic, Armenian and
+ * full-width letters. `out` gets text.n bytes; `text` must be valid UTF-8. Derived lists hold at most EV_LIST_MAX. */
+void ev_fold_case(struct bl_str text, char *out);
+enum { EV_LIST_MAX = 256 };
 
 /* Identity: two deliveries with the same identity are one event, whatever host, protocol or replay they came through.
  * Commit: (did, collection, rkey, rev, operation); identity and account: (did, kind, seq).

@@ -21,6 +21,8 @@ struct js_string {
     bool escaped;      /* raw holds a backslash */
 };
 
+enum { JS_DEPTH_LIMIT = 1024 }; /* js_open clamps depth_max to it */
+
 struct js_cursor js_open(struct bl_str text, unsigned depth_max);
 /* Kind of the next value, after white space; -1 at a fault or at the end. Consumes no value. */
 int js_peek(struct js_cursor *c);
@@ -31,18 +33,30 @@ bool js_string(struct js_cursor *c, struct js_string *out);
 /* The text of a string: `raw` itself when it has no escape, else unescaped into the arena. False for a lone surrogate or
  * when the arena is full. */
 bool js_unescape(struct js_string s, struct bl_arena *arena, struct bl_str *out);
-/* Walk an object: if (js_object(c)) while (js_member(c, &key, &first)) { read or skip exactly one value }. */
+/* The same into `to`, which has room for s.raw.n bytes (no escape is shorter than its UTF-8); `*n` are used. */
+bool js_unescape_into(struct js_string s, char *to, size_t *n);
+/* Order of two strings by their code points (lone surrogates count as their own), whatever their spelling. */
+int js_string_cmp(struct js_string a, struct js_string b);
+static inline bool js_string_is(struct js_string s, struct bl_str text) {
+    if (!s.escaped) return bl_str_eq(s.raw, text);
+    return js_string_cmp(s, (struct js_string){text, false}) == 0;
+}
+/* Walk an object: bool first = true; if (js_object(c)) while (js_member(c, &key, &first)) { read or skip exactly one
+ * value }. The end of the container and a fault both end the walk: look at c->fault. */
 bool js_object(struct js_cursor *c);
 bool js_member(struct js_cursor *c, struct js_string *key, bool *first);
 bool js_array(struct js_cursor *c);
 bool js_element(struct js_cursor *c, bool *first);
 /* Only white space is left. */
 bool js_done(struct js_cursor *c);
-/* Is `raw` an integer without fraction or exponent that fits? */
+/* Is `raw` an integer without fraction or exponent that fits? "-0" is none: an int64 cannot give that text back. */
 bool js_i64(struct bl_str raw, int64_t *out);
 
 /* Append `value` without white space outside strings. `value` must be valid. */
 void js_minify(struct bl_str value, struct bl_buf *out);
+
+/* Append `value` minified, each object in key order and without the members a later duplicate overrides. */
+void js_normalise(struct bl_str value, struct bl_buf *out);
 
 /* Value equality: objects as sets of members (of duplicate keys the last counts), arrays in order, strings by their code
  * points, numbers by their text. Both texts must be valid JSON. On difference, when `where` is not NULL, it receives the

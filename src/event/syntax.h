@@ -1,8 +1,8 @@
 /* syntax: is this string a DID, a handle, ...? One predicate each.
  *
  * Pure. May include: base. Lengths in bytes.
- * Sources: https://atproto.com/specs (did, handle, nsid, tid, record-key, at-uri-scheme, lexicon#datetime), RFC 3986, BCP
- * 47. Conformance: bluesky-social/atproto-interop-tests, syntax/. */
+ * Sources: https://atproto.com/specs (did, handle, nsid, tid, record-key, at-uri-scheme, lexicon#datetime), RFC 3986,
+ * BCP 47. Conformance: bluesky-social/atproto-interop-tests, syntax/. */
 #pragma once
 #include "base/str.h"
 

@@ -161,6 +161,11 @@ enum bl_rc pq_row_end(struct pq_writer *w, struct bl_error *err) {
 int64_t pq_rows(const struct pq_writer *w) { return w->rows; }
 int64_t pq_memory(const struct pq_writer *w) { return w->memory; }
 
+int64_t pq_written(const struct pq_writer *w, int64_t *row_groups) {
+    *row_groups = w->groups;
+    return w->offset;
+}
+
 enum bl_rc pq_finish(struct pq_writer *w, const char *const (*metadata)[2], size_t metadata_count, struct pq_summary *out,
                      struct bl_error *err) {
     BL_ASSERT(!w->finished);

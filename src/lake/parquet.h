@@ -48,6 +48,8 @@ void pq_null(struct pq_writer *w, unsigned column);
 enum bl_rc pq_row_end(struct pq_writer *w, struct bl_error *err);
 int64_t pq_rows(const struct pq_writer *w);         /* appended so far */
 int64_t pq_memory(const struct pq_writer *w);       /* builder bytes now */
+/* Bytes of the row groups flushed so far, and how many there are: known before the end, for splitting. */
+int64_t pq_written(const struct pq_writer *w, int64_t *row_groups);
 /* Writes the footer. The file is complete but not fsynced. */
 enum bl_rc pq_finish(struct pq_writer *w, const char *const (*metadata)[2], size_t metadata_count, struct pq_summary *out,
                      struct bl_error *err);

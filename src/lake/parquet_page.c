@@ -315,6 +315,7 @@ static void complete_bitmap(struct pq_writer *w, struct pq_col *c) {
 
 enum bl_rc pq_write_chunk(struct pq_writer *w, struct pq_col *c, struct pq_chunk *k, struct bl_error *err) {
     *k = (struct pq_chunk){.column = &c->spec, .codec = w->o.codec, .values = (int64_t)entries_of(c)};
+    pq_strings_settle(&c->strings, &w->memory);
     complete_bitmap(w, c);
     chunk_stats(c, &k->stats);
     BL_TRY(choose(w, c, k, err));

@@ -24,6 +24,15 @@ struct pq_entry {
 struct pq_slot {
     uint32_t hash, entry; /* entry + 1; 0 = free */
 };
+/* Strings that wait to be looked up together, so that the cache misses of their lookups overlap. */
+enum { PQ_PENDING = 32, PQ_PENDING_BYTES = 4096 };
+struct pq_pending {
+    size_t n, used;
+    struct {
+        uint32_t hash, offset, length;
+    } item[PQ_PENDING];
+    char bytes[PQ_PENDING_BYTES];
+};
 struct pq_strings {
     bool plain;
     bool overflow;   /* sticky: a string did not fit and was replaced by an empty one */
@@ -37,8 +46,10 @@ struct pq_strings {
     size_t slot_count; /* a power of two; 0 before the first string */
     size_t review;     /* number of values at which to ask again whether the dictionary pays */
     uint64_t bytes;    /* of all values */
+    struct pq_pending *pending;
 };
 void pq_strings_add(struct pq_strings *s, struct bl_str v, int64_t *memory);
+void pq_strings_settle(struct pq_strings *s, int64_t *memory); /* before anything below is read */
 bool pq_strings_dictionary_pays(const struct pq_strings *s);
 void pq_strings_release(struct pq_strings *s, int64_t *memory);
 

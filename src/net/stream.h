@@ -3,8 +3,9 @@
  * May include: base. OpenSSL appears only in stream.c.
  * TLS: version 1.2 or later, the peer's certificate chain and name are always checked, against the system's trust store or
  * `ca_file`. There is no way to switch the check off.
- * Threading: one thread uses a stream; stream_wake() may be called from any thread or signal handler.
- * Every wait is bounded by the given timeout; BL_E_TIMEOUT when it runs out, BL_E_CANCELLED after stream_wake,
+ * Writing to a closed connection is an error, never a SIGPIPE.
+ * Threading: one thread uses a stream; any thread or signal handler may make `wake_fd` readable to end its waits.
+ * Every wait is bounded by the given timeout; BL_E_TIMEOUT when it runs out, BL_E_CANCELLED when `wake_fd` is readable,
  * BL_E_NET with the cause (name resolution, connect, TLS, reset) otherwise. */
 #pragma once
 #include "base/mem.h"
@@ -22,6 +23,10 @@ struct stream_options {
 enum bl_rc stream_connect(const struct stream_options *o, struct stream **out, struct bl_error *err);
 /* Wrap an accepted socket (server side, no TLS). Takes ownership of `fd`. */
 struct stream *stream_of_fd(int fd, int wake_fd);
+/* The same with TLS: shakes hands as the server, with a PEM certificate chain and key. Takes ownership of `fd` even when it
+ * fails; BL_E_USAGE when the files are unusable, BL_E_NET when the client is to blame. */
+enum bl_rc stream_accept_tls(int fd, int wake_fd, const char *cert_file, const char *key_file, int timeout_ms,
+                             struct stream **out, struct bl_error *err);
 /* At least one byte; 0 bytes means the peer closed its side in an orderly way (for TLS: close_notify). */
 enum bl_rc stream_read(struct stream *s, char *p, size_t capacity, int timeout_ms, size_t *got, struct bl_error *err);
 enum bl_rc stream_write_all(struct stream *s, struct bl_str bytes, int timeout_ms, struct bl_error *err);

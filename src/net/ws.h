@@ -1,8 +1,8 @@
 /* ws: the WebSocket protocol (RFC 6455) as a pure transformer of bytes: no sockets, no clock.
  *
  * May include: base. Bytes, not Bluesky.
- * The receiving side joins fragments, unmasks, checks UTF-8 of text messages only when asked to (the JSON decoder does it
- * anyway), answers nothing by itself: pings and closes come out as messages, and the owner sends the reply.
+ * The receiving side joins fragments and unmasks; it leaves the UTF-8 of text messages to the JSON decoder, which checks it
+ * anyway. It answers nothing by itself: pings and closes come out as messages, and the owner sends the reply.
  * No extension is negotiated (permessage-deflate must not be offered together with Jetstream's own zstd).
  *
  * Feed the parser a buffer it may write to (unmasking is done in place); it hands out slices of that buffer, or of its
@@ -25,7 +25,7 @@ struct ws_message {
 
 struct ws_parser {
     bool expect_masked;     /* true on the server side */
-    size_t message_max;     /* bytes of one joined message; larger ones are skipped byte by byte and reported, see below */
+    size_t message_max;     /* bytes of one joined message; larger ones are thrown away and counted in `oversized` */
     char *p;                /* fed bytes */
     size_t n, at;
     struct bl_buf joined;   /* fragments so far */
@@ -35,10 +35,13 @@ struct ws_parser {
     uint64_t oversized;     /* messages thrown away because of message_max, counted for the owner */
     bool skipping_message;
 };
+/* `message_max` 0 means 32 MiB. */
 void ws_parser_init(struct ws_parser *w, bool expect_masked, size_t message_max);
 void ws_parser_release(struct ws_parser *w);
 void ws_feed(struct ws_parser *w, char *bytes, size_t n); /* present [unconsumed tail + new bytes] as one run */
 int ws_next(struct ws_parser *w, struct ws_message *out, struct bl_error *err);
+/* True when ws_next would return a data message, a close or a violation from what has been fed; changes nothing. */
+bool ws_ready(const struct ws_parser *w);
 size_t ws_consumed(const struct ws_parser *w); /* bytes of the last feed that need not be presented again */
 
 /* Append one unfragmented frame. `mask_key` is used when `masked` (clients must mask, servers must not). */

@@ -33,7 +33,7 @@ enum bl_rc wsclient_open(const struct wsclient_options *o, struct wsclient **out
                          struct bl_error *err);
 /* Next text or binary message. Pings are answered here. BL_E_TIMEOUT: nothing (not even a ping) completed a message
  * within `timeout_ms`; the connection is still usable. BL_E_NET: closed or broken; wsclient_close_code() tells how.
- * `*received` bytes counters: see wsclient_bytes. */
+ * BL_E_CANCELLED: wake_fd is readable. */
 enum bl_rc wsclient_next(struct wsclient *c, int timeout_ms, struct ws_message *out, struct bl_error *err);
 /* True when a whole message is already buffered, so that wsclient_next would not wait. */
 bool wsclient_pending(struct wsclient *c);

@@ -367,8 +367,9 @@ static enum bl_rc run(struct up *u, struct bl_error *err) {
 
 enum bl_rc up_run(const struct up_options *o, struct role *role, struct bl_error *err) {
     struct up u = {.options = o, .role = role, .lock_fd = -1, .terminal = isatty(STDOUT_FILENO) == 1};
-    enum bl_rc rc = run(&u, err);
     struct process *all[] = {&u.redis, &u.simulator, &u.ingest, &u.writer};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) all[i]->status_fd = -1;
+    enum bl_rc rc = run(&u, err);
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) process_release(all[i]);
     if (u.lock_fd >= 0) close(u.lock_fd);
     free(u.data);

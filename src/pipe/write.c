@@ -80,7 +80,10 @@ static void add_id(struct id_list *list, const char *id) {
         list->capacity = list->capacity ? list->capacity * 2 : 64;
         list->ids = bl_xrealloc(list->ids, list->capacity * sizeof *list->ids);
     }
-    snprintf(list->ids[list->count++], sizeof list->ids[0], "%s", id);
+    char *slot = list->ids[list->count++];
+    size_t n = strnlen(id, sizeof list->ids[0] - 1);
+    memcpy(slot, id, n);
+    slot[n] = 0;
 }
 
 static void move_ids(struct id_list *from, struct id_list *to) {
@@ -390,7 +393,7 @@ static enum bl_rc take_rejected(struct writer *w, struct bl_error *err) {
             continue;
         }
         char origin[96];
-        snprintf(origin, sizeof origin, "rejected %s", r->id);
+        snprintf(origin, sizeof origin, "rejected %.47s", r->id);
         lake_note_dead(w->lake, &(struct catalog_dead){.type = EV_TYPE_COUNT,
                                                        .reason = r->reason,
                                                        .detail = r->detail,

@@ -24,6 +24,7 @@ struct sim_server_options {
     const char *misbehave; /* NULL = well-behaved */
     const char *tls_cert_file, *tls_key_file; /* NULL = plain */
     int ping_ms;         /* 0 means 30,000 */
+    bool live;           /* an event exists once the wall clock reaches its time_us; `rate` is then 0 */
 };
 enum bl_rc sim_server_start(const struct sim_server_options *o, struct sim_server **out, struct bl_error *err);
 int sim_server_port(const struct sim_server *s);

@@ -1,0 +1,484 @@
+/* The writer's side: read, acknowledge, rejected messages. */
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "buffer/redis_conn.h"
+#include "obs/log.h"
+
+enum { FIELDS_MAX = 64, CLAIM_PAGE = 1000, CLAIM_EVERY_MIN_MS = 20, CLAIM_EVERY_MAX_MS = 30000 };
+
+/* One buffer_read's parameters, and whether a queue or its group turned out to be gone. */
+struct request {
+    struct buffer *b;
+    unsigned max_entries;
+    int64_t claim_idle_ms;
+    int wait_ms;
+    bool no_group;
+    bool claiming; /* an XCLAIM was sent */
+};
+
+void buffer_rewind(struct buffer *b) {
+    struct reader *r = &b->reader;
+    for (unsigned t = 0; t < EV_TYPE_COUNT; t++) {
+        strcpy(r->last[t], "0");
+        r->drained[t] = false;
+    }
+    r->claimed = false;
+    r->claim_due_ns = 0;
+}
+
+static bool group_is_gone(const redisReply *r) { return redis_says(r, "NOGROUP") || redis_says(r, "ERR no such key"); }
+
+static enum bl_rc take_reply(struct request *q, redisReply **out, struct bl_error *err) {
+    BL_TRY(redis_receive(&q->b->conn, out, err));
+    if (group_is_gone(*out)) q->no_group = true;
+    return redis_check(&q->b->conn, *out, err);
+}
+
+static enum bl_rc call(struct request *q, const struct redis_args *a, redisReply **out, struct bl_error *err) {
+    BL_TRY(redis_send(&q->b->conn, a, err));
+    return take_reply(q, out, err);
+}
+
+/* ---- entries ---- */
+
+static void release_entries(struct buffer *b) {
+    for (size_t i = 0; i < b->held_count; i++) redis_reply_release(&b->held[i]);
+    b->held_count = 0;
+    b->entry_count = 0;
+    bl_arena_reset(&b->raw);
+}
+
+static void hold(struct buffer *b, redisReply **r) {
+    BL_ASSERT(b->held_count < EV_TYPE_COUNT);
+    b->held[b->held_count++] = *r;
+    *r = NULL;
+}
+
+static struct buffer_entry *new_entry(struct buffer *b) {
+    if (b->entry_count == b->entry_room) {
+        b->entry_room = b->entry_room ? b->entry_room * 2 : 64;
+        b->entries = bl_xrealloc(b->entries, b->entry_room * sizeof *b->entries);
+    }
+    struct buffer_entry *e = &b->entries[b->entry_count++];
+    *e = (struct buffer_entry){0};
+    return e;
+}
+
+/* What could not be read is kept whole for the dead letters: "name: value" lines. */
+static void keep_raw(struct buffer *b, const redisReply *fields, struct buffer_entry *e) {
+    bl_buf_clear(&b->scratch);
+    for (size_t i = 0; i < fields->elements; i++) {
+        bl_buf_str(&b->scratch, redis_text(fields->element[i]));
+        bl_buf_z(&b->scratch, i % 2 ? "\n" : ": ");
+    }
+    e->block = (struct block){.data = bl_arena_dup(&b->raw, bl_buf_view(&b->scratch))};
+}
+
+static void parse_entry(struct buffer *b, const redisReply *fields, struct buffer_entry *e) {
+    struct block_field parsed[FIELDS_MAX];
+    size_t pairs = fields->elements / 2;
+    struct bl_error why = {0};
+    enum bl_rc rc;
+    if (pairs > FIELDS_MAX) {
+        rc = bl_fail(&why, BL_E_CORRUPT, "%zu fields", pairs);
+    } else {
+        for (size_t i = 0; i < pairs; i++)
+            parsed[i] = (struct block_field){redis_text(fields->element[2 * i]), redis_text(fields->element[2 * i + 1])};
+        rc = block_parse(parsed, pairs, &e->block, &why);
+    }
+    if (rc == BL_OK) return;
+    e->corrupt = true;
+    snprintf(e->why, sizeof e->why, "%.*s", (int)sizeof e->why - 1, why.message);
+    keep_raw(b, fields, e);
+}
+
+static void copy_id(char out[static ID_MAX], const redisReply *id) {
+    struct bl_str s = redis_text(id);
+    snprintf(out, ID_MAX, "%.*s", BL_ARG(s));
+}
+
+/* Puts the entry into the batch; false when it was deleted while pending, so that only its id is left. */
+static bool add_entry(struct buffer *b, enum ev_type type, const redisReply *entry, bool redelivered) {
+    if (!redis_is_array(entry, 2) || !redis_is_array(entry->element[1], 0)) return false;
+    struct buffer_entry *e = new_entry(b);
+    e->type = type;
+    e->redelivered = redelivered;
+    copy_id(e->id, entry->element[0]);
+    parse_entry(b, entry->element[1], e);
+    return true;
+}
+
+static bool type_of_queue(const struct buffer *b, struct bl_str key, unsigned *type) {
+    for (unsigned t = 0; t < EV_TYPE_COUNT; t++)
+        if (bl_str_eq(key, bl_str(b->queue[t]))) {
+            *type = t;
+            return true;
+        }
+    return false;
+}
+
+/* ---- own pending entries ---- */
+
+static void begin_read(struct redis_args *a, const struct request *q) {
+    redis_words(a, "XREADGROUP GROUP " BUFFER_GROUP);
+    redis_arg_z(a, q->b->reader.consumer);
+    redis_arg_z(a, "COUNT");
+    redis_arg_i64(a, q->max_entries);
+}
+
+static enum bl_rc ack_deleted(struct request *q, unsigned type, const redisReply *entries, struct bl_error *err) {
+    struct redis_args a;
+    for (size_t i = 0; i < entries->elements;) {
+        redis_words(&a, "XACK");
+        redis_arg_z(&a, q->b->queue[type]);
+        redis_arg_z(&a, BUFFER_GROUP);
+        int head = a.count;
+        for (; i < entries->elements && a.count < GROUP_CHUNK; i++) {
+            const redisReply *e = entries->element[i];
+            if (redis_is_array(e, 2) && e->element[1]->type == REDIS_REPLY_NIL) redis_arg(&a, redis_text(e->element[0]));
+        }
+        if (a.count == head) continue;
+        BL_CLEANUP(redis_reply_release) redisReply *r = NULL;
+        BL_TRY(call(q, &a, &r, err));
+    }
+    return BL_OK;
+}
+
+static enum bl_rc take_pending(struct request *q, const redisReply *stream, struct bl_error *err) {
+    unsigned t = 0;
+    if (!redis_is_array(stream, 2) || !type_of_queue(q->b, redis_text(stream->element[0]), &t)) return BL_OK;
+    const redisReply *entries = stream->element[1];
+    size_t deleted = 0;
+    for (size_t i = 0; i < entries->elements; i++)
+        if (!add_entry(q->b, (enum ev_type)t, entries->element[i], true)) deleted++;
+    if (deleted) BL_TRY(ack_deleted(q, t, entries, err));
+    if (entries->elements) copy_id(q->b->reader.last[t], entries->element[entries->elements - 1]->element[0]);
+    q->b->reader.drained[t] = entries->elements < q->max_entries;
+    return BL_OK;
+}
+
+static bool all_drained(const struct reader *r) {
+    for (unsigned t = 0; t < EV_TYPE_COUNT; t++)
+        if (!r->drained[t]) return false;
+    return true;
+}
+
+static enum bl_rc read_pending(struct request *q, struct bl_error *err) {
+    struct buffer *b = q->b;
+    while (!all_drained(&b->reader)) {
+        struct redis_args a;
+        begin_read(&a, q);
+        redis_arg_z(&a, "STREAMS");
+        for (unsigned t = 0; t < EV_TYPE_COUNT; t++)
+            if (!b->reader.drained[t]) redis_arg_z(&a, b->queue[t]);
+        for (unsigned t = 0; t < EV_TYPE_COUNT; t++)
+            if (!b->reader.drained[t]) redis_arg_z(&a, b->reader.last[t]);
+        BL_CLEANUP(redis_reply_release) redisReply *r = NULL;
+        BL_TRY(call(q, &a, &r, err));
+        if (!redis_is_array(r, 1)) return bl_fail(err, BL_E_BACKEND, "XREADGROUP: unexpected answer");
+        for (size_t i = 0; i < r->elements; i++) BL_TRY(take_pending(q, r->element[i], err));
+        if (b->entry_count == 0) continue;
+        hold(b, &r);
+        return BL_OK;
+    }
+    return BL_OK;
+}
+
+/* ---- dead consumers' entries ---- */
+
+/* Before the first own pending entry is read, dead consumers' entries are made our own, so that one walk over our
+ * pending list hands out everything in stream order. */
+static enum bl_rc adopt_all(struct request *q, struct bl_error *err) {
+    for (unsigned t = 0; t < EV_TYPE_COUNT; t++) {
+        char from[ID_MAX] = "0-0";
+        do {
+            struct redis_args a;
+            redis_words(&a, "XAUTOCLAIM");
+            redis_arg_z(&a, q->b->queue[t]);
+            redis_arg_z(&a, BUFFER_GROUP);
+            redis_arg_z(&a, q->b->reader.consumer);
+            redis_arg_i64(&a, q->claim_idle_ms);
+            redis_arg_z(&a, from);
+            redis_arg_z(&a, "COUNT");
+            redis_arg_i64(&a, CLAIM_PAGE);
+            redis_arg_z(&a, "JUSTID");
+            BL_CLEANUP(redis_reply_release) redisReply *r = NULL;
+            BL_TRY(call(q, &a, &r, err));
+            if (!redis_is_array(r, 2)) return bl_fail(err, BL_E_BACKEND, "XAUTOCLAIM: unexpected answer");
+            copy_id(from, r->element[0]);
+        } while (strcmp(from, "0-0") != 0);
+    }
+    q->b->reader.claimed = true;
+    return BL_OK;
+}
+
+/* The value of `name` in a flat list of names and values. */
+static const redisReply *member(const redisReply *list, const char *name) {
+    for (size_t i = 0; i + 1 < list->elements; i += 2)
+        if (bl_str_eq(redis_text(list->element[i]), bl_str(name))) return list->element[i + 1];
+    return NULL;
+}
+
+/* Another consumer with pending entries, or nothing. */
+static struct bl_str other_consumer(const redisReply *consumers, const char *self) {
+    for (size_t i = 0; i < consumers->elements; i++) {
+        const redisReply *pending = member(consumers->element[i], "pending");
+        struct bl_str name = redis_text(member(consumers->element[i], "name"));
+        if (pending && pending->integer > 0 && !bl_str_eq(name, bl_str(self))) return name;
+    }
+    return (struct bl_str){0};
+}
+
+static enum bl_rc find_idle(struct request *q, unsigned t, struct bl_str consumer, redisReply **out, struct bl_error *err) {
+    struct redis_args a;
+    redis_words(&a, "XPENDING");
+    redis_arg_z(&a, q->b->queue[t]);
+    redis_arg_z(&a, BUFFER_GROUP);
+    redis_arg_z(&a, "IDLE");
+    redis_arg_i64(&a, q->claim_idle_ms);
+    redis_arg_z(&a, "-");
+    redis_arg_z(&a, "+");
+    redis_arg_i64(&a, q->max_entries < GROUP_CHUNK ? q->max_entries : GROUP_CHUNK);
+    redis_arg(&a, consumer);
+    return call(q, &a, out, err);
+}
+
+/* Both lists are in stream order; an entry may have gone to somebody else between the two commands. */
+static void note_idle(struct buffer_entry *e, const redisReply *idle, size_t *at) {
+    for (; *at < idle->elements; ++*at) {
+        const redisReply *row = idle->element[*at];
+        if (!redis_is_array(row, 3) || !bl_str_eq(redis_text(row->element[0]), bl_str(e->id))) continue;
+        e->idle_ms = row->element[2]->integer;
+        return;
+    }
+}
+
+static enum bl_rc claim(struct request *q, unsigned t, const redisReply *idle, struct bl_error *err) {
+    struct buffer *b = q->b;
+    struct redis_args a;
+    redis_words(&a, "XCLAIM");
+    redis_arg_z(&a, b->queue[t]);
+    redis_arg_z(&a, BUFFER_GROUP);
+    redis_arg_z(&a, b->reader.consumer);
+    redis_arg_i64(&a, q->claim_idle_ms);
+    for (size_t i = 0; i < idle->elements; i++) redis_arg(&a, redis_text(idle->element[i]->element[0]));
+    BL_CLEANUP(redis_reply_release) redisReply *r = NULL;
+    q->claiming = true;
+    BL_TRY(call(q, &a, &r, err));
+    size_t at = 0, before = b->entry_count;
+    for (size_t i = 0; i < r->elements; i++)
+        if (add_entry(b, (enum ev_type)t, r->element[i], true)) note_idle(&b->entries[b->entry_count - 1], idle, &at);
+    if (b->entry_count > before) hold(b, &r);
+    return BL_OK;
+}
+
+static enum bl_rc claim_from(struct request *q, unsigned t, const redisReply *consumers, struct bl_error *err) {
+    struct bl_str other = other_consumer(consumers, q->b->reader.consumer);
+    if (other.n == 0) return BL_OK;
+    BL_CLEANUP(redis_reply_release) redisReply *idle = NULL;
+    BL_TRY(find_idle(q, t, other, &idle, err));
+    return idle->elements ? claim(q, t, idle, err) : BL_OK;
+}
+
+/* While reading new entries: XAUTOCLAIM would also take, and hand out again, what this consumer holds and has not
+ * acknowledged yet. So the others' entries are looked up and claimed by id. */
+static enum bl_rc claim_dead(struct request *q, struct bl_error *err) {
+    struct reader *r = &q->b->reader;
+    int64_t now = bl_mono_ns();
+    if (now < r->claim_due_ns) return BL_OK;
+    for (unsigned t = 0; t < EV_TYPE_COUNT; t++) {
+        struct redis_args a;
+        redis_words(&a, "XINFO CONSUMERS");
+        redis_arg_z(&a, q->b->queue[t]);
+        redis_arg_z(&a, BUFFER_GROUP);
+        BL_CLEANUP(redis_reply_release) redisReply *consumers = NULL;
+        BL_TRY(call(q, &a, &consumers, err));
+        if (redis_is_array(consumers, 1)) BL_TRY(claim_from(q, t, consumers, err));
+    }
+    int64_t every_ms = q->claim_idle_ms / 2;
+    every_ms = every_ms < CLAIM_EVERY_MIN_MS ? CLAIM_EVERY_MIN_MS : every_ms;
+    every_ms = every_ms > CLAIM_EVERY_MAX_MS ? CLAIM_EVERY_MAX_MS : every_ms;
+    /* Where some were found there may be more. */
+    r->claim_due_ns = q->b->entry_count ? 0 : now + every_ms * 1000000;
+    return BL_OK;
+}
+
+/* ---- new entries ---- */
+
+static enum bl_rc call_patiently(struct request *q, const struct redis_args *a, redisReply **out, struct bl_error *err) {
+    BL_TRY(redis_patience(&q->b->conn, q->wait_ms > 0 ? q->wait_ms : 0, err));
+    BL_TRY(call(q, a, out, err));
+    return redis_patience(&q->b->conn, 0, err);
+}
+
+static enum bl_rc read_new(struct request *q, struct bl_error *err) {
+    struct buffer *b = q->b;
+    struct redis_args a;
+    begin_read(&a, q);
+    if (q->wait_ms > 0) {
+        redis_arg_z(&a, "BLOCK");
+        redis_arg_i64(&a, q->wait_ms);
+    }
+    redis_arg_z(&a, "STREAMS");
+    for (unsigned t = 0; t < EV_TYPE_COUNT; t++) redis_arg_z(&a, b->queue[t]);
+    for (unsigned t = 0; t < EV_TYPE_COUNT; t++) redis_arg_z(&a, ">");
+    BL_CLEANUP(redis_reply_release) redisReply *r = NULL;
+    BL_TRY(call_patiently(q, &a, &r, err));
+    if (!redis_is_array(r, 1)) return BL_OK;
+    for (size_t i = 0; i < r->elements; i++) {
+        unsigned t = 0;
+        const redisReply *stream = r->element[i];
+        if (!redis_is_array(stream, 2) || !type_of_queue(b, redis_text(stream->element[0]), &t)) continue;
+        for (size_t k = 0; k < stream->element[1]->elements; k++)
+            if (add_entry(b, (enum ev_type)t, stream->element[1]->element[k], false))
+                memcpy(b->reader.last[t], b->entries[b->entry_count - 1].id, ID_MAX);
+    }
+    hold(b, &r);
+    return BL_OK;
+}
+
+/* ---- buffer_read ---- */
+
+static enum bl_rc read_once(struct request *q, struct bl_error *err) {
+    struct buffer *b = q->b;
+    release_entries(b);
+    if (!b->reader.claimed && q->claim_idle_ms >= 0) BL_TRY(adopt_all(q, err));
+    BL_TRY(read_pending(q, err));
+    if (b->entry_count) return BL_OK;
+    if (q->claim_idle_ms >= 0) BL_TRY(claim_dead(q, err));
+    return b->entry_count ? BL_OK : read_new(q, err);
+}
+
+/* What Redis handed out in a read that failed was never seen by the caller. It is pending for us now: after `last` as it
+ * was before, or, if claimed, anywhere, so that only a walk from the start finds it. */
+static enum bl_rc read_whole(struct request *q, struct bl_error *err) {
+    struct reader *r = &q->b->reader;
+    char last[EV_TYPE_COUNT][ID_MAX];
+    memcpy(last, r->last, sizeof last);
+    enum bl_rc rc = read_once(q, err);
+    if (rc == BL_OK) return rc;
+    release_entries(q->b);
+    if (q->claiming) {
+        buffer_rewind(q->b);
+    } else {
+        memcpy(r->last, last, sizeof last);
+        memset(r->drained, 0, sizeof r->drained);
+    }
+    return rc;
+}
+
+/* Whether anything was lost with the queue shows in the offsets of the blocks that follow. */
+static enum bl_rc restore_groups(struct buffer *b, struct bl_error *err) {
+    int64_t created = 0;
+    BL_TRY(buffer_create_groups(b, &created, err));
+    buffer_rewind(b);
+    bl_log(BL_WARN, "queues or their consumer groups had vanished (evicted or flushed) and were created anew; data may be "
+                    "missing created=%" PRId64, created);
+    return BL_OK;
+}
+
+enum bl_rc buffer_read(struct buffer *b, const char *consumer, unsigned max_entries, int64_t claim_idle_ms, int wait_ms,
+                       struct buffer_batch *out, struct bl_error *err) {
+    if (!*consumer || strlen(consumer) >= sizeof b->reader.consumer)
+        return bl_fail(err, BL_E_INVALID, "consumer name of %zu bytes: 1 to %zu are allowed", strlen(consumer),
+                       sizeof b->reader.consumer - 1);
+    if (strcmp(consumer, b->reader.consumer) != 0) {
+        strcpy(b->reader.consumer, consumer);
+        buffer_rewind(b);
+    }
+    struct request q = {.b = b,
+                        .max_entries = max_entries ? max_entries : 1,
+                        .claim_idle_ms = claim_idle_ms,
+                        .wait_ms = wait_ms};
+    enum bl_rc rc = read_whole(&q, err);
+    if (q.no_group) {
+        q.no_group = false;
+        BL_TRY(restore_groups(b, err));
+        rc = read_whole(&q, err);
+    }
+    if (rc != BL_OK) return rc;
+    *out = (struct buffer_batch){b->entries, b->entry_count};
+    return BL_OK;
+}
+
+/* ---- acknowledge ---- */
+
+static enum bl_rc send_ids(struct buffer *b, const char *words, const char *key, const char *group,
+                           const char *const *ids, size_t count, struct bl_error *err) {
+    struct redis_args a;
+    redis_words(&a, words);
+    redis_arg_z(&a, key);
+    if (group) redis_arg_z(&a, group);
+    for (size_t i = 0; i < count; i++) redis_arg_z(&a, ids[i]);
+    return redis_send(&b->conn, &a, err);
+}
+
+static enum bl_rc receive_ok(struct buffer *b, struct bl_error *err) {
+    BL_CLEANUP(redis_reply_release) redisReply *r = NULL;
+    BL_TRY(redis_receive(&b->conn, &r, err));
+    return redis_check(&b->conn, r, err);
+}
+
+/* Delete first, then acknowledge: cut off between the two, the entry stays pending without content, and reading cleans
+ * that up; the other way round it would stay in the stream for ever, pending for nobody. No MULTI, because at maxmemory
+ * Redis queues nothing, and draining is what helps then. */
+static enum bl_rc ack_chunk(struct buffer *b, const char *key, const char *const *ids, size_t count, struct bl_error *err) {
+    BL_TRY(send_ids(b, "XDEL", key, NULL, ids, count, err));
+    BL_TRY(send_ids(b, "XACK", key, BUFFER_GROUP, ids, count, err));
+    enum bl_rc deleted = receive_ok(b, err);
+    if (!b->conn.context) return deleted;
+    struct bl_error second = {0};
+    enum bl_rc acked = receive_ok(b, &second);
+    if (deleted != BL_OK || acked == BL_OK) return deleted;
+    if (err) *err = second;
+    return acked;
+}
+
+enum bl_rc buffer_ack(struct buffer *b, enum ev_type type, const char *const *ids, size_t count, struct bl_error *err) {
+    for (size_t i = 0; i < count; i += GROUP_CHUNK) {
+        size_t n = count - i < GROUP_CHUNK ? count - i : GROUP_CHUNK;
+        BL_TRY(ack_chunk(b, b->queue[type], ids + i, n, err));
+    }
+    return BL_OK;
+}
+
+/* ---- rejected messages ---- */
+
+static void read_rejected_entry(const redisReply *entry, struct buffer_rejected *out) {
+    *out = (struct buffer_rejected){0};
+    copy_id(out->id, entry->element[0]);
+    const redisReply *fields = entry->element[1];
+    struct bl_str reason = redis_text(member(fields, "reason")), detail = redis_text(member(fields, "detail"));
+    snprintf(out->reason, sizeof out->reason, "%.*s", BL_ARG(reason));
+    snprintf(out->detail, sizeof out->detail, "%.*s", BL_ARG(detail));
+    if (!bl_parse_i64(redis_text(member(fields, "received_us")), INT64_MIN, INT64_MAX, &out->received_us))
+        out->received_us = 0;
+    out->message = redis_text(member(fields, "message"));
+}
+
+enum bl_rc buffer_read_rejected(struct buffer *b, unsigned max, struct buffer_rejected *out, size_t *count,
+                                struct bl_error *err) {
+    struct redis_args a;
+    redis_words(&a, "XRANGE " KEY_REJECTED " - + COUNT");
+    redis_arg_i64(&a, max);
+    redis_reply_release(&b->held_rejected);
+    BL_TRY(redis_call(&b->conn, &a, &b->held_rejected, err));
+    const redisReply *r = b->held_rejected;
+    size_t n = 0;
+    for (size_t i = 0; i < r->elements && n < max; i++)
+        if (redis_is_array(r->element[i], 2) && redis_is_array(r->element[i]->element[1], 0))
+            read_rejected_entry(r->element[i], &out[n++]);
+    *count = n;
+    return BL_OK;
+}
+
+enum bl_rc buffer_drop_rejected(struct buffer *b, const char *const *ids, size_t count, struct bl_error *err) {
+    for (size_t i = 0; i < count; i += GROUP_CHUNK) {
+        size_t n = count - i < GROUP_CHUNK ? count - i : GROUP_CHUNK;
+        BL_TRY(send_ids(b, "XDEL", KEY_REJECTED, NULL, ids + i, n, err));
+        BL_TRY(receive_ok(b, err));
+    }
+    return BL_OK;
+}

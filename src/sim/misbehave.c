@@ -1,0 +1,89 @@
+#include "sim/serving.h"
+
+static const struct {
+    const char *name;
+    enum fault fault;
+} names[] = {
+    {"cut-every", FAULT_CUT},           {"1006-every", FAULT_CUT},        {"close-every", FAULT_CLOSE},
+    {"stall-after", FAULT_STALL},       {"half-frame-every", FAULT_HALF_FRAME}, {"duplicate-every", FAULT_DUPLICATE},
+    {"swap-every", FAULT_SWAP},         {"poison-every", FAULT_POISON},   {"badutf8-every", FAULT_BAD_UTF8},
+    {"bignum-every", FAULT_BIG_NUMBER}, {"http-503-first", FAULT_HTTP_503},
+};
+
+const char *sim_misbehaviour_help(void) {
+    return "cut-every=N         cut the TCP connection after every N events, without a close frame (also: 1006-every)\n"
+           "close-every=N       close with 1001 after every N events\n"
+           "stall-after=N       fall silent after N events, once; the connection stays open\n"
+           "half-frame-every=N  send half of every N-th event, then cut; the event comes again after a reconnect\n"
+           "duplicate-every=N   send every N-th event twice\n"
+           "swap-every=N        send every N-th event after its successor\n"
+           "poison-every=N      after every N events a message of 5,000 times '['\n"
+           "badutf8-every=N     after every N events an event whose text is not UTF-8\n"
+           "bignum-every=N      after every N events an event with integers beyond 64 bits\n"
+           "http-503-first=K    answer the first K requests with 503\n"
+           "Events are counted over all connections of the server.\n";
+}
+
+static bool find(struct bl_str name, enum fault *out) {
+    for (size_t n = 0; n < sizeof names / sizeof *names; n++) {
+        if (!bl_str_eq(name, bl_str(names[n].name))) continue;
+        *out = names[n].fault;
+        return true;
+    }
+    return false;
+}
+
+enum bl_rc misbehave_parse(const char *list, struct misbehaviour *out, struct bl_error *err) {
+    struct misbehaviour m = {0};
+    struct bl_str rest = bl_str(list);
+    while (rest.n) {
+        struct bl_str value = bl_str_trim(bl_str_cut(&rest, ','));
+        if (!value.n) continue;
+        struct bl_str name = bl_str_cut(&value, '=');
+        enum fault fault;
+        if (!find(name, &fault))
+            return bl_fail(err, BL_E_USAGE, "unknown misbehaviour \"%.*s\"; known are:\n%s", BL_ARG(name), sim_misbehaviour_help());
+        if (!bl_parse_u64(value, INT64_MAX, &m.every[fault]) || !m.every[fault])
+            return bl_fail(err, BL_E_USAGE, "misbehaviour \"%.*s\" needs a number from 1, as in %.*s=1000", BL_ARG(name), BL_ARG(name));
+    }
+    *out = m;
+    return BL_OK;
+}
+
+bool misbehave_at(const struct misbehaviour *m, enum fault fault, uint64_t n) {
+    uint64_t every = m->every[fault];
+    return every && (fault == FAULT_STALL ? n == every : n % every == 0);
+}
+
+static void open_event(int64_t time_us, const char *collection, const char *rkey, struct bl_buf *out) {
+    bl_buf_printf(out,
+                  "{\"did\":\"did:plc:aaaaaaaaaaaaaaaaaaaaaaaa\",\"time_us\":%lld,\"kind\":\"commit\",\"commit\":{"
+                  "\"rev\":\"3kaaaaaaaaa2a\",\"operation\":\"create\",\"collection\":\"%s\",\"rkey\":\"%s%lld\",\"record\":",
+                  (long long)time_us, collection, rkey, (long long)time_us);
+}
+
+void misbehave_message(enum fault fault, int64_t time_us, struct bl_buf *out) {
+    bl_buf_clear(out);
+    switch (fault) {
+    case FAULT_POISON:
+        for (int n = 0; n < 5000; n++) bl_buf_byte(out, '[');
+        break;
+    case FAULT_BAD_UTF8:
+        open_event(time_us, "app.bsky.feed.post", "badutf8-", out);
+        bl_buf_z(out, "{\"$type\":\"app.bsky.feed.post\",\"text\":\"caf\xe9 \xff\xfe\"}}}");
+        break;
+    case FAULT_BIG_NUMBER:
+        open_event(time_us, "org.example.bignum", "bignum-", out);
+        bl_buf_z(out, "{\"$type\":\"org.example.bignum\",\"large\":123456789012345678901234567890,"
+                      "\"small\":-99999999999999999999,\"third\":0.1}}}");
+        break;
+    case FAULT_CUT:
+    case FAULT_CLOSE:
+    case FAULT_STALL:
+    case FAULT_HALF_FRAME:
+    case FAULT_DUPLICATE:
+    case FAULT_SWAP:
+    case FAULT_HTTP_503:
+    case FAULT_COUNT: break;
+    }
+}

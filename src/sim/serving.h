@@ -1,0 +1,141 @@
+/* serving: what the sources of the server share. Internal to the room.
+ *
+ *   link.c       one socket, plain or TLS
+ *   request.c    the HTTP request: target, headers, refusals
+ *   filter.c     wantedCollections, wantedDids, maxMessageSizeBytes; from a query or an options_update
+ *   feed.c       which events exist, and where a cursor points
+ *   misbehave.c  faults on demand
+ *   client.c     one connection from handshake to close
+ *   server.c     listening, threads, statistics */
+#pragma once
+#include <openssl/types.h>
+#include <stdatomic.h>
+#include <zstd.h>
+
+#include "net/ws.h"
+#include "sim/server.h"
+
+/* ---- link ---- */
+
+struct link {
+    int fd;
+    int stop_fd; /* becomes readable when the server stops; waits end early then */
+    SSL *ssl;    /* NULL: plain */
+};
+enum link_result { LINK_OK, LINK_AGAIN, LINK_GONE };
+enum bl_rc link_tls(const char *cert_file, const char *key_file, SSL_CTX **out, struct bl_error *err);
+void link_tls_free(SSL_CTX **tls);
+bool link_accept(struct link *l, SSL_CTX *tls, int timeout_ms); /* the TLS handshake, where there is one */
+enum link_result link_read(struct link *l, char *p, size_t capacity, size_t *got);
+/* False when no byte could be sent for `stall_ms`, or the peer is gone. */
+bool link_write(struct link *l, struct bl_str bytes, int stall_ms);
+enum link_wait { LINK_READABLE = 1, LINK_STOPPED = 2 };
+int link_wait(const struct link *l, int timeout_ms); /* bits of enum link_wait */
+/* No more writes (`politely`: with TLS's own goodbye); read until the peer closes too. */
+void link_linger(struct link *l, bool politely, int timeout_ms);
+void link_close(struct link *l);
+
+/* ---- filter ---- */
+
+struct filter {
+    struct bl_arena arena;
+    struct bl_str *dids, *collections, *prefixes; /* sorted, distinct */
+    size_t did_count, collection_count, prefix_count;
+    size_t did_room, collection_room, prefix_room;
+    bool by_did, by_collection;
+    uint32_t size_max; /* 0: none */
+};
+void filter_release(struct filter *f);
+enum bl_rc filter_want_collection(struct filter *f, struct bl_str value, struct bl_error *err);
+enum bl_rc filter_want_did(struct filter *f, struct bl_str value, struct bl_error *err);
+enum bl_rc filter_seal(struct filter *f, struct bl_error *err); /* sort, drop repetitions, check the limits */
+uint32_t filter_size_of(struct bl_str value);                   /* leniently, as v1: anything odd is 0 */
+/* A message of the client. BL_E_NOT_FOUND: of another type, to be ignored. */
+enum bl_rc filter_of_update(struct bl_str message, struct filter *out, struct bl_error *err);
+
+struct feed_event {
+    struct bl_str json, did, collection; /* collection is empty for identity and account events */
+};
+bool filter_wants(const struct filter *f, const struct feed_event *e);
+
+/* ---- request ---- */
+
+struct request {
+    char key[25];
+    bool websocket, zstd, deflate, hello, has_cursor;
+    int64_t cursor;
+    struct filter filter;
+};
+/* What to answer: 101, or a refusal with its text. */
+struct refusal {
+    int status;
+    char text[BL_ERROR_MESSAGE_MAX];
+};
+/* `head` is the request up to its empty line. */
+struct refusal request_parse(struct bl_str head, bool have_dictionary, struct request *out);
+void request_refuse(struct bl_buf *out, const struct refusal *r);
+
+/* ---- feed ---- */
+
+struct feed_line {
+    size_t at;
+    uint32_t n, did_at, did_n, collection_at, collection_n;
+    int64_t time_us;
+};
+struct feed {
+    struct sim_options network;
+    uint64_t count; /* UINT64_MAX: no end */
+    double rate;
+    int64_t started_ns, lookback_us;
+    struct bl_buf file;
+    struct feed_line *lines; /* NULL: the synthetic network */
+};
+enum bl_rc feed_open(struct feed *f, const struct sim_server_options *o, struct bl_error *err);
+void feed_release(struct feed *f);
+uint64_t feed_existing(const struct feed *f); /* events that exist now */
+int64_t feed_due_ns(const struct feed *f, uint64_t i); /* monotonic time from which event i exists */
+uint64_t feed_start(const struct feed *f, const struct sim *s, bool has_cursor, int64_t cursor);
+int64_t feed_time(const struct feed *f, const struct sim *s, uint64_t i);
+/* `scratch` holds a synthetic event; the result points there or into the file. */
+struct feed_event feed_get(const struct feed *f, struct sim *s, uint64_t i, struct bl_buf *scratch);
+
+/* ---- misbehave ---- */
+
+enum fault {
+    FAULT_CUT,
+    FAULT_CLOSE,
+    FAULT_STALL,
+    FAULT_HALF_FRAME,
+    FAULT_DUPLICATE,
+    FAULT_SWAP,
+    FAULT_POISON,
+    FAULT_BAD_UTF8,
+    FAULT_BIG_NUMBER,
+    FAULT_HTTP_503,
+    FAULT_COUNT
+};
+struct misbehaviour {
+    uint64_t every[FAULT_COUNT]; /* 0: never */
+};
+enum bl_rc misbehave_parse(const char *list, struct misbehaviour *out, struct bl_error *err);
+/* Does the n-th event served (from 1) bring the fault? Stalling happens once. */
+bool misbehave_at(const struct misbehaviour *m, enum fault fault, uint64_t n);
+/* The message a poison, bad UTF-8 or big number fault inserts. */
+void misbehave_message(enum fault fault, int64_t time_us, struct bl_buf *out);
+
+/* ---- client, server ---- */
+
+struct sim_server {
+    struct feed feed;
+    struct misbehaviour faults;
+    struct bl_buf dictionary;
+    ZSTD_CDict *packing;
+    SSL_CTX *tls;
+    int listen_fd, stop_fd, port, ping_ms;
+    unsigned long thread;
+    struct client *clients; /* touched by the listening thread only */
+    _Atomic uint64_t connections, clients_now, events, bytes, requests;
+};
+struct client *client_start(struct sim_server *server, int fd, struct client *next);
+/* Join the finished ones (all of them when `all`), return the rest. */
+struct client *client_reap(struct client *list, bool all);

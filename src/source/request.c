@@ -1,0 +1,138 @@
+#include "source/request.h"
+
+enum {
+    QUERY_MAX = 4 << 10, /* filters beyond this go into the first message instead of the address */
+    BASE_MAX = 2 << 10,
+    COLLECTIONS_MAX = 100, /* Jetstream's limits */
+    DIDS_MAX = 10000,
+    HELLO_MAX = 10000000,
+    NAME_MAX_BYTES = 2048,
+};
+
+bool cursor_plausible(int64_t cursor_us) {
+    return cursor_us >= 1000000000000000 && cursor_us <= 9999999999999999;
+}
+
+/* Not a syntax check (the host makes that), but nothing that could be misread on the way. */
+static bool clean_name(struct bl_str s) {
+    if (s.n == 0 || s.n > NAME_MAX_BYTES) return false;
+    for (size_t i = 0; i < s.n; i++)
+        if (s.p[i] <= ' ' || s.p[i] == '"' || s.p[i] == '\\' || s.p[i] == ',' || s.p[i] == 0x7f) return false;
+    return true;
+}
+
+static enum bl_rc check_filters(const struct source_options *o, struct bl_error *err) {
+    if (o->collection_count > COLLECTIONS_MAX)
+        return bl_fail(err, BL_E_USAGE, "%zu collections: Jetstream accepts %d; use prefixes such as app.bsky.*",
+                       o->collection_count, COLLECTIONS_MAX);
+    if (o->did_count > DIDS_MAX)
+        return bl_fail(err, BL_E_USAGE, "%zu accounts: Jetstream accepts %d; take the whole stream instead", o->did_count,
+                       DIDS_MAX);
+    for (size_t i = 0; i < o->collection_count; i++)
+        if (!clean_name(bl_str(o->collections[i])))
+            return bl_fail(err, BL_E_USAGE, "\"%.100s\" is not a collection", o->collections[i]);
+    for (size_t i = 0; i < o->did_count; i++)
+        if (!clean_name(bl_str(o->dids[i])) || !bl_str_starts(bl_str(o->dids[i]), BL_LIT("did:")))
+            return bl_fail(err, BL_E_USAGE, "\"%.100s\" is not a DID (did:plc:... or did:web:...)", o->dids[i]);
+    return BL_OK;
+}
+
+static void add_parameter(struct bl_buf *query, const char *name, const char *value) {
+    if (query->n) bl_buf_byte(query, '&');
+    bl_buf_z(query, name);
+    bl_buf_byte(query, '=');
+    url_encode(query, bl_str(value));
+}
+
+static void add_list(struct bl_buf *query, const char *name, const char *const *values, size_t count) {
+    for (size_t i = 0; i < count; i++) add_parameter(query, name, values[i]);
+}
+
+static void add_json_list(struct bl_buf *out, const char *name, const char *const *values, size_t count) {
+    bl_buf_json(out, bl_str(name));
+    bl_buf_z(out, ":[");
+    for (size_t i = 0; i < count; i++) {
+        if (i) bl_buf_byte(out, ',');
+        bl_buf_json(out, bl_str(values[i]));
+    }
+    bl_buf_byte(out, ']');
+}
+
+/* options_update replaces all filters at once, so it carries all of them. */
+static void add_hello(struct bl_buf *out, const struct source_options *o) {
+    bl_buf_z(out, "{\"type\":\"options_update\",\"payload\":{");
+    add_json_list(out, "wantedCollections", o->collections, o->collection_count);
+    bl_buf_byte(out, ',');
+    add_json_list(out, "wantedDids", o->dids, o->did_count);
+    bl_buf_z(out, ",\"maxMessageSizeBytes\":0}}");
+}
+
+enum bl_rc request_init(struct request *r, const struct source_options *o, struct bl_error *err) {
+    BL_TRY(check_filters(o, err));
+    *r = (struct request){.hello.max = HELLO_MAX};
+    if (o->dictionary_file) add_parameter(&r->query, "compress", "true");
+    size_t fixed = r->query.n;
+    add_list(&r->query, "wantedCollections", o->collections, o->collection_count);
+    add_list(&r->query, "wantedDids", o->dids, o->did_count);
+    if (r->query.n > QUERY_MAX) {
+        r->query.n = fixed;
+        add_parameter(&r->query, "requireHello", "true");
+        add_hello(&r->hello, o);
+    }
+    enum bl_rc rc = bl_buf_check(&r->query, "the query", err);
+    if (rc == BL_OK && r->hello.failed)
+        rc = bl_fail(err, BL_E_USAGE, "the list of accounts takes more than the %d bytes that Jetstream accepts", HELLO_MAX);
+    if (rc != BL_OK) request_release(r);
+    return rc;
+}
+
+void request_release(struct request *r) {
+    bl_buf_release(&r->query);
+    bl_buf_release(&r->hello);
+}
+
+/* A parameter of ours in a given address would contradict the one we add. */
+static enum bl_rc check_query(const char *text, const struct url *u, struct bl_error *err) {
+    static const char *const ours[] = {"cursor", "compress", "requireHello"};
+    const char *mark = strchr(u->target, '?');
+    struct bl_str rest = bl_str(mark ? mark + 1 : "");
+    while (rest.n) {
+        struct bl_str parameter = bl_str_cut(&rest, '&'), value = parameter;
+        struct bl_str name = bl_str_cut(&value, '=');
+        for (size_t i = 0; i < sizeof ours / sizeof *ours; i++)
+            if (bl_str_eq(name, bl_str(ours[i])))
+                return bl_fail(err, BL_E_USAGE, "%.200s: leave \"%s\" out of the address, bluelake sets it", text, ours[i]);
+    }
+    return BL_OK;
+}
+
+enum bl_rc request_base(const char *text, struct url *out, struct bl_error *err) {
+    struct url u;
+    enum bl_rc rc = url_parse(bl_str(text), &u, err);
+    if (rc != BL_OK) return bl_err_prefix(err, rc, "source address \"%.200s\"", text);
+    if (strcmp(u.target, "/") == 0) strcpy(u.target, "/subscribe");
+    if (strlen(u.target) > BASE_MAX) return bl_fail(err, BL_E_USAGE, "%.100s...: longer than %d characters", text, BASE_MAX);
+    BL_TRY(check_query(text, &u, err));
+    *out = u;
+    return BL_OK;
+}
+
+enum bl_rc request_target(const struct request *r, int64_t cursor_us, struct url *u, struct bl_error *err) {
+    BL_CLEANUP(bl_buf_release) struct bl_buf out = {0};
+    bool has_query = strchr(u->target, '?') != NULL;
+    bl_buf_z(&out, u->target);
+    if (r->query.n) {
+        bl_buf_byte(&out, has_query ? '&' : '?');
+        bl_buf_str(&out, bl_buf_view(&r->query));
+        has_query = true;
+    }
+    if (cursor_us) {
+        bl_buf_z(&out, has_query ? "&cursor=" : "?cursor=");
+        bl_buf_i64(&out, cursor_us);
+    }
+    BL_TRY(bl_buf_check(&out, "the address", err));
+    if (out.n >= sizeof u->target) return bl_fail(err, BL_E_USAGE, "the address of the subscription is too long");
+    memcpy(u->target, out.p, out.n);
+    u->target[out.n] = 0;
+    return BL_OK;
+}
