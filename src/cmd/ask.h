@@ -1,10 +1,7 @@
-/* ask: the subcommands that put questions to the lake, and what they share. */
+/* ask: what the subcommands that put questions to the lake share. */
 #pragma once
 #include "cmd/cmd.h"
-
-int cmd_query(int argc, char **argv);
-int cmd_search(int argc, char **argv);
-int cmd_stats(int argc, char **argv);
+#include "cmd/commands.h"
 
 /* From --format and --json: -1 and `*out`, or the exit code after wrong usage was reported. Without either, a table on a
  * terminal and CSV elsewhere. */

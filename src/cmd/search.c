@@ -42,7 +42,7 @@ static const struct cmd_spec spec = {
     "  bluelake search '\"black cat\" (#caturday OR has:image) -from:bot.example.com'\n"
     "  bluelake search --since 2026-11-20 --limit 200 --json 'domain:example.com'\n"
     "  bluelake search --explain 'cats dogs OR birds'\n"
-    "A QUERY that starts with a minus sign: put -- in front of it only if it starts with two.\n",
+    "docs/SEARCH.md has more.\n",
     options};
 
 /* --- One block a hit --- */

@@ -15,7 +15,7 @@ enum { LIMIT_DEFAULT = 50, LIMIT_MAX = 10000, HITS_MEMORY_MAX = 256 << 20 };
 struct found {
     struct query_hit hit;
     struct bl_str rkey, rev;
-    bool hidden;
+    bool checked, hidden; /* was it looked up whether it must be hidden, and must it be */
 };
 struct page {
     struct found *items;
@@ -291,7 +291,9 @@ static enum bl_rc hide(struct walk *w, struct found *items, size_t count, struct
     if (count == 0) return BL_OK;
     BL_CLEANUP(release_keys) struct keys k = keys_of(items, count);
     BL_TRY(hide_changed(w, &k, err));
-    return hide_accounts(w, &k, err);
+    BL_TRY(hide_accounts(w, &k, err));
+    for (size_t i = 0; i < count; i++) items[i].checked = true;
+    return BL_OK;
 }
 
 /* --- The walk --- */
@@ -303,7 +305,8 @@ static size_t drop_hidden(struct found *items, size_t count) {
     return kept;
 }
 
-/* The chunk's best visible rows: asked again for as long as hidden ones left room and the files may have more. */
+/* The chunk's best rows. Where it may have more than were asked for, hidden ones are replaced by asking again; what the last
+ * answer held stays unchecked, so that a rare word costs one look for later versions and not one a chunk. */
 static enum bl_rc fill_chunk(struct walk *w, const struct catalog_file *const *files, size_t count, struct bl_error *err) {
     w->chunk.count = 0;
     struct found last, *after = NULL;
@@ -312,22 +315,31 @@ static enum bl_rc fill_chunk(struct walk *w, const struct catalog_file *const *f
         size_t before = w->chunk.count, wanted;
         BL_TRY(ask_files(w, files, count, after, &wanted, err));
         size_t got = w->chunk.count - before;
-        if (got) {
-            last = w->chunk.items[w->chunk.count - 1];
-            after = &last;
-        }
+        if (got < wanted) return BL_OK;
+        last = w->chunk.items[w->chunk.count - 1];
+        after = &last;
         BL_TRY(hide(w, w->chunk.items + before, got, err));
         w->chunk.count = before + drop_hidden(w->chunk.items + before, got);
-        if (got < wanted || w->chunk.count == w->limit) return BL_OK;
+        if (w->chunk.count == w->limit) return BL_OK;
     }
 }
 
+/* After this the page holds only what may be shown, at most `limit`. */
+static enum bl_rc settle_page(struct walk *w, struct bl_error *err) {
+    bool checked = true;
+    for (size_t i = 0; i < w->page.count; i++) checked &= w->page.items[i].checked;
+    if (!checked) BL_TRY(hide(w, w->page.items, w->page.count, err));
+    w->page.count = drop_hidden(w->page.items, w->page.count);
+    if (w->page.count > w->limit) w->page.count = w->limit;
+    return BL_OK;
+}
+
 /* page.items has room for twice the limit. */
-static void merge_chunk(struct walk *w) {
+static enum bl_rc merge_chunk(struct walk *w, struct bl_error *err) {
     memcpy(w->page.items + w->page.count, w->chunk.items, w->chunk.count * sizeof *w->chunk.items);
     w->page.count += w->chunk.count;
     qsort(w->page.items, w->page.count, sizeof *w->page.items, by_position);
-    if (w->page.count > w->limit) w->page.count = w->limit;
+    return w->page.count >= w->limit ? settle_page(w, err) : BL_OK;
 }
 
 /* Chunks grow: a common word is answered by the newest file alone, a rare one by few large statements. */
@@ -350,10 +362,10 @@ static enum bl_rc walk_files(struct walk *w, struct bl_error *err) {
         size_t end = chunk_end(files, count, at, rows_wanted);
         BL_TRY(fill_chunk(w, files + at, end - at, err));
         w->stats->files_read += end - at;
-        merge_chunk(w);
+        BL_TRY(merge_chunk(w, err));
         at = end;
     }
-    return BL_OK;
+    return settle_page(w, err);
 }
 
 static enum bl_rc give_hits(struct walk *w, bool *given, struct bl_error *err) {

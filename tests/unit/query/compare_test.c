@@ -298,8 +298,8 @@ static void folding_equals_ilike_for_every_character(void **state) {
     assert_string_equal(bl_buf_cstr(&out), "130 212a\n"); /* the two that operators.c names */
     bl_buf_clear(&out);
     EXPECT_OK(fixture_sql(q,
-                          "WITH c AS (SELECT i, chr(i::INTEGER) AS ch FROM range(1, 1114112) t(i) WHERE (i < 55296 OR i > 57343) "
-                          "AND i NOT IN (37, 92, 95)) SELECT count(*) FROM c WHERE ('x' || ch || 'y' ILIKE '%' || upper(ch) || '%') "
+                          "WITH c AS (SELECT chr(CASE WHEN i IN (37, 92, 95) OR i BETWEEN 55296 AND 57343 THEN 65 ELSE i END::INTEGER) AS ch "
+                          "FROM range(1, 1114112) t(i)) SELECT count(*) FROM c WHERE ('x' || ch || 'y' ILIKE '%' || upper(ch) || '%') "
                           "<> contains(lower('x' || ch || 'y'), lower(upper(ch)))",
                           &out, &err),
               &err);
