@@ -58,7 +58,7 @@ static const char schema_sql[] =
                   "forgotten) VALUES(?, ?, ?, ?, ?, ?, ?, ?)")                                                         \
     S(POSITION, "SELECT seq FROM positions WHERE incarnation = ? AND type = ?")                                        \
     S(SET_POSITION, "INSERT OR REPLACE INTO positions(incarnation, type, seq) VALUES(?, ?, ?)")                        \
-    S(ROWS_OF_TYPE, "SELECT ifnull(sum(rows), 0) FROM files WHERE type = ?")                                                    \
+    S(ROWS_OF_TYPE, "SELECT ifnull(sum(rows), 0) FROM files WHERE type = ?")                                           \
     S(FILES, "SELECT " FILE_COLUMNS " FROM files WHERE (?1 IS NULL OR type = ?1) AND max_us >= ?2 AND min_us <= ?3 "   \
              "ORDER BY max_us DESC, id DESC")                                                                          \
     S(HOURS, "SELECT type, hour_us, count(*) FROM files WHERE hour_us + " HOUR_US " <= ? GROUP BY type, hour_us "      \
@@ -347,7 +347,7 @@ static enum bl_rc remove_file(struct catalog *c, int64_t id, int64_t snapshot, s
 }
 
 static enum bl_rc add_file(struct catalog *c, const struct catalog_file *f, int64_t snapshot, struct bl_error *err) {
-    /* A removed file of this name is gone, or it could not have been written anew: the sweep must not take the new one. */
+    /* A removed file of this name is gone, or it could not have been written anew: the sweep must spare the new one. */
     DO(c, ST_FORGET_REMOVED, err, "s", f->path);
     DO(c, ST_ADD_FILE, err, "sisiiiiiiiii", type_name(f->type), f->hour_us, f->path, f->rows, f->bytes, f->min_us,
        f->max_us, (int64_t)f->checksum, (int64_t)f->schema_version, f->raw_bytes, (int64_t)f->compacted, snapshot);

@@ -630,7 +630,8 @@ static void show_map(const struct shape *s, duckdb_vector v, size_t row, struct 
 static void show_union(const struct shape *s, duckdb_vector v, size_t row, bool nested, struct bl_buf *out) {
     const uint8_t *tags = duckdb_vector_get_data(duckdb_struct_vector_get_child(v, 0));
     size_t member = (size_t)tags[row] + 1;
-    if (member < s->count) show_value(&s->children[member], duckdb_struct_vector_get_child(v, member), row, nested, out);
+    if (member < s->count)
+        show_value(&s->children[member], duckdb_struct_vector_get_child(v, member), row, nested, out);
 }
 
 static void show_value(const struct shape *s, duckdb_vector v, size_t row, bool nested, struct bl_buf *out) {

@@ -33,7 +33,7 @@ struct duck_bind {
     size_t count;
 };
 struct duck_result;
-/* Streams: memory stays bounded however large the answer. */
+/* Streams: memory stays bounded however large the answer. One open result at a time: close it before the next question. */
 enum bl_rc duck_query(struct duck *d, const char *sql, const struct duck_bind *binds, size_t bind_count, struct duck_result **out,
                       struct bl_error *err);
 void duck_result_close(struct duck_result **r);

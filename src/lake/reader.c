@@ -88,8 +88,9 @@ static enum bl_rc check_files(const struct lake_scan *scan, struct bl_error *err
         const struct catalog_file *f = &scan->files[i];
         BL_ASSERT(f->type == scan->type);
         if (f->schema_version < 1 || f->schema_version > EV_SCHEMA_VERSION)
-            return bl_fail(err, BL_E_USAGE, "%s has schema version %d, this bluelake knows up to %d: use a newer bluelake",
-                           f->path, f->schema_version, EV_SCHEMA_VERSION);
+            return bl_fail(err, BL_E_USAGE,
+                           "%s has schema version %d, this bluelake knows up to %d: use a newer bluelake", f->path,
+                           f->schema_version, EV_SCHEMA_VERSION);
     }
     return BL_OK;
 }

@@ -218,7 +218,8 @@ static void report_missing(struct comparison *c) {
         if (e->seen) continue;
         c->out->missing++;
         struct bl_str text = BL_LIT("");
-        if (e->text != NO_TEXT) text = (struct bl_str){c->texts.p + e->text, e->text_length > 300 ? 300 : e->text_length};
+        if (e->text != NO_TEXT)
+            text = (struct bl_str){c->texts.p + e->text, e->text_length > 300 ? 300 : e->text_length};
         findings_add(&c->findings, "missing", "%s at time_us %" PRId64 ": %.*s", ev_schema((enum ev_type)e->type)->name,
                      e->time_us, BL_ARG(text));
     }
@@ -302,7 +303,8 @@ static void release(struct comparison *c) {
 
 enum bl_rc lake_verify_against(const char *lake_dir, verify_next_fn next, void *next_context, verify_report_fn report,
                                void *context, struct verify_result *out, struct bl_error *err) {
-    struct comparison c = {.findings = {report, context, {{0}}}, .out = out, .next = next, .next_context = next_context};
+    struct comparison c = {
+        .findings = {report, context, {{0}}}, .out = out, .next = next, .next_context = next_context};
     c.arena.max = 4 * (size_t)EV_SIZE_MAX;
     enum bl_rc rc = compare_all(&c, lake_dir, err);
     findings_end(&c.findings);

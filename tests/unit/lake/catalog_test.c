@@ -88,7 +88,8 @@ static void a_file_comes_back_as_it_was_committed(void **state) {
     assert_true(catalog_knows_path(c, in.path) && !catalog_knows_path(c, "a/other.parquet"));
     struct catalog_totals totals;
     EXPECT_OK(catalog_totals(c, &totals, &err), &err);
-    assert_true(totals.files == 1 && totals.rows == 7 && totals.snapshot == snapshot && totals.last_commit_us > NOON / 2);
+    assert_true(totals.files == 1 && totals.rows == 7 && totals.snapshot == snapshot &&
+                totals.last_commit_us > NOON / 2);
     free(out);
     catalog_close(&c);
 }
@@ -123,9 +124,11 @@ static void a_commit_is_all_or_nothing(void **state) {
     struct catalog_file first = file(EV_posts, NOON, "same-name", 3);
     commit(c, (struct catalog_commit){.add = &first, .add_count = 1});
     struct catalog_file bad[] = {file(EV_posts, NOON, "new", 4), first};
-    struct catalog_intake intake = {.type = EV_posts, .incarnation = 9, .seq = 1, .offset = 0, .received = 4, .written = 4};
+    struct catalog_intake intake = {
+        .type = EV_posts, .incarnation = 9, .seq = 1, .offset = 0, .received = 4, .written = 4};
     struct catalog_dead dead = {.type = EV_posts, .reason = "utf8", .message = BL_LIT("x")};
-    struct catalog_commit what = {.add = bad, .add_count = 2, .intake = &intake, .intake_count = 1, .dead = &dead, .dead_count = 1};
+    struct catalog_commit what = {
+        .add = bad, .add_count = 2, .intake = &intake, .intake_count = 1, .dead = &dead, .dead_count = 1};
     int64_t snapshot = 77, count = 0;
     EXPECT_RC(catalog_commit(c, &what, &snapshot, &err), BL_E_BACKEND);
     int64_t unlisted = 4711;
@@ -148,7 +151,14 @@ static void the_ledger_tells_missing_from_forgotten_offsets(void **state) {
     struct bl_error err = {0};
     struct catalog *c = open_catalog(folder, CATALOG_WRITE);
     const struct catalog_intake in[] = {
-        {.type = EV_likes, .incarnation = ~UINT64_C(0), .seq = 1, .offset = 0, .received = 10, .written = 8, .duplicates = 1, .dead = 1},
+        {.type = EV_likes,
+         .incarnation = ~UINT64_C(0),
+         .seq = 1,
+         .offset = 0,
+         .received = 10,
+         .written = 8,
+         .duplicates = 1,
+         .dead = 1},
         {.type = EV_likes, .incarnation = ~UINT64_C(0), .seq = 2, .offset = 10, .received = 5, .written = 5},
         {.type = EV_posts, .incarnation = ~UINT64_C(0), .seq = 1, .offset = 0, .received = 3, .written = 3},
         {.type = EV_likes, .received = 100, .duplicates = 100, .offset = UINT64_MAX}, /* an import */
@@ -158,17 +168,20 @@ static void the_ledger_tells_missing_from_forgotten_offsets(void **state) {
     assert_true(l.received == 115 && l.written == 13 && l.duplicates == 101 && l.dead == 1);
     assert_true(l.next_offset == 15 && l.missing == 0 && l.forgotten == 0);
 
-    const struct catalog_intake hole = {.type = EV_likes, .incarnation = ~UINT64_C(0), .seq = 5, .offset = 22, .received = 3, .written = 3};
+    const struct catalog_intake hole = {
+        .type = EV_likes, .incarnation = ~UINT64_C(0), .seq = 5, .offset = 22, .received = 3, .written = 3};
     commit(c, (struct catalog_commit){.intake = &hole, .intake_count = 1});
     l = ledger(c, EV_likes);
     assert_true(l.next_offset == 25 && l.missing == 7 && l.forgotten == 0);
 
-    const struct catalog_intake late = {.type = EV_likes, .incarnation = ~UINT64_C(0), .seq = 4, .offset = 18, .received = 4, .written = 4};
+    const struct catalog_intake late = {
+        .type = EV_likes, .incarnation = ~UINT64_C(0), .seq = 4, .offset = 18, .received = 4, .written = 4};
     commit(c, (struct catalog_commit){.intake = &late, .intake_count = 1});
     l = ledger(c, EV_likes);
     assert_true(l.next_offset == 25 && l.missing == 3);
 
-    const struct catalog_intake restart = {.type = EV_likes, .incarnation = 2, .seq = 1, .offset = 20, .received = 10, .duplicates = 10};
+    const struct catalog_intake restart = {
+        .type = EV_likes, .incarnation = 2, .seq = 1, .offset = 20, .received = 10, .duplicates = 10};
     commit(c, (struct catalog_commit){.intake = &restart, .intake_count = 1});
     l = ledger(c, EV_likes);
     assert_true(l.next_offset == 30 && l.missing == 3 && l.forgotten == 5);
@@ -186,7 +199,8 @@ static void compaction_replaces_files_and_remembers_the_old_until_swept(void **s
     BL_CLEANUP(drop_folder) char *folder = new_folder();
     struct bl_error err = {0};
     struct catalog *c = open_catalog(folder, CATALOG_WRITE);
-    struct catalog_file in[] = {file(EV_posts, NOON, "p-1", 10), file(EV_posts, NOON, "p-2", 20), file(EV_posts, NOON + HOUR, "p-3", 5)};
+    struct catalog_file in[] = {file(EV_posts, NOON, "p-1", 10), file(EV_posts, NOON, "p-2", 20),
+                                file(EV_posts, NOON + HOUR, "p-3", 5)};
     commit(c, (struct catalog_commit){.add = in, .add_count = 3});
     struct catalog_hour *hours = NULL;
     size_t count;
@@ -201,7 +215,8 @@ static void compaction_replaces_files_and_remembers_the_old_until_swept(void **s
     free(old);
     struct catalog_file whole = file(EV_posts, NOON, "posts", 30);
     whole.compacted = true;
-    commit(c, (struct catalog_commit){.add = &whole, .add_count = 1, .remove = ids, .remove_count = 2, .job = "compact"});
+    commit(c,
+           (struct catalog_commit){.add = &whole, .add_count = 1, .remove = ids, .remove_count = 2, .job = "compact"});
     assert_int_equal(ledger(c, EV_posts).rows, 35);
     assert_true(catalog_knows_path(c, "p-1") && catalog_knows_path(c, "posts"));
     EXPECT_OK(catalog_hours_to_compact(c, NOON + HOUR, &hours, &count, &err), &err);
@@ -230,8 +245,18 @@ static void *commit_many(void *folder) {
         snprintf(name[1], sizeof name[1], "b-%d", i);
         struct catalog_file in[] = {file(EV_posts, NOON, name[0], 10), file(EV_likes, NOON, name[1], 10)};
         struct catalog_intake intake[] = {
-            {.type = EV_posts, .incarnation = 1, .seq = (uint64_t)i + 1, .offset = 10 * (uint64_t)i, .received = 10, .written = 10},
-            {.type = EV_likes, .incarnation = 1, .seq = (uint64_t)i + 1, .offset = 10 * (uint64_t)i, .received = 10, .written = 10},
+            {.type = EV_posts,
+             .incarnation = 1,
+             .seq = (uint64_t)i + 1,
+             .offset = 10 * (uint64_t)i,
+             .received = 10,
+             .written = 10},
+            {.type = EV_likes,
+             .incarnation = 1,
+             .seq = (uint64_t)i + 1,
+             .offset = 10 * (uint64_t)i,
+             .received = 10,
+             .written = 10},
         };
         commit(c, (struct catalog_commit){.add = in, .add_count = 2, .intake = intake, .intake_count = 2});
     }
@@ -277,8 +302,8 @@ static void a_pinned_handle_stays_at_its_moment(void **state) {
 
 static void keep_last_dead(void *context, const struct catalog_dead *d) {
     struct bl_buf *out = context;
-    bl_buf_printf(out, "%d|%s|%s|%s|%lld|", d->type == EV_TYPE_COUNT ? -1 : (int)d->type, d->reason, d->detail, d->origin,
-                  (long long)d->received_us);
+    bl_buf_printf(out, "%d|%s|%s|%s|%lld|", d->type == EV_TYPE_COUNT ? -1 : (int)d->type, d->reason, d->detail,
+                  d->origin, (long long)d->received_us);
     bl_buf_str(out, d->message);
     bl_buf_byte(out, '\n');
 }
@@ -289,7 +314,12 @@ static void dead_letters_gaps_and_facts_are_kept(void **state) {
     struct bl_error err = {0};
     struct catalog *c = open_catalog(folder, CATALOG_WRITE);
     const struct catalog_dead dead[] = {
-        {.type = EV_posts, .reason = "utf8", .detail = "byte 7", .origin = "block 1", .received_us = 1, .message = BL_LIT("a")},
+        {.type = EV_posts,
+         .reason = "utf8",
+         .detail = "byte 7",
+         .origin = "block 1",
+         .received_us = 1,
+         .message = BL_LIT("a")},
         {.type = EV_TYPE_COUNT, .reason = "json_syntax", .received_us = 2, .message = BL_LIT("\0\xff")},
     };
     commit(c, (struct catalog_commit){.dead = dead, .dead_count = 2});

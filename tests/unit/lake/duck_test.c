@@ -221,8 +221,8 @@ static void a_running_statement_can_be_interrupted(void **state) {
     } shared = {.d = open_duck(NULL)};
     pthread_t thread;
     assert_int_equal(pthread_create(&thread, NULL, interrupt_until_told, &shared), 0);
-    enum bl_rc rc = duck_run(shared.d, "SELECT count(*) FROM range(100000000) a, range(100000) b WHERE (a.range * b.range) % 7 = 1",
-                             &err);
+    enum bl_rc rc = duck_run(
+        shared.d, "SELECT count(*) FROM range(100000000) a, range(100000) b WHERE (a.range * b.range) % 7 = 1", &err);
     shared.done = true;
     pthread_join(thread, NULL);
     assert_int_equal(rc, BL_E_CANCELLED);

@@ -51,19 +51,26 @@ static inline void fixture_drop(struct fixture *f) {
 static inline void fixture_record(struct fixture *f, unsigned kind, uint64_t n) {
     struct bl_buf *r = &f->record;
     bl_buf_clear(r);
-    bl_buf_printf(r, "{\"createdAt\":\"2026-08-01T11:59:%02u.%03uZ\",", (unsigned)(n / 1000 % 60), (unsigned)(n % 1000));
+    bl_buf_printf(r, "{\"createdAt\":\"2026-08-01T11:59:%02u.%03uZ\",", (unsigned)(n / 1000 % 60),
+                  (unsigned)(n % 1000));
     if (kind == 0)
-        bl_buf_printf(r, "\"$type\":\"app.bsky.feed.post\",\"langs\":[\"en\",\"pt-BR\"],\"text\":\"Post %" PRIu64
-                         " \\u00fc\\n\\\"quoted\\\" \xf0\x9f\x90\xb3\",\"facets\":[{\"index\":{\"byteStart\":0,"
-                         "\"byteEnd\":4},\"features\":[{\"$type\":\"app.bsky.richtext.facet#tag\",\"tag\":\"Lake\"}]}]}", n);
+        bl_buf_printf(r,
+                      "\"$type\":\"app.bsky.feed.post\",\"langs\":[\"en\",\"pt-BR\"],\"text\":\"Post %" PRIu64
+                      " \\u00fc\\n\\\"quoted\\\" \xf0\x9f\x90\xb3\",\"facets\":[{\"index\":{\"byteStart\":0,"
+                      "\"byteEnd\":4},\"features\":[{\"$type\":\"app.bsky.richtext.facet#tag\",\"tag\":\"Lake\"}]}]}",
+                      n);
     if (kind == 1)
-        bl_buf_printf(r, "\"$type\":\"app.bsky.feed.like\",\"subject\":{\"uri\":\"at://did:plc:abcdefghijklmnopqrstuvwx/"
-                         "app.bsky.feed.post/3k%011" PRIu64 "\",\"cid\":\"bafyreih%051" PRIu64 "\"}}", n % 100, n % 100);
+        bl_buf_printf(r,
+                      "\"$type\":\"app.bsky.feed.like\",\"subject\":{\"uri\":\"at://did:plc:abcdefghijklmnopqrstuvwx/"
+                      "app.bsky.feed.post/3k%011" PRIu64 "\",\"cid\":\"bafyreih%051" PRIu64 "\"}}",
+                      n % 100, n % 100);
     if (kind == 2)
         bl_buf_printf(r, "\"$type\":\"app.bsky.graph.follow\",\"subject\":\"did:plc:%024" PRIu64 "\"}", n % 50);
     if (kind == 3)
-        bl_buf_printf(r, "\"$type\":\"app.bsky.actor.profile\",\"displayName\":\"Name %" PRIu64 "\",\"odd\":[1,{}]}", n);
-    if (kind == 4) bl_buf_printf(r, "\"$type\":\"com.example.thing\",\"n\":%" PRIu64 ",\"deep\":{\"a\":[null,true]}}", n);
+        bl_buf_printf(r, "\"$type\":\"app.bsky.actor.profile\",\"displayName\":\"Name %" PRIu64 "\",\"odd\":[1,{}]}",
+                      n);
+    if (kind == 4)
+        bl_buf_printf(r, "\"$type\":\"com.example.thing\",\"n\":%" PRIu64 ",\"deep\":{\"a\":[null,true]}}", n);
 }
 
 /* Message number `n`: every number is another event, types alternate, its time is `time_us`. */

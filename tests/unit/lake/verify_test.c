@@ -97,7 +97,8 @@ static void a_ledger_that_does_not_add_up_is_found(void **state) {
     struct fixture f = fixture_new();
     struct bl_error err = {0};
     fixture_fill(&f, 0, 50, STEP);
-    struct catalog_intake intake = {.type = EV_posts, .incarnation = 1, .seq = 1, .offset = 7, .received = 3, .duplicates = 1};
+    struct catalog_intake intake = {
+        .type = EV_posts, .incarnation = 1, .seq = 1, .offset = 7, .received = 3, .duplicates = 1};
     lake_note_intake(f.lake, &intake);
     fixture_put(&f, fixture_message(&f, 1000, FIXTURE_NOON));
     struct lake_commit_stats stats;
@@ -112,9 +113,10 @@ static void falsify(struct fixture *f, enum ev_type type, const char *sql_tail, 
     struct bl_error err = {0};
     BL_CLEANUP(bl_freep) struct catalog_file *files = NULL;
     assert_true(fixture_files(f, type, &files) > 0);
-    BL_CLEANUP(bl_freep) char *sql = bl_xasprintf(
-        "COPY (SELECT * %s FROM read_parquet('%s/%s', hive_partitioning = false)) TO '%s/%s.x' "
-        "(FORMAT parquet, KV_METADATA {'bluelake.schema_version': '1'})", sql_tail, f->dir, files->path, f->dir, files->path);
+    BL_CLEANUP(bl_freep)
+    char *sql = bl_xasprintf("COPY (SELECT * %s FROM read_parquet('%s/%s', hive_partitioning = false)) TO '%s/%s.x' "
+                             "(FORMAT parquet, KV_METADATA {'bluelake.schema_version': '1'})",
+                             sql_tail, f->dir, files->path, f->dir, files->path);
     BL_CLEANUP(duck_close) struct duck *d = NULL;
     EXPECT_OK(duck_open(&(struct duck_options){0}, &d, &err), &err);
     EXPECT_OK(duck_run(d, sql, &err), &err);
@@ -224,13 +226,16 @@ static void each_kind_of_difference_is_told_apart(void **state) {
     r = compare(&(struct expectation){.f = &f, .end = 360, .changed = 14}, &findings);
     assert_true(r.different == 1 && r.missing == 0 && r.unexpected == 0);
     assert_non_null(strstr(bl_buf_cstr(&findings), "differs at $.commit"));
-    r = compare(&(struct expectation){.f = &f, .end = 360, .changed = UINT64_MAX, .extra = "{\"not\":\"an event\"}"}, &findings);
+    r = compare(&(struct expectation){.f = &f, .end = 360, .changed = UINT64_MAX, .extra = "{\"not\":\"an event\"}"},
+                &findings);
     assert_true(r.missing == 1 && strstr(bl_buf_cstr(&findings), "no dead letter"));
-    struct catalog_dead dead = {.type = EV_TYPE_COUNT, .reason = "missing_field", .message = BL_LIT("{\"not\":\"an event\"}")};
+    struct catalog_dead dead = {
+        .type = EV_TYPE_COUNT, .reason = "missing_field", .message = BL_LIT("{\"not\":\"an event\"}")};
     lake_note_dead(f.lake, &dead);
     fixture_put(&f, fixture_message(&f, 359, FIXTURE_NOON + 359 * STEP));
     fixture_commit(&f);
-    r = compare(&(struct expectation){.f = &f, .end = 360, .changed = UINT64_MAX, .extra = "{\"not\":\"an event\"}"}, &findings);
+    r = compare(&(struct expectation){.f = &f, .end = 360, .changed = UINT64_MAX, .extra = "{\"not\":\"an event\"}"},
+                &findings);
     if (r.missing || r.unexpected) fail_msg("%s", bl_buf_cstr(&findings));
     fixture_drop(&f);
 }
