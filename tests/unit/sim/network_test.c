@@ -10,6 +10,7 @@
 #include "base/rng.h"
 #include "event/cbor.h"
 #include "event/event.h"
+#include "event/syntax.h"
 #include "sim/sim.h"
 
 #ifdef __SANITIZE_ADDRESS__
@@ -354,6 +355,45 @@ static void a_day_has_its_rhythm_and_the_volume_of_a_real_one(void **state) {
     sim_free(&s);
 }
 
+static void revisions_increase_within_an_account_and_follow_the_record_key(void **state) {
+    (void)state;
+    enum { RANGE = 60000 };
+    struct sim *s = sim_new(&(struct sim_options){.seed = 9, .rate = 20000});
+    struct bl_buf line = {0};
+    struct bl_arena arena = {0};
+    struct census c = {.known = bl_xcalloc(SLOTS, sizeof *c.known)};
+    unsigned again = 0;
+    for (uint64_t i = 0; i < RANGE; i++) {
+        struct event e;
+        enum ev_reason why;
+        struct bl_error err = {0};
+        bl_buf_clear(&line);
+        sim_event(s, i, &line);
+        EXPECT_OK(ev_decode(bl_buf_view(&line), &arena, &e, &why, &err), &err);
+        if (e.type != EV_accounts) {
+            struct bl_str rev = ev_str(&e, EV_REV), rkey = ev_str(&e, EV_RKEY);
+            uint64_t key = key_of(ev_str(&e, EV_DID), (struct bl_str){0}, (struct bl_str){0});
+            struct known *k = slot_of(&c, key);
+            again += k->used;
+            EXPECT(!k->used || bl_str_cmp(rev, bl_strn(k->cid, rev.n)) > 0);
+            EXPECT(at_tid_us(rev) < e.v[EV_TIME_US].i);
+            if (rkey.n == rev.n && e.type <= EV_blocks && bl_str_eq(ev_str(&e, EV_OPERATION), BL_LIT("create"))) {
+                int64_t ahead_us = at_tid_us(rev) - at_tid_us(rkey);
+                EXPECT(ahead_us > 0 && ahead_us < 64000 && ahead_us % 1000 == 0);
+            }
+            k->used = true;
+            k->key = key;
+            memcpy(k->cid, rev.p, rev.n);
+        }
+        bl_arena_reset(&arena);
+    }
+    EXPECT(again > RANGE / 10);
+    free(c.known);
+    sim_free(&s);
+    bl_buf_release(&line);
+    bl_arena_release(&arena);
+}
+
 /* active, status: what the last account event of a did said; nothing may follow a final one. */
 static void accounts_that_are_gone_stay_silent(void **state) {
     (void)state;
@@ -402,6 +442,7 @@ int main(void) {
         cmocka_unit_test(the_stream_of_a_seed_is_pinned),
         cmocka_unit_test(time_stamps_increase_and_are_found_again),
         cmocka_unit_test(a_day_has_its_rhythm_and_the_volume_of_a_real_one),
+        cmocka_unit_test(revisions_increase_within_an_account_and_follow_the_record_key),
         cmocka_unit_test(accounts_that_are_gone_stay_silent),
     };
     return cmocka_run_group_tests(tests, take_census, drop_census);
