@@ -11,6 +11,8 @@
 
 #include "base/rng.h"
 
+enum { READ_CHUNK = 64 << 10 };
+
 static void close_fd(int *fd) {
     if (*fd >= 0) close(*fd);
 }
@@ -20,8 +22,10 @@ enum bl_rc bl_read_file(const char *path, size_t max, struct bl_buf *out, struct
     if (fd < 0) return bl_fail_errno(err, errno == ENOENT ? BL_E_NOT_FOUND : BL_E_IO, "%s", path);
     size_t start = out->n;
     for (;;) {
-        if (!bl_buf_reserve(out, 64 << 10)) return bl_buf_check(out, path, err);
-        ssize_t n = read(fd, out->p + out->n, out->cap - out->n);
+        size_t left = max - (out->n - start) + 1; /* one byte more tells a file that is too large */
+        size_t chunk = left < READ_CHUNK ? left : READ_CHUNK;
+        if (!bl_buf_reserve(out, chunk)) return bl_buf_check(out, path, err);
+        ssize_t n = read(fd, out->p + out->n, chunk);
         if (n < 0 && errno == EINTR) continue;
         if (n < 0) return bl_fail_errno(err, BL_E_IO, "%s", path);
         if (n == 0) return BL_OK;

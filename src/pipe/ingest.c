@@ -414,6 +414,8 @@ static enum bl_rc run_threads(struct ingest *in, struct bl_error *err) {
     finish(in, send_thread);
     role_stop(in->role);
     pthread_join(watch_thread, NULL);
+    in->role->last_report_ns = 0; /* the last word, whenever the one before was */
+    report(in);
     bl_log(BL_INFO, "stopped received=%.0f buffered=%.0f rejected=%.0f cursor_us=%" PRId64, metric_sum(M_received),
            metric_sum(M_buffered), metric_sum(M_rejected), atomic_load(&in->durable_cursor_us));
     return rc;

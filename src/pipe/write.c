@@ -534,6 +534,9 @@ static void drain(struct writer *w) {
     if (rc == BL_OK) rc = commit(w, &err);
     if (rc != BL_OK) bl_log_error("not everything could be drained; the rest stays in the buffer", &err);
     BL_IGNORE(buffer_release_lease(w->buffer, w->owner, NULL)); /* it runs out by itself */
+    w->last_depth_ns = w->role->last_report_ns = 0; /* the last word, whenever the one before was */
+    update_depth(w);
+    report(w);
 }
 
 /* ---- health ---- */
@@ -623,6 +626,8 @@ static enum bl_rc start(struct writer *w, struct bl_error *err) {
     atomic_store(&w->lake_ok, true);
     update_storage(w);
     update_success(w);
+    struct buffer_position position;
+    BL_IGNORE(buffer_load_position(w->buffer, &position, NULL)); /* makes a new Redis' groups; one that is down is met in the loop */
     return serve_and_run(w, err);
 }
 

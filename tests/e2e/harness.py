@@ -142,7 +142,7 @@ class World:
 
     def query(self, sql):
         done = run("query", "--data", self.lake, "--format", "ndjson", sql)
-        return [json.loads(line) for line in done.stdout.splitlines()]
+        return [json.loads(line) for line in done.stdout.split("\n") if line]
 
     def rows(self):
         done = run("verify", "--data", self.lake, "--json", check=False)

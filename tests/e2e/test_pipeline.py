@@ -28,7 +28,7 @@ def collect(world, path, count):
 
 def exported(world):
     done = run("export", "--data", world.lake)
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    return [json.loads(line) for line in done.stdout.split("\n") if line]
 
 
 def assert_same_events(got, wanted):

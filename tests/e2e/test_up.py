@@ -19,7 +19,7 @@ def test_up_collects_the_simulated_network_and_stops_with_everything_in_the_lake
     try:
         lake = tmp_path / "lake-simulated"
         wait_for("files appear", lambda: list(lake.glob("year=*/**/*.parquet")), 60)
-        wait_for("posts can be found", lambda: "hits" in run("search", "--data", lake, "the", check=False).stderr, 60)
+        wait_for("posts can be found", lambda: " posts, " in run("search", "--data", lake, "the", check=False).stderr, 60)
         assert metric(write_port, "redis_connected") == 1 and metric(ingest_port, "bluelake_jetstream_connected") == 1
         received = metric(ingest_port, "bluelake_events_received_total")
         assert up.stop() == 0, up.text()
