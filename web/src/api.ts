@@ -48,6 +48,7 @@ export interface SearchAnswer {
 }
 export interface Counts {
   buckets: { start: string; count: number }[];
+  bucket?: 'hour' | 'day';
   total: number;
   partial: boolean;
 }

@@ -1,7 +1,7 @@
 // Charts on canvas. Colours come from the style sheet, so that light and dark are decided in one place.
 import uPlot from 'uplot';
 import { h } from './dom';
-import { hourOf, short } from './format';
+import { short } from './format';
 
 export interface ChartSeries {
   label: string;
@@ -18,16 +18,34 @@ export interface ChartOptions {
   unit?: string;
 }
 
+const FONT = '12px Inter, "Open Sans", system-ui, sans-serif';
 const COLOURS = ['--series-1', '--series-2', '--series-3', '--series-4'];
 
 function colour(name: string): string {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
-function timeLabel(seconds: number, wide: boolean): string {
+const DAY = 86400;
+
+function dayLabel(seconds: number): string {
   const date = new Date(seconds * 1000);
-  const dayText = `${date.getUTCDate()} ${date.toLocaleString('en', { month: 'short', timeZone: 'UTC' })}`;
-  return wide ? dayText : `${dayText} ${hourOf(date)}`;
+  return `${date.getUTCDate()} ${date.toLocaleString('en', { month: 'short', timeZone: 'UTC' })}`;
+}
+function clockLabel(seconds: number, step: number): string {
+  return new Date(seconds * 1000).toISOString().slice(11, step < 60 ? 19 : 16);
+}
+
+/** The day is written once, below the first of its hours. */
+function timeTicks(splits: number[], step: number): string[] {
+  if (step >= DAY) return splits.map(dayLabel);
+  return splits.map((at, n) => {
+    const newDay = n === 0 || Math.floor(at / DAY) !== Math.floor(splits[n - 1]! / DAY);
+    return `${clockLabel(at, step)}${newDay ? `\n${dayLabel(at)}` : ''}`;
+  });
+}
+
+function timeTip(seconds: number, step: number): string {
+  return step >= DAY ? dayLabel(seconds) : `${dayLabel(seconds)} ${clockLabel(seconds, step)} UTC`;
 }
 
 function tipPlugin(options: ChartOptions): uPlot.Plugin {
@@ -36,7 +54,7 @@ function tipPlugin(options: ChartOptions): uPlot.Plugin {
     const at = u.cursor.idx;
     tip.hidden = at === null || at === undefined || (u.cursor.left ?? -1) < 0;
     if (tip.hidden) return;
-    const x = options.labels ? (options.labels[at!] ?? '') : `${timeLabel(options.xs[at!]!, (options.step ?? 0) >= 86400)} UTC`;
+    const x = options.labels ? (options.labels[at!] ?? '') : timeTip(options.xs[at!]!, options.step ?? 3600);
     const lines = options.series.map((series) => {
       const value = series.values[at!];
       return `${options.series.length > 1 ? `${series.label}: ` : ''}${value === null || value === undefined ? '–' : short(value)}${options.unit ? ` ${options.unit}` : ''}`;
@@ -50,11 +68,14 @@ function tipPlugin(options: ChartOptions): uPlot.Plugin {
 }
 
 function xAxis(options: ChartOptions, grid: string, ink: string): uPlot.Axis {
-  const axis: uPlot.Axis = { stroke: ink, grid: { show: false }, ticks: { stroke: grid, size: 4 }, font: '12px Inter, system-ui, sans-serif', size: 34 };
+  const axis: uPlot.Axis = { stroke: ink, grid: { show: false }, ticks: { stroke: grid, size: 4 }, font: FONT, size: 40, gap: 4 };
+  axis.space = 64;
+  axis.values = (_u, splits, _axis, _space, step) => timeTicks(splits, step);
   if (options.labels) {
     const labels = options.labels;
     axis.incrs = [1, 2, 3, 4, 6, 8, 12, 24, 48];
     axis.space = 46;
+    axis.size = 28;
     axis.values = (_u, splits) => splits.map((at) => (Number.isInteger(at) ? (labels[at] ?? '') : ''));
   }
   return axis;
@@ -72,7 +93,7 @@ function build(options: ChartOptions, width: number, height: number, parent: HTM
     {
       width,
       height,
-      padding: [8, 10, 0, 0],
+      padding: [8, 18, 0, 0],
       tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), 'Etc/UTC'),
       legend: { show: false },
       cursor: { y: false, drag: { x: false, y: false }, points: { show: options.shape === 'line' } },
@@ -86,7 +107,7 @@ function build(options: ChartOptions, width: number, height: number, parent: HTM
           stroke: ink,
           grid: { stroke: grid, width: 1 },
           ticks: { show: false },
-          font: '12px Inter, system-ui, sans-serif',
+          font: FONT,
           size: 52,
           space: 34,
           values: (_u, splits) => splits.map((value) => short(value)),

@@ -45,9 +45,6 @@ export function moment(text: string, seconds = true): string {
   if (Number.isNaN(date.getTime())) return text;
   return `${day(date)} ${pad(date.getUTCHours())}:${pad(date.getUTCMinutes())}${seconds ? `:${pad(date.getUTCSeconds())}` : ''}`;
 }
-export function hourOf(date: Date): string {
-  return `${pad(date.getUTCHours())}:00`;
-}
 
 const languageNames = new Intl.DisplayNames(['en'], { type: 'language', fallback: 'code' });
 export function language(code: string): string {

@@ -48,6 +48,7 @@ export function dataTable(caption: string, data: Data, draw?: (row: number, colu
       const content = draw?.(r, c) ?? h('bdi', {}, show(row[c] ?? null));
       const cell = c === 0 ? h('th', { scope: 'row' }, content) : h('td', {}, content);
       if (column.numeric) cell.className = 'numeric';
+      else if (/^\d{4}-\d{2}-\d{2}/.test(String(row[c]))) cell.className = 'time';
       line.append(cell);
     });
     body.append(line);

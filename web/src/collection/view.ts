@@ -157,7 +157,7 @@ export function collectionView(container: HTMLElement): MountedView {
     table.addEventListener('toggle', () => {
       if (table.open) table.replaceChildren(table.firstElementChild!, dataTable('Events per second', data()));
     });
-    replace(rateBody, rateChart.element, table, h('div', { class: 'panel-foot' }, h('span', { class: 'fine' }, 'A figure every 3 seconds'), downloadButton(data, 'rate', 'rate')));
+    replace(rateBody, rateChart.element, h('div', { class: 'panel-foot' }, h('span', { class: 'fine' }, 'A figure every 3 seconds'), downloadButton(data, 'rate', 'rate'), table));
   }
 
   function drawTypes(status: Status): void {

@@ -35,21 +35,21 @@ const PANELS: Panel[] = [
     draw: overTime('bars', /post|count/),
   },
   { title: 'Busy hours', variants: one('peak_hours'), draw: heatMap },
+  { title: 'Post length', variants: one('post_length'), draw: overRows(/bucket|length|range|from|chars/, /^posts|count/) },
   {
     title: 'Trending hashtags',
     variants: periods('trending_hashtags', ['Hour', 'hourly'], ['Day', 'daily'], ['Week', 'weekly']),
     draw: ranked({ name: 'Hashtag', label: tagName, value: [POSTS, /post|count|use/] }),
   },
+  { title: 'Languages', variants: one('languages'), draw: ranked({ name: 'Language', label: languageName, value: [POSTS, /post|count/] }) },
   { title: 'Most liked', variants: one('most_liked'), draw: postList(6, /like/) },
   { title: 'Fastest rising', variants: one('viral'), draw: postList(6, /peak|rate|per_hour|velocity|burst/, /like/) },
-  { title: 'Languages', variants: one('languages'), draw: ranked({ name: 'Language', label: languageName, value: [POSTS, /post|count/] }) },
   {
     title: 'Most active',
     variants: periods('most_active', ['Day', 'daily'], ['Week', 'weekly'], ['Month', 'monthly']),
     draw: ranked({ name: 'Account', label: accountName, value: [POSTS, /post|count/] }),
   },
   { title: 'Linked sites', variants: one('link_domains'), draw: ranked({ name: 'Site', label: domainName, value: [POSTS, /post|count|link/] }) },
-  { title: 'Post length', variants: one('post_length'), draw: overRows(/bucket|length|range|from|chars/, /^posts|count/) },
   { title: 'Network growth', variants: one('network_growth'), draw: overTime('line', /^(new_)?follows/, /unfollow/, /net/) },
   { title: 'Likes per post', variants: one('like_to_post_ratio'), draw: overTime('line', /ratio|per_post/) },
   { title: 'Likes after posting', variants: one('engagement_velocity'), draw: overRows(/hour|age|after/, /per_hour|velocity|rate|like/) },
@@ -119,9 +119,9 @@ class PanelCard {
   private show(view: View): void {
     this.clear();
     const data = asData(view);
-    const foot = h('div', { class: 'panel-foot' }, h('span', { class: 'fine' }, stale(view)));
+    const foot = h('div', { class: 'panel-foot' });
     if (view.rows.length === 0) {
-      replace(this.body, h('p', { class: 'panel-empty' }, 'Nothing to show yet.'), definition(view.definition), foot);
+      replace(this.body, h('p', { class: 'panel-empty' }, 'Nothing to show yet.'), definition(view.definition), h('p', { class: 'fine' }, stale(view)));
       return;
     }
     this.picture = this.panel.draw(view);
@@ -130,8 +130,8 @@ class PanelCard {
       if (table.open && !table.querySelector('table')) table.append(dataTable(this.panel.title, readable(data)));
     });
     if (!this.picture) table.open = true;
-    foot.append(downloadButton(() => data, view.name.replaceAll('_', '-'), this.panel.title));
-    replace(this.body, this.picture?.element, definition(view.definition), table, foot);
+    foot.append(h('span', { class: 'fine' }, stale(view)), downloadButton(() => data, view.name.replaceAll('_', '-'), this.panel.title), table);
+    replace(this.body, this.picture?.element, definition(view.definition), foot);
   }
 
   private fail(error: unknown): void {

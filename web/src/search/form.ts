@@ -70,10 +70,15 @@ function operatorHelp(insert: (example: string) => void): HTMLElement {
   return h('details', { class: 'help' }, h('summary', {}, 'Search operators'), list);
 }
 
+function sentence(error: ApiError): string {
+  const text = error.message.charAt(0).toUpperCase() + error.message.slice(1);
+  return error.cure ? `${text} ${error.cure}` : text;
+}
+
 /** "column 6: ..." of the server's parser, shown at that character. */
 function pointed(error: ApiError, text: string): Child[] {
   const column = Number(/column (\d+)/.exec(error.message)?.[1] ?? NaN);
-  const message = error.cure ? `${error.message} ${error.cure}` : error.message;
+  const message = sentence(error);
   if (!Number.isInteger(column)) return [message];
   const characters = [...text];
   const at = Math.min(column - 1, characters.length);
@@ -195,7 +200,7 @@ export function searchForm(submit: (query: Query) => void): SearchForm {
       const name = error.parameter === 'text' ? 'q' : error.parameter;
       const wrong = name && name in controls ? controls[name as Field] : null;
       if (!wrong) return false;
-      setFault(wrong, ...(wrong === q ? pointed(error, q.input.value) : [error.cure ? `${error.message} ${error.cure}` : error.message]));
+      setFault(wrong, ...(wrong === q ? pointed(error, q.input.value) : [sentence(error)]));
       wrong.input.focus();
       return true;
     },

@@ -12,7 +12,8 @@ export interface Histogram {
   fail(message: string): void;
 }
 
-function stepOf(starts: number[]): number {
+function stepOf(starts: number[], bucket: Counts['bucket']): number {
+  if (bucket) return bucket === 'day' ? 86400 : 3600;
   let step = Infinity;
   for (let at = 1; at < starts.length; at++) step = Math.min(step, starts[at]! - starts[at - 1]!);
   return Number.isFinite(step) ? step : 3600;
@@ -21,7 +22,7 @@ function stepOf(starts: number[]): number {
 /** Buckets without posts are not in the answer, but they are on the axis. */
 export function filled(counts: Counts): { xs: number[]; values: number[]; step: number } {
   const starts = counts.buckets.map((bucket) => Date.parse(bucket.start) / 1000);
-  const step = stepOf(starts);
+  const step = stepOf(starts, counts.bucket);
   const byStart = new Map(starts.map((start, at) => [start, counts.buckets[at]!.count]));
   const first = starts[0] ?? 0;
   const steps = Math.min(20_000, Math.round(((starts.at(-1) ?? 0) - first) / step));
@@ -50,7 +51,7 @@ export function histogram(): Histogram {
       const { xs, values, step } = filled(counts);
       element.hidden = counts.total === 0;
       if (counts.total === 0) return;
-      const unit = step >= 86400 ? 'day' : 'hour';
+      const unit = counts.bucket ?? (step >= 86400 ? 'day' : 'hour');
       const top = values.indexOf(Math.max(...values));
       const peak = `${moment(new Date(xs[top]! * 1000).toISOString(), false)} UTC with ${plural(values[top]!, 'post')}`;
       const { chart } = await import('../chart');

@@ -24,7 +24,12 @@ function author(post: Post): HTMLElement {
 
 function when(post: Post): HTMLElement {
   const [date = '', time = ''] = moment(post.timestamp).split(' ');
-  return h('time', { datetime: post.timestamp, title: `${post.timestamp} (witnessed)` }, h('span', {}, date), ' ', h('span', {}, time));
+  const labels = h('div', { class: 'labels' });
+  for (const code of (post.langs ?? []).slice(0, 3)) labels.append(h('span', { class: 'tag', title: language(code) }, h('bdi', {}, code.slice(0, 12))));
+  const claim = claimed(post);
+  if (claim) labels.append(claim);
+  const witnessed = h('time', { datetime: post.timestamp, title: `${post.timestamp} (witnessed)` }, h('span', {}, date), ' ', h('span', {}, time));
+  return h('div', { class: 'when' }, witnessed, labels);
 }
 
 /** createdAt is whatever the author's app wrote; worth a word when it is far off. */
@@ -55,11 +60,7 @@ function body(post: Post, matchWords: readonly string[], exact: boolean): HTMLEl
     draw();
   });
   draw();
-  const labels = h('span', { class: 'labels' });
-  for (const code of (post.langs ?? []).slice(0, 3)) labels.append(h('span', { class: 'tag', title: language(code) }, h('bdi', {}, code.slice(0, 12))));
-  const claim = claimed(post);
-  if (claim) labels.append(claim);
-  return h('div', { class: 'post' }, text, embedLines(post.embed, post.reply_parent_uri), h('div', { class: 'post-foot' }, long ? more : null, labels));
+  return h('div', { class: 'post' }, text, long ? more : null, embedLines(post.embed, post.reply_parent_uri));
 }
 
 function row(post: Post, matchWords: readonly string[], exact: boolean): HTMLElement {
