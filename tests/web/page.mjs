@@ -57,7 +57,7 @@ export const search = (parameters) => `#/search?${new URLSearchParams(parameters
 
 /** The page has nothing more to wait for. */
 export async function settled(page) {
-  await page.waitForFunction(() => document.querySelectorAll('[aria-busy="true"], .bone').length === 0);
+  await page.waitForFunction(() => ![...document.querySelectorAll('[aria-busy="true"], .bone')].some((each) => each.checkVisibility()));
   await page.waitForLoadState('networkidle').catch(() => undefined);
 }
 

@@ -54,5 +54,5 @@ export function dataTable(caption: string, data: Data, draw?: (row: number, colu
     body.append(line);
   });
   const table = h('table', { class: 'data' }, h('caption', { class: 'spoken' }, caption), h('thead', {}, head), body);
-  return h('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': caption }, table);
+  return h('div', { class: 'scroll', tabindex: '0', role: 'group', 'aria-label': caption }, table);
 }

@@ -98,7 +98,7 @@ export const heatMap: Draw = (view) => {
     });
   });
   grid.setAttribute('aria-label', `Posts by weekday and hour (UTC). The most: ${DAYS[top.day]} ${top.hour}:00 with ${short(top.value)}.`);
-  return { element: h('div', { class: 'scroll heat-scroll' }, grid) };
+  return { element: h('div', { class: 'scroll heat-scroll', tabindex: '0', role: 'group', 'aria-label': 'Posts by weekday and hour' }, grid) };
 };
 
 function bar(share: number): HTMLElement {
