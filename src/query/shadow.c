@@ -9,9 +9,9 @@ const char shadow_condition[] =
 
 static const char tables_sql[] = "CREATE SCHEMA IF NOT EXISTS internal; "
                                  "CREATE TABLE IF NOT EXISTS internal.changes (key UBIGINT, time_us BIGINT); "
-                                 "CREATE TABLE IF NOT EXISTS internal.accounts (did VARCHAR, at BIGINT, seq BIGINT, active BOOLEAN); "
+                                 "CREATE TABLE IF NOT EXISTS internal.accounts (did VARCHAR, time_us BIGINT, seq BIGINT, active BOOLEAN); "
                                  "CREATE OR REPLACE VIEW internal.hidden AS SELECT did FROM internal.accounts GROUP BY did "
-                                 "HAVING NOT arg_max(active, (at, seq))";
+                                 "HAVING NOT arg_max(active, (time_us, seq))";
 
 static int by_id(const void *a, const void *b) {
     int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
