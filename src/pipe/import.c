@@ -92,7 +92,7 @@ enum bl_rc import_files(const struct import_options *o, char *const *paths, size
     unsigned threads = o->threads ? o->threads : 2;
     *out = (struct import_result){0};
     struct import im = {.options = o, .result = out, .run = bl_random_u64()};
-    BL_TRY(write_open_lake(o->conf, &im.lake, err));
+    BL_TRY(write_open_lake(o->conf, false, &im.lake, err));
     im.decode = decode_new(threads, threads * DEPTH_PER_THREAD);
     enum bl_rc rc = import_all(&im, paths, count, err);
     decode_free(&im.decode);

@@ -577,9 +577,10 @@ static enum bl_rc parse_codec(const char *name, enum pq_codec *out, struct bl_er
     return bl_fail(err, BL_E_USAGE, "write.codec: \"%s\" is none of zstd, snappy, gzip, none", name);
 }
 
-enum bl_rc write_open_lake(const struct conf *conf, struct lake **out, struct bl_error *err) {
+enum bl_rc write_open_lake(const struct conf *conf, bool compactor, struct lake **out, struct bl_error *err) {
     struct lake_options options = {.dir = conf->data,
                                    .codec_set = true,
+                                   .compactor = compactor,
                                    .memory_bytes = conf->write_memory + CHUNK_SLACK,
                                    .dedup_bytes = conf->write_dedup_memory};
     BL_TRY(parse_codec(conf->write_codec, &options.codec, err));
@@ -621,7 +622,7 @@ static enum bl_rc start(struct writer *w, struct bl_error *err) {
     enum bl_rc rc = buffer_open(&settings.options, &w->buffer, err);
     buffer_settings_release(&settings);
     if (rc != BL_OK) return rc;
-    BL_TRY(write_open_lake(w->conf, &w->lake, err));
+    BL_TRY(write_open_lake(w->conf, false, &w->lake, err));
     BL_TRY(name_owner(w, err));
     atomic_store(&w->lake_ok, true);
     update_storage(w);
