@@ -4,6 +4,7 @@ Every wait is bounded, every port is free, every process started here ends with 
 import json
 import os
 import pathlib
+import random
 import re
 import signal
 import socket
@@ -39,9 +40,15 @@ def wait_for(what, condition, seconds=60):
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A port nobody listens on, below the range from which outgoing connections take theirs: it stays free while a server is restarted."""
+    while True:
+        port = random.randrange(12000, 32000)
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
 
 
 def get(port, path, timeout=10):
@@ -70,6 +77,7 @@ class Process:
         self.start()
 
     def start(self):
+        self.log_before = len(self.text())
         with open(self.log, "ab") as out:
             self.child = subprocess.Popen(self.args, stdout=out, stderr=subprocess.STDOUT, env=self.env)
         return self
