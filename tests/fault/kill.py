@@ -63,11 +63,12 @@ class Crowd:
         self.received = self.written = 0
 
     def measure(self):
-        self.watch_log()
         self.written = self.world.catalog_rows()
         answer = self.world.redis_cli("hmget", "firehose:metadata", *[f"received:{name}" for name in TYPES]).split()
         if all(text.isdigit() for text in answer):  # not while Redis is down or loading
             self.received = max(self.received, sum(map(int, answer)))
+        if self.forget and self.received:  # the very first cursor is kept: a Redis without any has no past to go back to
+            self.watch_log()
 
     def watch_log(self):
         newest = max(self.world.redis_dir.glob("appendonlydir/*.incr.aof"), key=lambda path: int(path.name.split(".")[2]), default=None)
@@ -78,7 +79,8 @@ class Crowd:
 
     def cut_log(self):
         """Redis' append-only file as it was a second ago; a file begun since stays, its predecessor may be gone already."""
-        self.watch_log()
+        if not self.log_sizes:
+            return
         _, newest, _ = self.log_sizes[-1]
         os.truncate(newest, next(size for _, path, size in self.log_sizes if path == newest))
         self.log_sizes.clear()
@@ -99,7 +101,7 @@ class Crowd:
 
     def check(self):
         for name, member in self.members.items():
-            assert member.alive(), f"{name} ended by itself:\n{member.text()[-3000:]}"
+            assert member.alive(), f"{name} ended by itself with {member.child.returncode}:\n{member.text()[-3000:]}"
 
     def last_words(self):
         return "\n".join(f"--- {name}\n{member.text()[-1500:]}" for name, member in self.members.items())
