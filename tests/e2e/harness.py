@@ -17,7 +17,7 @@ REPO = pathlib.Path(__file__).resolve().parents[2]
 BINARY = pathlib.Path(os.environ.get("BLUELAKE", REPO / "build/release/bluelake"))
 SHARED = REPO.parent / "shared"
 FIXTURE = REPO / "tests/fixtures/events.ndjson"
-QUIET = "log.level=info"
+TYPES = ["posts", "likes", "reposts", "follows", "blocks", "profiles", "accounts", "others"]
 
 
 def run(*args, check=True, timeout=300, **options):
@@ -167,6 +167,11 @@ class World:
                 return db.execute("SELECT coalesce(sum(rows), 0) FROM files").fetchone()[0]
             except sqlite3.OperationalError:
                 return 0
+
+    def buffered(self):
+        """Events Redis ever took; None while it cannot say (down, or loading)."""
+        counts = self.redis_cli("hmget", "firehose:metadata", *[f"received:{name}" for name in TYPES]).split("\n")
+        return sum(int(text or 0) for text in counts) if all(text.isdigit() or not text for text in counts) else None
 
     def close(self):
         for process in reversed(self.processes):
