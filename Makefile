@@ -5,7 +5,11 @@ JOBS  ?= $(shell nproc)
 TESTS ?= OFF
 test bench fuzz interop: TESTS = ON
 
-.PHONY: help run build test asan bench fuzz interop fmt docs check-docs clean setup-run setup-test
+EVENTS ?= 2000000
+KILLS  ?= 20
+SEED   ?= 1
+
+.PHONY: help run build test asan bench fuzz kill-test interop fmt docs check-docs clean setup-run setup-test
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## ?/\1\t/' | expand -t 14
@@ -34,6 +38,10 @@ bench: setup-test build ## measure: rates and ratios against named peers
 
 fuzz: setup-test ## the long fuzzing runs (MINUTES=10 each)
 	@tools/fuzz.sh $(or $(MINUTES),10)
+
+kill-test: setup-test build ## every role and Redis killed at random (EVENTS=2000000 KILLS=20 SEED=1)
+	@python3 tests/fault/kill.py --events $(EVENTS) --kills $(KILLS) --seed $(SEED)
+	@python3 tests/fault/kill.py --events $(EVENTS) --kills $(KILLS) --seed $(SEED) --forget
 
 interop: setup-test build ## pyarrow, Polars and DuckDB's own packages read the lake
 	@tests/interop/run.sh

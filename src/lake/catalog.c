@@ -376,7 +376,7 @@ static void account_offset(struct catalog_ledger *l, const struct catalog_intake
     if (in->offset == UINT64_MAX) return;
     uint64_t received = (uint64_t)in->received;
     if (late) {
-        l->missing -= in->received < l->missing ? in->received : l->missing;
+        l->missing -= in->written < l->missing ? in->written : l->missing; /* what was not written was not missing */
         return;
     }
     if (in->offset > l->next_offset) l->missing += (int64_t)(in->offset - l->next_offset);
