@@ -1,6 +1,5 @@
 #include "event/json.h"
 
-#include <emmintrin.h>
 #include <stdlib.h>
 
 struct js_cursor js_open(struct bl_str text, unsigned depth_max) {
@@ -270,7 +269,7 @@ bool js_skip(struct js_cursor *c, struct bl_str *raw, bool *has_space) {
     return true;
 }
 
-bool js_string(struct js_cursor *c, struct js_string *out) {
+bool js_string_slow(struct js_cursor *c, struct js_string *out) {
     if (c->fault) return false;
     skip_space(c);
     if (c->p == c->end || *c->p != '"') return fail(c, JS_BAD_SYNTAX);

@@ -148,21 +148,21 @@ static void take_list(struct decoder *d, struct js_cursor *c, const struct field
 /* Where the object at `c` holds exactly the strings uri and cid, they go to `pair`. The object is skipped in any case.
  */
 static bool read_reference(struct decoder *d, struct js_cursor *c, struct bl_str pair[2]) {
-    static const struct field fields[] = {{{"uri", 3}, FORM_STR, 0}, {{"cid", 3}, FORM_STR, 1}};
+    static const struct field fields[] = {{FIELD_NAME("cid"), .column = 1}, {FIELD_NAME("uri"), .column = 0}};
     if (js_peek(c) != JS_OBJECT) {
         js_skip(c, NULL, NULL);
         return false;
     }
     struct js_string key, s;
     bool first = true, good = true;
-    unsigned seen = 0;
+    unsigned seen = 0, after = 0;
+    int i;
     if (!js_object(c)) return false;
-    while (js_member(c, &key, &first)) {
-        int i = shape_find((struct shape){fields, 2}, key);
+    while (shape_next((struct shape){fields, 2}, c, &key, &first, &after, &i)) {
         if (i < 0 || js_peek(c) != JS_STRING) {
             js_skip(c, NULL, NULL);
             good = false;
-        } else if (js_string(c, &s) && !take_text(d, s, &pair[i])) {
+        } else if (js_string(c, &s) && !take_text(d, s, &pair[fields[i].column])) {
             good = false;
         }
         if (i < 0) continue;
@@ -173,17 +173,17 @@ static bool read_reference(struct decoder *d, struct js_cursor *c, struct bl_str
 }
 
 static bool read_reply(struct decoder *d, struct js_cursor *c, struct bl_str parts[4]) {
-    static const struct field fields[] = {{{"root", 4}, FORM_REF, 0}, {{"parent", 6}, FORM_REF, 2}};
+    static const struct field fields[] = {{FIELD_NAME("parent"), .column = 2}, {FIELD_NAME("root"), .column = 0}};
     if (js_peek(c) != JS_OBJECT) {
         js_skip(c, NULL, NULL);
         return false;
     }
     struct js_string key;
     bool first = true, good = true;
-    unsigned seen = 0;
+    unsigned seen = 0, after = 0;
+    int i;
     if (!js_object(c)) return false;
-    while (js_member(c, &key, &first)) {
-        int i = shape_find((struct shape){fields, 2}, key);
+    while (shape_next((struct shape){fields, 2}, c, &key, &first, &after, &i)) {
         if (i < 0) {
             js_skip(c, NULL, NULL);
             good = false;
