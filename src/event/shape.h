@@ -56,6 +56,7 @@ static inline int shape_find(struct shape s, struct js_string key) {
  * shape's order, some left out, so those behind `*after` are tried first, by their bytes. */
 static inline bool shape_next(struct shape s, struct js_cursor *c, struct js_string *key, bool *first, unsigned *after,
                               int *place) {
+    if (js_object_ends(c)) return false;
     for (unsigned i = *after; i < s.count; i++) {
         if (!js_member_is(c, s.fields[i].quoted, s.fields[i].name.n + 3, first)) continue;
         *key = (struct js_string){s.fields[i].name, false};
