@@ -1,6 +1,9 @@
 # Thin: each target does its own set-up and calls the real tool. `make help` lists them.
 BUILD ?= build/release
 JOBS  ?= $(shell nproc)
+# `make run` needs no test packages.
+TESTS ?= OFF
+test bench fuzz interop: TESTS = ON
 
 .PHONY: help run build test asan bench fuzz interop fmt docs check-docs clean setup-run setup-test
 
@@ -13,7 +16,7 @@ setup-test:
 	@tools/setup.sh test
 
 build: setup-run ## compile build/release/bluelake
-	@cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=Release >/dev/null
+	@cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=Release -DBL_TESTS=$(TESTS) >/dev/null
 	@cmake --build $(BUILD) -j $(JOBS) -- --quiet
 
 run: build       ## collect: everything set up, built and started; Ctrl-C stops
