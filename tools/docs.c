@@ -39,10 +39,11 @@ static void roles(struct bl_buf *out, unsigned bits) {
 static void metrics(struct bl_buf *out) {
     static const char *const kinds[] = {"counter", "gauge", "histogram"}, *const labels[] = {"", "`type`", "`reason`"};
     head(out, "Metrics", "src/obs/metrics.def");
-    bl_buf_z(out, "Every role answers `/metrics` in the Prometheus text format: ingest on `ingest.http` (port 8001), the "
-                  "writer on `write.http` (port 8000). Label `type` takes the types of [SCHEMA.md](SCHEMA.md), `reason` "
-                  "the reasons of [ERRORS.md](ERRORS.md#dead-letters).\n\n"
-                  "| metric | kind | label | unit | roles | meaning |\n|---|---|---|---|---|---|\n");
+    bl_buf_z(out,
+             "Every role answers `/metrics` in the Prometheus text format: ingest on `ingest.http` (port 8001), the "
+             "writer on `write.http` (port 8000). Label `type` takes the types of [SCHEMA.md](SCHEMA.md), `reason` "
+             "the reasons of [ERRORS.md](ERRORS.md#dead-letters).\n\n"
+             "| metric | kind | label | unit | roles | meaning |\n|---|---|---|---|---|---|\n");
     for (unsigned i = 0; i < METRIC_COUNT; i++) {
         const struct metric_info *m = metric_info((enum metric)i);
         bl_buf_printf(out, "| `%s` | %s | %s | %s | ", m->name, kinds[m->kind], labels[m->label], m->unit);
@@ -98,11 +99,13 @@ static void type_table(struct bl_buf *out, const struct ev_schema *s) {
 
 static void schema(struct bl_buf *out) {
     head(out, "Schema", "src/event/schema.def");
-    bl_buf_printf(out, "One table a type, schema version %d. *From* is the place of the value in the Jetstream event; a "
+    bl_buf_printf(out,
+                  "One table a type, schema version %d. *From* is the place of the value in the Jetstream event; a "
                   "*derived* column is computed from others and plays no part in rebuilding the event. What no column "
                   "holds stands in `extra`, so that every row gives back its event, value for value. Creates, updates "
                   "and deletes of a type share its table; a delete has no record. [FORMATS.md](FORMATS.md#lake) tells "
-                  "where the files lie.\n", EV_SCHEMA_VERSION);
+                  "where the files lie.\n",
+                  EV_SCHEMA_VERSION);
     for (unsigned t = 0; t < EV_TYPE_COUNT; t++) type_table(out, ev_schema((enum ev_type)t));
 }
 
@@ -115,16 +118,18 @@ static const char *class_of(enum bl_rc rc) {
 
 static void errors(struct bl_buf *out) {
     head(out, "Errors", "src/base/errors.def` and `src/event/reasons.def");
-    bl_buf_z(out, "Messages say what failed, with which value, and what to do about it; the code stands in parentheses "
-                  "in the log.\n\n## Exit codes\n\n| code | meaning |\n|---|---|\n| 0 | done |\n| 1 | failed |\n"
-                  "| 2 | wrong usage or configuration |\n| 3 | verification found differences |\n\n"
-                  "## Codes\n\nThe class decides what a stage of the pipeline does: *retry* leaves the work where it is "
-                  "and tries again later; *drop* sets the one piece of input aside as a dead letter; *fatal* stops "
-                  "loudly; *usage* is for the person at the keyboard.\n\n"
-                  "| code | class | exit code | meaning |\n|---|---|---|---|\n");
+    bl_buf_z(out,
+             "Messages say what failed, with which value, and what to do about it; the code stands in parentheses "
+             "in the log.\n\n## Exit codes\n\n| code | meaning |\n|---|---|\n| 0 | done |\n| 1 | failed |\n"
+             "| 2 | wrong usage or configuration |\n| 3 | verification found differences |\n\n"
+             "## Codes\n\nThe class decides what a stage of the pipeline does: *retry* leaves the work where it is "
+             "and tries again later; *drop* sets the one piece of input aside as a dead letter; *fatal* stops "
+             "loudly; *usage* is for the person at the keyboard.\n\n"
+             "| code | class | exit code | meaning |\n|---|---|---|---|\n");
     for (unsigned i = BL_OK + 1; i < BL_RC_COUNT; i++) {
         enum bl_rc rc = (enum bl_rc)i;
-        bl_buf_printf(out, "| `%s` | %s | %d | %s |\n", bl_rc_name(rc), class_of(rc), bl_rc_exit_code(rc), bl_rc_text(rc));
+        bl_buf_printf(out, "| `%s` | %s | %d | %s |\n", bl_rc_name(rc), class_of(rc), bl_rc_exit_code(rc),
+                      bl_rc_text(rc));
     }
     bl_buf_z(out, "\n## Dead letters\n\nWhy a message is no event. It is kept as it came, counted by reason, and shown "
                   "by `bluelake deadletter`.\n\n| reason | meaning |\n|---|---|\n");

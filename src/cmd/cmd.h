@@ -7,9 +7,10 @@
  *     static int64_t limit = 50;
  *     static const struct cmd_option options[] = {
  *         {"limit", OPT_INT, &limit, "N", "at most N rows (default 50)", 1, 100000}, CMD_END};
- *     static const struct cmd_spec spec = {"search", "QUERY", "find posts", "Examples:\n  bluelake search 'cats
- * lang:en'\n", options}; int first, rc = cmd_parse(&spec, argc, argv, &first); if (rc >= 0) return rc; // --help was
- * printed, or usage was wrong and said so */
+ *     static const struct cmd_spec spec = {"search", "QUERY", "find posts",
+ *                                          "Examples:\n  bluelake search 'cats lang:en'\n", options};
+ *     int first, rc = cmd_parse(&spec, argc, argv, &first);
+ *     if (rc >= 0) return rc; // --help was printed, or usage was wrong and said so */
 #pragma once
 #include <stdio.h>
 

@@ -54,11 +54,11 @@ enum duck_kind duck_column_kind(const struct duck_result *r, unsigned column);
 /* Advance to the next chunk: BL_OK with *rows == 0 at the end. */
 enum bl_rc duck_next(struct duck_result *r, size_t *rows, struct bl_error *err);
 bool duck_is_null(const struct duck_result *r, unsigned column, size_t row);
-int64_t duck_i64(const struct duck_result *r, unsigned column,
-                 size_t row); /* integers of any width, bool, timestamp µs, date days */
+/* Integers of any width, bool, timestamp in microseconds, date in days. */
+int64_t duck_i64(const struct duck_result *r, unsigned column, size_t row);
 double duck_f64(const struct duck_result *r, unsigned column, size_t row);
 struct bl_str duck_text(const struct duck_result *r, unsigned column, size_t row);
-size_t duck_list(const struct duck_result *r, unsigned column, size_t row, struct bl_str *items,
-                 size_t max); /* returns the true length */
+/* Returns the true length. */
+size_t duck_list(const struct duck_result *r, unsigned column, size_t row, struct bl_str *items, size_t max);
 /* Any value as people read it, appended; lists as JSON arrays, times as ISO 8601 UTC. */
 void duck_show(struct duck_result *r, unsigned column, size_t row, struct bl_buf *out);
