@@ -55,7 +55,7 @@ static void die(struct bench *x, const char *what, const char *why) {
 }
 
 static void start_server(struct bench *x) {
-    strcpy(x->dir, "/tmp/bl-bench-XXXXXX");
+    snprintf(x->dir, sizeof x->dir, "/tmp/bl-bench-XXXXXX");
     if (!mkdtemp(x->dir)) die(x, x->dir, "cannot be made");
     snprintf(x->socket, sizeof x->socket, "%s/redis.sock", x->dir);
     x->pid = fork();

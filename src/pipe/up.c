@@ -61,7 +61,8 @@ static enum bl_rc choose_source(struct up *u, struct bl_error *err) {
         struct bl_error why = {0};
         printf("bluelake: looking for %s ...\n", conf->source_urls.count ? conf->source_urls.items[0] : "a Jetstream");
         fflush(stdout);
-        if (!source_reachable((const char *const *)conf->source_urls.items, conf->source_urls.count, REACH_TIMEOUT_MS, &why)) {
+        if (!source_reachable((const char *const *)conf->source_urls.items, conf->source_urls.count, REACH_TIMEOUT_MS,
+                              &why)) {
             u->simulated = true;
             printf("bluelake: no Jetstream can be reached (%s).\n"
                    "bluelake: collecting from the built-in simulated network instead, into a lake of its own.\n",
@@ -86,11 +87,14 @@ static enum bl_rc choose_folder(struct up *u, struct bl_error *err) {
     u->lock_fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     if (u->lock_fd < 0) return bl_fail_errno(err, BL_E_IO, "%s", lock);
     if (flock(u->lock_fd, LOCK_EX | LOCK_NB) != 0)
-        return bl_fail(err, BL_E_BUSY, "another `bluelake up` is collecting into %s: stop it, or choose another folder with --data", u->data);
+        return bl_fail(err, BL_E_BUSY,
+                       "another `bluelake up` is collecting into %s: stop it, or choose another folder with --data",
+                       u->data);
     return BL_OK;
 }
 
-/* The simulated network's first event: fixed when the lake is made, so that a later start goes on where the earlier one was. */
+/* The simulated network's first event: fixed when the lake is made, so that a later start goes on where the earlier one
+ * was. */
 static enum bl_rc simulated_start(struct up *u, int64_t *start_us, struct bl_error *err) {
     BL_CLEANUP(bl_freep) char *path = bl_xasprintf("%s/simulated-start", u->data);
     BL_CLEANUP(bl_buf_release) struct bl_buf text = {.max = STATE_MAX};
@@ -114,7 +118,8 @@ static void choose_socket(struct up *u) {
     if (strlen(u->socket_path) < sizeof((struct sockaddr_un *)0)->sun_path) return;
     const char *temporary = getenv("TMPDIR");
     free(u->socket_path);
-    u->socket_path = bl_xasprintf("%s/bluelake-%d.sock", temporary && strlen(temporary) < 64 ? temporary : "/tmp", (int)getpid());
+    u->socket_path =
+        bl_xasprintf("%s/bluelake-%d.sock", temporary && strlen(temporary) < 64 ? temporary : "/tmp", (int)getpid());
 }
 
 static void setup_redis(struct up *u) {
@@ -233,7 +238,8 @@ static enum bl_rc start_redis(struct up *u, struct bl_error *err) {
         if (ended || bl_mono_ns() > until) {
             char words[512];
             process_last_words(&u->redis, words, sizeof words);
-            return bl_fail(err, BL_E_BACKEND, "the private Redis does not start: %s (see %s)", words, u->redis.log_path);
+            return bl_fail(err, BL_E_BACKEND, "the private Redis does not start: %s (see %s)", words,
+                           u->redis.log_path);
         }
         if (role_stopping(u->role)) return bl_fail(err, BL_E_CANCELLED, "stopped");
         role_pause(u->role, TICK_US / 10);
@@ -320,14 +326,16 @@ static void print_line(struct up *u) {
     int64_t every_ns = u->terminal ? 1000000000 : (int64_t)PLAIN_LINE_EVERY_US * 1000;
     if (now - u->last_line_ns < every_ns) return;
     u->last_line_ns = now;
-    char rate[BL_TIME_TEXT_MAX], depth[BL_TIME_TEXT_MAX], written[BL_TIME_TEXT_MAX], lag[BL_TIME_TEXT_MAX], state[64] = "starting";
+    char rate[BL_TIME_TEXT_MAX], depth[BL_TIME_TEXT_MAX], written[BL_TIME_TEXT_MAX], lag[BL_TIME_TEXT_MAX],
+        state[64] = "starting";
     double bytes = u->base_bytes + process_number(&u->writer, "bytes"), rows = written_now(u);
     process_text(&u->ingest, "state", state, sizeof state);
-    printf("%s%-12s %8s ev/s  buffered %-8s  written %-11s  %5.1f B/event  lag %-8s  gaps %.0f%s", u->terminal ? "\r\033[K" : "", state,
-           bl_format_count((int64_t)u->rate, rate), bl_format_count((int64_t)process_number(&u->writer, "depth"), depth),
+    printf("%s%-12s %8s ev/s  buffered %-8s  written %-11s  %5.1f B/event  lag %-8s  gaps %.0f%s",
+           u->terminal ? "\r\033[K" : "", state, bl_format_count((int64_t)u->rate, rate),
+           bl_format_count((int64_t)process_number(&u->writer, "depth"), depth),
            bl_format_count((int64_t)rows, written), rows > 0 ? bytes / rows : 0.0,
-           bl_format_duration((int64_t)process_number(&u->ingest, "lag_us"), lag), u->base_gaps + process_number(&u->ingest, "gaps"),
-           u->terminal ? "" : "\n");
+           bl_format_duration((int64_t)process_number(&u->ingest, "lag_us"), lag),
+           u->base_gaps + process_number(&u->ingest, "gaps"), u->terminal ? "" : "\n");
     fflush(stdout);
 }
 
@@ -365,7 +373,8 @@ static void stop_all(struct up *u) {
            bl_format_count((int64_t)u->base_received, received), bl_format_count((int64_t)u->base_written, written),
            bl_format_bytes((int64_t)u->base_bytes, bytes), u->base_written > 0 ? u->base_bytes / u->base_written : 0.0,
            u->base_duplicates, u->base_dead,
-           clean && depth <= 0 ? " Everything received is in the lake." : " The rest is safe in the buffer and will be written at the next start.");
+           clean && depth <= 0 ? " Everything received is in the lake."
+                               : " The rest is safe in the buffer and will be written at the next start.");
     printf("bluelake: the lake is %s\n"
            "  bluelake search --data %s 'cats lang:en'\n"
            "  bluelake query  --data %s 'SELECT count(*) FROM posts'\n",
