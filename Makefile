@@ -2,7 +2,10 @@
 BUILD ?= build/release
 JOBS  ?= $(shell nproc)
 
-.PHONY: help run build test asan bench fuzz interop fmt docs check-docs clean setup-run setup-test
+# The build with crash points compiled in, for tests/fault only.
+FAULTS = build/faults
+
+.PHONY: help run build test asan bench faults-build crash-matrix fuzz interop fmt docs check-docs clean setup-run setup-test
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## ?/\1\t/' | expand -t 14
@@ -25,6 +28,13 @@ test: setup-test ## every test but the long ones
 asan: setup-test
 	@cmake -S . -B build/asan -G Ninja -DCMAKE_BUILD_TYPE=Debug -DBL_SANITIZE=address,undefined >/dev/null
 	@cmake --build build/asan -j $(JOBS) -- --quiet
+
+faults-build: setup-test
+	@cmake -S . -B $(FAULTS) -G Ninja -DCMAKE_BUILD_TYPE=Release -DBL_FAULTS=ON >/dev/null
+	@cmake --build $(FAULTS) -j $(JOBS) --target bluelake -- --quiet
+
+crash-matrix: faults-build ## kill the roles at every commit step, many times each
+	@python3 tests/fault/matrix.py --full
 
 bench: setup-test build ## measure: rates and ratios against named peers
 	@bench/run.sh
