@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/fault.h"
 #include "lake/lake_priv.h"
 #include "lake/reader.h"
 
@@ -163,7 +164,11 @@ static enum bl_rc replace(struct hour_job *j, struct lake_compact_stats *stats, 
 static enum bl_rc unlink_old(struct hour_job *j, struct bl_error *err) {
     for (size_t i = 0; i < j->old_count; i++) {
         BL_CLEANUP(bl_freep) char *path = bl_xasprintf("%s/%s", j->l->dir, j->old[i].path);
-        if (unlink(path) == 0) BL_TRY(catalog_forget_removed(j->l->catalog, j->old[i].path, err));
+        BL_CRASH_POINT("compact.before_unlink");
+        if (unlink(path) != 0) continue;
+        BL_CRASH_POINT("compact.after_unlink");
+        BL_TRY(catalog_forget_removed(j->l->catalog, j->old[i].path, err));
+        BL_CRASH_POINT("compact.after_forget");
     }
     return BL_OK;
 }
@@ -172,7 +177,9 @@ static enum bl_rc compact_files(struct hour_job *j, struct lake_compact_stats *s
     BL_TRY(rewrite(j, err));
     BL_TRY(read_back(j, err));
     BL_TRY(compare(j, err));
+    BL_CRASH_POINT("compact.before_place");
     BL_TRY(place(j, err));
+    BL_CRASH_POINT("compact.before_replace");
     return replace(j, stats, err);
 }
 

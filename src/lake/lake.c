@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/io.h"
 #include "lake/lake_priv.h"
 
@@ -250,7 +251,9 @@ enum bl_rc lake_sync_folder(struct lake *l, int64_t hour_us, struct bl_error *er
     char folder[64];
     lake_hour_folder(hour_us, folder, sizeof folder);
     BL_CLEANUP(bl_freep) char *path = bl_xasprintf("%s/%s", l->dir, folder);
+    BL_CRASH_POINT("lake.before_folder_fsync");
     BL_TRY(bl_fsync_dir(path, err));
+    BL_CRASH_POINT("lake.after_folder_fsync");
     size_t known = l->synced_count < LAKE_SYNCED ? l->synced_count : LAKE_SYNCED;
     for (size_t i = 0; i < known; i++)
         if (l->synced[i] == hour_us) return BL_OK;
@@ -304,7 +307,9 @@ static enum bl_rc commit_catalog(struct lake *l, const char *job, struct lake_co
         .dead_count = l->dead_count,
         .job = job,
     };
+    BL_CRASH_POINT("lake.before_catalog");
     enum bl_rc rc = catalog_commit(l->catalog, &commit, &stats->snapshot, err);
+    BL_CRASH_POINT("lake.after_catalog");
     free(add);
     return rc;
 }

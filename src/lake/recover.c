@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/fault.h"
 #include "lake/lake_priv.h"
 
 struct sweep {
@@ -29,6 +30,7 @@ static enum bl_rc each_entry(struct sweep *s, const char *relative, const char *
 
 static enum bl_rc remove_file(struct sweep *s, const char *relative) {
     BL_CLEANUP(bl_freep) char *path = bl_xasprintf("%s/%s", s->l->dir, relative);
+    BL_CRASH_POINT("sweep.before_unlink");
     if (unlink(path) == 0 || errno == ENOENT) return BL_OK;
     return bl_fail_errno(s->err, BL_E_IO, "cannot remove the left-over %s", path);
 }
@@ -68,6 +70,7 @@ static enum bl_rc sweep_removed(struct sweep *s) {
     enum bl_rc rc = BL_OK;
     for (size_t i = 0; i < count; i++) {
         if (rc == BL_OK && !catalog_knows_path(s->l->catalog, paths[i])) rc = remove_file(s, paths[i]);
+        BL_CRASH_POINT("sweep.before_forget");
         if (rc == BL_OK) rc = catalog_forget_removed(s->l->catalog, paths[i], s->err);
         free(paths[i]);
     }

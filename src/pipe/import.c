@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 
+#include "base/fault.h"
 #include "base/rng.h"
 #include "pipe/lines.h"
 #include "pipe/write.h"
@@ -20,7 +21,9 @@ struct import {
 
 static enum bl_rc commit(struct import *im, struct bl_error *err) {
     struct lake_commit_stats stats;
+    BL_CRASH_POINT("import.before_commit");
     BL_TRY(lake_commit(im->lake, "import", &stats, err));
+    BL_CRASH_POINT("import.after_commit");
     im->result->bytes_written += stats.bytes;
     im->result->files_written += stats.files;
     return BL_OK;
