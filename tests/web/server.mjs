@@ -31,18 +31,19 @@ async function plantGap(lake) {
   await run('sqlite3', [join(lake, 'catalog.sqlite'), gap]).ended;
 }
 
+/** `serve` says on its first line where it listens. */
 async function address(child) {
   const timer = setTimeout(() => child.kill('SIGKILL'), LIMIT_MS);
   let text = '';
-  for await (const chunk of child.stderr) {
+  for await (const chunk of child.stdout.iterator({ destroyOnReturn: false })) {
     text += chunk;
-    const found = /http:\/\/127\.0\.0\.1:(\d+)/.exec(text) ?? /"?(?:port|address)"?[=:]\s*"?(?:127\.0\.0\.1:)?(\d+)/.exec(text);
-    if (found && Number(found[1]) > 0) {
-      clearTimeout(timer);
-      return `http://127.0.0.1:${found[1]}`;
-    }
+    const found = /http:\/\/[\d.]*:(\d+)/.exec(text);
+    if (!found) continue;
+    clearTimeout(timer);
+    child.stdout.resume();
+    return `http://127.0.0.1:${found[1]}`;
   }
-  throw new Error(`the server did not say where it listens:\n${text}`);
+  throw new Error(`the server did not say where it listens: ${text}`);
 }
 
 async function untilReady(base) {
@@ -60,9 +61,8 @@ export async function startServer(binary, count) {
     await fill(binary, lake, count);
     await plantGap(lake);
     await run(binary, ['views', '--refresh', '--data', lake], { stdio: ['ignore', 'ignore', 'inherit'] }).ended;
-    const child = spawn(binary, ['serve', '--data', lake, '--set', 'serve.http=127.0.0.1:0', '--set', 'serve.row_limit=0'], { stdio: ['ignore', 'ignore', 'pipe'] });
+    const child = spawn(binary, ['serve', '--data', lake, '--http', '127.0.0.1:0', '--set', 'serve.row_limit=0'], { stdio: ['ignore', 'pipe', 'inherit'] });
     const base = await address(child);
-    child.stderr.resume();
     await untilReady(base);
     return {
       base,

@@ -70,20 +70,20 @@ function operatorHelp(insert: (example: string) => void): HTMLElement {
   return h('details', { class: 'help' }, h('summary', {}, 'Search operators'), list);
 }
 
+const capital = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
+
 function sentence(error: ApiError): string {
-  const text = error.message.charAt(0).toUpperCase() + error.message.slice(1);
-  return error.cure ? `${text} ${error.cure}` : text;
+  return error.cure ? `${capital(error.message)}: ${error.cure}` : capital(error.message);
 }
 
 /** "column 6: ..." of the server's parser, shown at that character. */
 function pointed(error: ApiError, text: string): Child[] {
   const column = Number(/column (\d+)/.exec(error.message)?.[1] ?? NaN);
-  const message = sentence(error);
-  if (!Number.isInteger(column)) return [message];
+  if (!Number.isInteger(column)) return [sentence(error)];
   const characters = [...text];
   const at = Math.min(column - 1, characters.length);
   return [
-    message,
+    capital(error.message),
     h('span', { class: 'pointed', 'aria-hidden': 'true' }, characters.slice(Math.max(0, at - 30), at).join(''), h('mark', {}, characters[at] ?? '␣'), characters.slice(at + 1, at + 30).join('')),
   ];
 }
