@@ -101,7 +101,7 @@ static bool is_callers_fault(enum bl_rc code) {
 
 void http_refuse_error(struct http_response *res, const struct http_request *rq, const struct bl_error *err) {
     if (is_callers_fault(err->code)) {
-        http_refuse(res, 400, "bad_search", parameter_at_fault(rq, err->message), "see /docs for what may be asked", "%s", err->message);
+        http_refuse(res, 400, "bad_parameter", parameter_at_fault(rq, err->message), "see /docs for what may be asked", "%s", err->message);
     } else if (err->code == BL_E_NOT_FOUND) {
         http_refuse(res, 404, "not_found", NULL, "see /search for what there is", "%s", err->message);
     } else if (err->code == BL_E_TIMEOUT) {
