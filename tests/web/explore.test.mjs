@@ -17,7 +17,11 @@ test('every view is drawn, is there as a table with the same rows, and can be sa
   for (const name of VIEWS) {
     const panel = page.locator(`.panel[data-view="${name}"]`);
     const view = await (await fetch(`${BASE}/views/${name}?format=json`)).json();
-    if (view.rows.length === 0) continue;
+    if (name === 'most_liked') view.rows = view.rows.filter((row) => row[view.columns.indexOf('period')] === 'day');
+    if (view.rows.length === 0) {
+      assert.match(await panel.textContent(), /Nothing to show yet/, name);
+      continue;
+    }
     const drawn = await panel.locator('canvas, .heat, table.ranking, .top-posts').count();
     assert.ok(drawn > 0, `${name} is drawn`);
     await panel.locator('.as-table > summary').click();

@@ -52,7 +52,7 @@ test('search, turn the page, open a post and export without a mouse', async () =
   await tabTo(page, 'Next', 200);
   assert.notEqual(await page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle), 'none');
   await page.keyboard.press('Space');
-  await page.getByText('Page 2').waitFor();
+  await page.locator('.pager', { hasText: 'Page 2' }).waitFor();
   await watched.close();
 });
 

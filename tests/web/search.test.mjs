@@ -92,17 +92,17 @@ test('results equal the API, page by page, and the address of a page leads back 
   assert.deepEqual(await shown(page), expected.slice(0, 10));
   assert.deepEqual(await page.$$eval('table.posts mark', (marks) => [...new Set(marks.map((mark) => mark.textContent))]), [PAGED.word]);
   await page.getByRole('button', { name: 'Next' }).click();
-  await page.getByText('Page 2').waitFor();
+  await page.locator('.pager', { hasText: 'Page 2' }).waitFor();
   await settled(page);
   assert.deepEqual(await shown(page), expected.slice(10, 20));
   const second = await page.evaluate(() => location.hash);
   await page.getByRole('button', { name: 'Next' }).click();
-  await page.getByText('Page 3').waitFor();
+  await page.locator('.pager', { hasText: 'Page 3' }).waitFor();
   await settled(page);
   assert.deepEqual(await shown(page), expected.slice(20));
   assert.equal(await page.getByRole('button', { name: 'Next' }).isDisabled(), true);
   await page.getByRole('button', { name: 'Previous' }).click();
-  await page.getByText('Page 2').waitFor();
+  await page.locator('.pager', { hasText: 'Page 2' }).waitFor();
   await settled(page);
   assert.deepEqual(await shown(page), expected.slice(10, 20));
 
@@ -110,11 +110,11 @@ test('results equal the API, page by page, and the address of a page leads back 
   await settled(again.page);
   assert.deepEqual(await shown(again.page), expected.slice(10, 20));
   await again.page.getByRole('button', { name: 'Newest' }).click();
-  await again.page.getByText('Page 1').waitFor();
+  await again.page.locator('.pager', { hasText: 'Page 1' }).waitFor();
   await settled(again.page);
   assert.deepEqual(await shown(again.page), expected.slice(0, 10));
   await again.page.goBack();
-  await again.page.getByText('Page 2').waitFor();
+  await again.page.locator('.pager', { hasText: 'Page 2' }).waitFor();
   await again.close();
   await watched.close();
 });

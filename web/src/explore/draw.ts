@@ -52,6 +52,27 @@ export function overTime(shape: 'bars' | 'line', ...names: RegExp[]): Draw {
   };
 }
 
+/** Lengths of all days together: the shape matters, not the day. */
+export const lengths: Draw = (view) => {
+  const from = columnOf(view, /^from/);
+  const to = columnOf(view, /^to/);
+  const posts = columnOf(view, /^posts/);
+  if (from < 0 || to < 0 || posts < 0 || view.rows.length === 0) return null;
+  const sums = new Map<number, { label: string; n: number }>();
+  for (const row of view.rows) {
+    const start = Number(row[from]);
+    const name = row[to] === null || row[to] === '' ? `${start}+` : `${start}–${flat(row[to])}`;
+    const sum = sums.get(start) ?? { label: name, n: 0 };
+    sum.n += Number(row[posts]);
+    sums.set(start, sum);
+  }
+  const groups = [...sums].sort(([a], [b]) => a - b).map(([, group]) => group);
+  const labels = groups.map((group) => group.label);
+  const series = [{ label: 'Posts', values: groups.map((group) => group.n) }];
+  const drawn = chart({ summary: extremes('Posts by length in characters', labels, series[0]!.values), xs: labels.map((_, at) => at), labels, series, shape: 'bars', height: 200, unit: 'posts' });
+  return { element: drawn.element, chart: drawn };
+};
+
 /** A bar for each row, in the order of the rows. */
 export function overRows(name: RegExp, value: RegExp): Draw {
   return (view) => {
@@ -75,7 +96,7 @@ function weekday(text: string): number {
 export const heatMap: Draw = (view) => {
   const day = columnOf(view, /^(weekday|day_of_week|dow|day_name|day)/);
   const hour = columnOf(view, /^hour/);
-  const value = columnOf(view, /^(avg|average|mean)/, /post|count/);
+  const value = columnOf(view, /per_day|^(avg|average|mean)/, /post|count/);
   if (day < 0 || hour < 0 || value < 0 || view.rows.length === 0) return null;
   const cells: number[][] = DAYS.map(() => new Array<number>(24).fill(0));
   const values = numbers(view, value);
@@ -113,7 +134,13 @@ export interface Ranking {
   name: string; // of the first column
   label: Name;
   value: RegExp[];
+  change?: RegExp; // in per cent, against the time before
   rows?: number;
+}
+
+function changeText(percent: number | null): string {
+  if (percent === null) return 'new';
+  return `${percent > 0 ? '+' : percent < 0 ? '−' : '±'}${short(Math.abs(Math.round(percent)))} %`;
 }
 
 export function ranked(options: Ranking): Draw {
@@ -123,13 +150,17 @@ export function ranked(options: Ranking): Draw {
     const values = numbers(view, value);
     const order = values.map((n, at) => ({ n: n ?? 0, at })).sort((a, b) => b.n - a.n || a.at - b.at).slice(0, options.rows ?? 12);
     const most = order[0]?.n || 1;
+    const change = options.change ? columnOf(view, options.change) : -1;
+    const changes = change >= 0 ? numbers(view, change) : [];
     const body = h('tbody');
     for (const { n, at } of order) {
       const name = h('th', { scope: 'row' }, options.label(view, at));
-      body.append(h('tr', {}, name, h('td', { class: 'bar-cell' }, bar(n / most)), h('td', { class: 'numeric' }, Number.isInteger(n) ? count(n) : short(n))));
+      const cells = h('tr', {}, name, h('td', { class: 'bar-cell' }, bar(n / most)), h('td', { class: 'numeric' }, Number.isInteger(n) ? count(n) : short(n)));
+      if (change >= 0) cells.append(h('td', { class: 'numeric change' }, changeText(changes[at] ?? null)));
+      body.append(cells);
     }
     const valueLabel = label(view.columns[value]!);
-    const head = h('tr', {}, h('th', { scope: 'col' }, options.name), h('th', { scope: 'col', class: 'numeric', colspan: '2' }, valueLabel));
+    const head = h('tr', {}, h('th', { scope: 'col' }, options.name), h('th', { scope: 'col', class: 'numeric', colspan: '2' }, valueLabel), change >= 0 ? h('th', { scope: 'col', class: 'numeric change' }, 'Change') : null);
     return { element: h('table', { class: 'ranking' }, h('caption', { class: 'spoken' }, `${options.name}: ${valueLabel}`), h('thead', {}, head), body), isTable: true };
   };
 }
@@ -149,7 +180,7 @@ export const tagName: Name = (view, row) => {
 };
 export const languageName: Name = (view, row) => {
   const code = cellText(view, row, /^lang/);
-  if (!code || /^(und|none|unknown|\(none\))$/.test(code)) return h('span', {}, 'Not stated');
+  if (!code || code === 'none') return h('span', {}, 'Not stated');
   return search(`lang:${code}`, language(code), h('span', { class: 'fine' }, ` ${code}`));
 };
 export const domainName: Name = (view, row) => {
@@ -164,14 +195,14 @@ export const accountName: Name = (view, row) => {
 };
 
 /** Posts with a number each. */
-export function postList(rows: number, ...value: RegExp[]): Draw {
+export function postList(rows: number, unit: string, ...value: RegExp[]): Draw {
   return (view) => {
     const at = columnOf(view, ...value);
     if (at < 0 || view.rows.length === 0) return null;
     const values = numbers(view, at);
     const order = values.map((n, row) => ({ n: n ?? 0, row })).sort((a, b) => b.n - a.n || a.row - b.row).slice(0, rows);
     const list = h('ol', { class: 'top-posts' });
-    for (const { n, row } of order) list.append(topPost(view, row, n, label(view.columns[at]!)));
+    for (const { n, row } of order) list.append(topPost(view, row, n, unit));
     return { element: list };
   };
 }
@@ -187,7 +218,7 @@ function topPost(view: View, row: number, n: number, what: string): HTMLElement 
   return h(
     'li',
     {},
-    h('span', { class: 'top-value' }, h('strong', {}, short(n)), h('span', { class: 'fine' }, what.toLowerCase())),
+    h('span', { class: 'top-value' }, h('strong', {}, short(n)), h('span', { class: 'fine' }, what)),
     h('div', { class: 'top-body' }, h('p', { class: 'post-text', dir: 'auto' }, clipped || '(no text)'), h('p', { class: 'fine' }, search(`from:${did}`, by), href ? ' · ' : null, href ? outsideLink(href, {}, 'View post') : null)),
   );
 }

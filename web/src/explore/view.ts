@@ -4,12 +4,13 @@ import { h, replace, uniqueId } from '../dom';
 import { duration, moment } from '../format';
 import { dataTable, downloadButton } from '../table';
 import type { MountedView } from '../main';
-import { accountName, domainName, heatMap, languageName, overRows, overTime, postList, ranked, tagName, type Draw, type Picture } from './draw';
+import { accountName, domainName, heatMap, languageName, lengths, overRows, overTime, postList, ranked, tagName, type Draw, type Picture } from './draw';
 import { asData, readable } from './shape';
 
 interface Variant {
   label: string;
   view: string;
+  only?: [column: string, value: string]; // rows of a view that holds several
 }
 interface Panel {
   title: string;
@@ -19,7 +20,7 @@ interface Panel {
 }
 
 const REFRESH_MS = 5 * 60_000;
-const POSTS = /^(posts|count|n|total)/;
+const POSTS = /^posts$/;
 const one = (view: string): Variant[] => [{ label: '', view }];
 const periods = (prefix: string, ...names: [string, string][]): Variant[] => names.map(([label, suffix]) => ({ label, view: `${prefix}_${suffix}` }));
 
@@ -32,28 +33,36 @@ const PANELS: Panel[] = [
       { label: 'Weeks', view: 'posts_weekly' },
       { label: 'Months', view: 'posts_monthly' },
     ],
-    draw: overTime('bars', /post|count/),
+    draw: overTime('bars', /^posts$/),
   },
   { title: 'Busy hours', variants: one('peak_hours'), draw: heatMap },
-  { title: 'Post length', variants: one('post_length'), draw: overRows(/bucket|length|range|from|chars/, /^posts|count/) },
+  { title: 'Post length', variants: one('post_length'), draw: lengths },
   {
     title: 'Trending hashtags',
     variants: periods('trending_hashtags', ['Hour', 'hourly'], ['Day', 'daily'], ['Week', 'weekly']),
-    draw: ranked({ name: 'Hashtag', label: tagName, value: [POSTS, /post|count|use/] }),
+    draw: ranked({ name: 'Hashtag', label: tagName, value: [POSTS], change: /^change/ }),
   },
-  { title: 'Languages', variants: one('languages'), draw: ranked({ name: 'Language', label: languageName, value: [POSTS, /post|count/] }) },
-  { title: 'Most liked', variants: one('most_liked'), draw: postList(6, /like/) },
-  { title: 'Fastest rising', variants: one('viral'), draw: postList(6, /peak|rate|per_hour|velocity|burst/, /like/) },
+  { title: 'Languages', variants: one('languages'), draw: ranked({ name: 'Language', label: languageName, value: [POSTS] }) },
+  {
+    title: 'Most liked',
+    variants: [
+      { label: 'Day', view: 'most_liked', only: ['period', 'day'] },
+      { label: 'Week', view: 'most_liked', only: ['period', 'week'] },
+      { label: 'Month', view: 'most_liked', only: ['period', 'month'] },
+    ],
+    draw: postList(6, 'likes', /^likes/),
+  },
+  { title: 'Fastest rising', variants: one('viral'), draw: postList(6, 'in an hour', /^likes$/) },
   {
     title: 'Most active',
     variants: periods('most_active', ['Day', 'daily'], ['Week', 'weekly'], ['Month', 'monthly']),
-    draw: ranked({ name: 'Account', label: accountName, value: [POSTS, /post|count/] }),
+    draw: ranked({ name: 'Account', label: accountName, value: [POSTS] }),
   },
-  { title: 'Linked sites', variants: one('link_domains'), draw: ranked({ name: 'Site', label: domainName, value: [POSTS, /post|count|link/] }) },
-  { title: 'Network growth', variants: one('network_growth'), draw: overTime('line', /^(new_)?follows/, /unfollow/, /net/) },
-  { title: 'Likes per post', variants: one('like_to_post_ratio'), draw: overTime('line', /ratio|per_post/) },
-  { title: 'Likes after posting', variants: one('engagement_velocity'), draw: overRows(/hour|age|after/, /per_hour|velocity|rate|like/) },
-  { title: 'Posts per account', variants: one('engagement_rates'), draw: overTime('line', /per_user|per_account|rate|avg/) },
+  { title: 'Linked sites', variants: one('link_domains'), draw: ranked({ name: 'Site', label: domainName, value: [POSTS] }) },
+  { title: 'Network growth', variants: one('network_growth'), draw: overTime('line', /^follows/, /^unfollows/, /^net/) },
+  { title: 'Likes per post', variants: one('like_to_post_ratio'), draw: overTime('bars', /per_post/) },
+  { title: 'Likes after posting', variants: one('engagement_velocity'), draw: overRows(/^hours_after/, /^likes$/) },
+  { title: 'Posts per account', variants: one('engagement_rates'), draw: overTime('bars', /per_author/) },
 ];
 
 function stale(view: View): string {
@@ -67,6 +76,11 @@ function definition(text: string): HTMLElement {
   const [, first = text, rest = ''] = /^(.{20,160}?[.:;])\s+(.*)$/s.exec(text) ?? [];
   if (!rest) return h('p', { class: 'definition' }, text);
   return h('details', { class: 'definition' }, h('summary', {}, first), h('p', {}, rest));
+}
+
+function narrowed(view: View, column: string, value: string): View {
+  const at = view.columns.indexOf(column);
+  return { ...view, rows: view.rows.filter((row) => row[at] === value) };
 }
 
 class PanelCard {
@@ -100,11 +114,11 @@ class PanelCard {
 
   async load(): Promise<void> {
     const mine = ++this.turn;
-    const { view: name } = this.panel.variants[this.chosen]!;
+    const { view: name, only } = this.panel.variants[this.chosen]!;
     this.element.setAttribute('aria-busy', 'true');
     try {
       const view = await get<View>(`/views/${name}`, new URLSearchParams({ format: 'json' }));
-      if (mine === this.turn) this.show(view);
+      if (mine === this.turn) this.show(only ? narrowed(view, ...only) : view);
     } catch (error) {
       if (mine === this.turn) this.fail(error);
     }
