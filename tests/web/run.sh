@@ -3,4 +3,4 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 [ -d node_modules/playwright-core ] || npm ci --silent
-exec node main.mjs "$@"
+exec timeout "${LIMIT:-900}" node main.mjs "$@"
