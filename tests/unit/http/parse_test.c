@@ -73,7 +73,6 @@ static void what_is_wrong_is_named_with_its_cure(void **state) {
     expect_refused("/export?format=xls", 400, "csv|ndjson|parquet");
     expect_refused("/stats/daily", 400, "missing_parameter");
     expect_refused("/stats/daily?date=2026-11-21T00:00:00Z", 400, "\"parameter\":\"date\"");
-    expect_refused("/posts/", 404, "not_found");
 }
 
 static void two_questions_are_the_same_only_if_they_ask_the_same(void **state) {
