@@ -77,20 +77,19 @@ static bool put_health(struct bl_buf *out, const char *listen) {
     return valid;
 }
 
-/* Events a second, between two looks at a counter. Shared by all workers. */
-static double rate_of(double received) {
+/* Events a second, between two looks at a counter; at the first look, since `started_s`. Shared by all workers. */
+static double rate_of(double received, double started_s) {
     static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
     static double last_received, rate;
     static int64_t last_ns;
     pthread_mutex_lock(&lock);
     int64_t now = bl_mono_ns();
     double seconds = (double)(now - last_ns) / 1e9;
-    if (last_ns == 0 || received < last_received || seconds > 120) {
-        last_received = received;
-        last_ns = now;
-        rate = 0;
-    } else if (seconds >= 1) {
-        rate = (received - last_received) / seconds;
+    bool first = last_ns == 0 || received < last_received || seconds > 120;
+    double age = (double)bl_wall_us() / 1e6 - started_s;
+    if (first) rate = age >= 1 ? received / age : 0;
+    if (!first && seconds >= 1) rate = (received - last_received) / seconds;
+    if (first || seconds >= 1) {
         last_received = received;
         last_ns = now;
     }
@@ -139,7 +138,7 @@ static void put_peers(const struct conf *conf, struct bl_buf *out) {
     bl_buf_z(out, ",\"writer\":");
     if (put_health(out, conf->write_http)) (void)peer_get(conf->write_http, "/metrics", &writer);
     double received = peer_metric(bl_buf_view(&ingest), "bluelake_events_received_total", -1);
-    double rate = received < 0 ? -1 : rate_of(received);
+    double rate = received < 0 ? -1 : rate_of(received, peer_metric(bl_buf_view(&ingest), "process_start_time_seconds", 0));
     put_number(out, "rate_per_second", rate, 1);
     put_number(out, "lag_seconds", peer_metric(bl_buf_view(&ingest), "bluelake_ingest_lag_seconds", -1), 3);
     put_buffer(out, bl_buf_view(&ingest), bl_buf_view(&writer), rate);

@@ -129,6 +129,25 @@ size_t session_files(const struct query *q, enum ev_type type, int64_t from_us, 
     return n;
 }
 
+static int by_number(const void *a, const void *b) {
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+size_t session_files_near(const struct query *q, enum ev_type type, const int64_t *hours, size_t hour_count,
+                          const struct catalog_file ***out) {
+    static const int64_t hour_us = INT64_C(3600000000);
+    size_t all = session_files(q, type, INT64_MIN, INT64_MAX, out), kept = 0;
+    for (size_t i = 0; i < all && hour_count; i++) {
+        const struct catalog_file *file = (*out)[i];
+        bool near = false;
+        for (int64_t hour = file->hour_us / hour_us - 1, end = hour + 2; hour <= end && !near; hour++)
+            near = bsearch(&hour, hours, hour_count, sizeof *hours, by_number);
+        if (near) (*out)[kept++] = file;
+    }
+    return kept;
+}
+
 bool session_moved_on(struct query *q, enum bl_rc rc) {
     if (rc == BL_OK || rc == BL_E_CANCELLED || rc == BL_E_TIMEOUT || rc == BL_E_FULL) return false;
     int64_t before = q->snapshot;
