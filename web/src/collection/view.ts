@@ -95,8 +95,8 @@ function gapData(gaps: readonly Gap[]): Data {
   };
 }
 
-function section(title: string, ...content: Child[]): HTMLElement {
-  return h('section', { class: 'card panel', 'aria-label': title }, h('div', { class: 'panel-head' }, h('h2', {}, title)), ...content);
+function section(title: string, className: string, ...content: Child[]): HTMLElement {
+  return h('section', { class: `card panel ${className}`, 'aria-label': title }, h('div', { class: 'panel-head' }, h('h2', {}, title)), ...content);
 }
 
 export function collectionView(container: HTMLElement): MountedView {
@@ -131,7 +131,13 @@ export function collectionView(container: HTMLElement): MountedView {
     h('div', { class: 'hero' }, h('h1', {}, 'How the collection is'), said),
     trouble,
     h('dl', { class: 'tiles card' }, ...Object.values(tiles).map((each) => each.element)),
-    h('div', { class: 'panels' }, section('Rate since this page was opened', rateBody), section('What is recorded', typeBody), section('Gaps in the recording', gapBody), section('Dead letters by reason', deadBody)),
+    h(
+      'div',
+      { class: 'panels' },
+      section('Gaps in the recording', 'wide', gapBody),
+      h('div', { class: 'stack' }, section('Rate since this page was opened', '', rateBody), section('Dead letters by reason', '', deadBody)),
+      section('What is recorded', '', typeBody),
+    ),
   );
 
   function drawRate(status: Status): void {
