@@ -72,8 +72,8 @@ function xAxis(options: ChartOptions, grid: string, ink: string): uPlot.Axis {
   const axis: uPlot.Axis = { stroke: ink, grid: { show: false }, ticks: { stroke: grid, size: 4 }, font: FONT, size: 40, gap: 4 };
   axis.space = 64;
   axis.values = (_u, splits, _axis, _space, step) => timeTicks(splits, step);
-  // Bars are an hour or a day wide: nothing happens between two of them that could bear a date.
-  if (options.shape === 'bars') axis.incrs = TICKS.filter((tick) => tick >= (options.step ?? 0));
+  // Between two hours, or two days, there is nothing that could bear a label.
+  if ((options.step ?? 0) >= 3600) axis.incrs = TICKS.filter((tick) => tick >= (options.step ?? 0));
   if (options.labels) {
     const labels = options.labels;
     axis.incrs = [1, 2, 3, 4, 6, 8, 12, 24, 48];

@@ -48,7 +48,7 @@ interface Tiles {
 
 function fill(tiles: Tiles, status: Status): void {
   const { totals, buffer } = status;
-  if (status.rate_per_second === null) tiles.rate.set('Not collecting', 'Only what was collected before can be searched.');
+  if (status.rate_per_second === null) tiles.rate.set('None', 'not collecting: what is recorded can be searched');
   else tiles.rate.set(`${short(Math.round(status.rate_per_second))}/s`, 'events, now', status.rate_per_second > 0 ? 'good' : 'warning');
   if (status.lag_seconds === null) tiles.lag.set('–', 'unknown while not collecting');
   else tiles.lag.set(duration(status.lag_seconds), 'behind the network', levelOf(status.lag_seconds, 60, 600));
