@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import re
+import resource
 import shutil
 import statistics
 import subprocess
@@ -89,9 +90,11 @@ def run(*args, check=True, cores=None):
 
 
 def timed(*args, cores=None):
-    start = time.monotonic()
+    """(seconds of wall clock, seconds of CPU time, output)"""
+    start, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     done = run(*args, cores=cores)
-    return time.monotonic() - start, done.stdout
+    seconds, after = time.monotonic() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, done.stdout
 
 
 def results(output):
@@ -148,25 +151,28 @@ def show_loss(events, parquet):
 
 
 def bench_import(rounds, events):
-    ours, peer, sizes, peer_sizes = [], [], [], []
+    ours, peer, sizes, peer_sizes, cpu, peer_cpu = [], [], [], [], [], []
     lake = WORK / "lake"
     for _ in range(rounds):
         shutil.rmtree(lake, ignore_errors=True)
-        seconds, out = timed(BLUELAKE, "import", "--data", lake, "--threads", 2, "--json", events, cores=CORES)
+        seconds, busy, out = timed(BLUELAKE, "import", "--data", lake, "--threads", 2, "--json", events, cores=CORES)
         done = json.loads(out)
         if done["written"] != EVENTS:
             raise SystemExit(f"bench: import wrote {done['written']} of {EVENTS} events")
         ours.append(EVENTS / seconds)
+        cpu.append(busy)
         sizes.append(bytes_under(lake) / EVENTS)
         folder = fresh("peer")
-        seconds, _ = timed(PROGRAMS / "bench_duckdb_peer", events, folder / "events.parquet", 2, cores=CORES)
+        seconds, busy, _ = timed(PROGRAMS / "bench_duckdb_peer", events, folder / "events.parquet", 2, cores=CORES)
         peer.append(EVENTS / seconds)
+        peer_cpu.append(busy)
         peer_sizes.append(bytes_under(folder) / EVENTS)
     add("NDJSON -> Parquet", "events/s", ours, peer, "DuckDB read_json -> COPY", at_least=1.5)
+    add("NDJSON -> Parquet, CPU time", "us/event", cpu, peer_cpu, "the same")
     add("NDJSON -> Parquet, size", "bytes/event", sizes, peer_sizes, "DuckDB zstd Parquet", at_most=0.55)
     note(f"import: {done['cids_verified']:,} CIDs recomputed and equal, {done['cids_kept']:,} kept; every file fsynced before the commit")
     tuned = WORK / "peer/tuned.parquet"
-    seconds, _ = timed(PROGRAMS / "bench_duckdb_peer", events, tuned, 2, "tuned", cores=CORES)
+    seconds, _, _ = timed(PROGRAMS / "bench_duckdb_peer", events, tuned, 2, "tuned", cores=CORES)
     note(f"the peer with PARQUET_VERSION v2 and row groups of a million (one run): {number(EVENTS / seconds)} events/s, "
          f"{tuned.stat().st_size / EVENTS:.1f} bytes/event; against that {median(ours) * seconds / EVENTS:.2f}x the rate, "
          f"{median(sizes) * EVENTS / tuned.stat().st_size:.2f}x the bytes")
