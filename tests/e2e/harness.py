@@ -61,8 +61,12 @@ def get(port, path, timeout=10):
 
 
 def metric(port, name):
-    """Sum of a metric over its labels, None when it is absent."""
-    values = [float(line.rsplit(" ", 1)[1]) for line in get(port, "/metrics")[1].splitlines() if re.match(rf"{name}(\{{| )", line)]
+    """Sum of a metric over its labels, None when it is absent or nobody answers yet."""
+    try:
+        text = get(port, "/metrics")[1]
+    except OSError:
+        return None
+    values = [float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if re.match(rf"{name}(\{{| )", line)]
     return sum(values) if values else None
 
 
@@ -130,7 +134,8 @@ class World:
         return process
 
     def redis_cli(self, *args):
-        done = subprocess.run(["redis-cli", "-s", str(self.socket), *map(str, args)], capture_output=True, text=True, timeout=60)
+        done = subprocess.run(["redis-cli", "-s", str(self.socket), *map(str, args)], capture_output=True, text=True, timeout=60,
+                              errors="replace")
         return done.stdout.strip()
 
     def simulator(self, *extra):
