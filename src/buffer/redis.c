@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "buffer/redis_conn.h"
 #include "obs/log.h"
 
@@ -225,6 +226,7 @@ static enum bl_rc commit(struct buffer *b, unsigned queued, struct bl_error *err
         BL_CLEANUP(redis_reply_release) redisReply *r = NULL;
         enum bl_rc rc = redis_receive(c, &r, err);
         if (rc != BL_OK) return rc;
+        BL_CRASH_POINT("buffer.answer");
         if (first != BL_OK) continue;
         first = redis_check(c, r, err);
         if (first == BL_OK && i == queued + 1) first = check_results(c, r, err);
@@ -362,7 +364,9 @@ static enum bl_rc append_once(struct buffer *b, const struct buffer_append *bloc
     }
     BL_TRY(send_cursor(b, cursor_us, host, now_us, err));
     enter_doubt(&b->conn);
+    BL_CRASH_POINT("buffer.before_exec");
     enum bl_rc rc = commit(b, queued, err);
+    BL_CRASH_POINT("buffer.after_exec");
     if (rc != BL_E_NET) b->conn.doubt = false;
     if (rc == BL_OK) note_newest(b, blocks, count);
     return rc;

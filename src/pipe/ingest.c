@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "base/fault.h"
 #include "base/rng.h"
 #include "event/json.h"
 #include "net/url.h"
@@ -209,7 +210,9 @@ static void *sender(void *context) {
             BL_ASSERT(!"compression into memory fails only by a bug");
         }
         size_t packed_bytes = item->is_block ? item->block.block.data.n : 0;
+        BL_CRASH_POINT("ingest.before_send");
         bool sent = !abandoned(in) && !is_forgotten(in, item) && send_until_done(in, item);
+        BL_CRASH_POINT("ingest.after_send");
         if (sent && item->is_block) count_sent(in, &item->block, packed_bytes);
         item_done(in, item, packed_bytes);
     }
@@ -230,6 +233,7 @@ static void push_closed(struct ingest *in, bool flush) {
         struct item *item = bl_xcalloc(1, sizeof *item);
         item->is_block = true;
         item->block = closed;
+        BL_CRASH_POINT("ingest.block_closed");
         memcpy(item->host, in->host, sizeof item->host);
         push(in, item);
     }
@@ -239,6 +243,7 @@ static void push_rejected(struct ingest *in, struct rejected_message rejected, s
     struct item *item = bl_xcalloc(1, sizeof *item);
     item->rejected = rejected;
     bl_buf_str(&item->block.raw, message);
+    BL_CRASH_POINT("ingest.rejected");
     push(in, item);
 }
 
@@ -364,6 +369,7 @@ static enum bl_rc read_loop(struct ingest *in, struct bl_error *err) {
         }
         if (rc == BL_OK && ++since < CHECK_EVERY && source_pending(in->source)) continue;
         since = 0;
+        BL_CRASH_POINT("ingest.before_cursor");
         source_set_cursor(in->source, atomic_load(&in->durable_cursor_us));
         follow_redis(in);
         take_gaps(in);
@@ -507,9 +513,11 @@ static enum bl_rc start(struct ingest *in, struct bl_error *err) {
     if (rc != BL_OK) return rc;
     struct buffer_position position;
     BL_TRY(load_position(in, &position, err));
+    BL_CRASH_POINT("ingest.position_loaded");
     note_redis(in, NULL);
     atomic_store(&in->durable_cursor_us, position.cursor_us);
     BL_TRY(open_source(in, &position, err));
+    BL_CRASH_POINT("ingest.source_open");
     in->begin_us = position.cursor_us;
     start_blocks(in, &position);
     return serve_and_run(in, err);
