@@ -17,13 +17,14 @@ static const struct cmd_spec spec = {
     "compact", "", "merge each closed hour's files into one a type",
     "posts-<first>-<last>.parquet ... become posts.parquet, sorted by time; rows are counted and checksummed before "
     "and after, and the change is one\n"
-    "catalogue transaction. Running it again changes nothing. The writer must not run meanwhile.\n\n"
+    "catalogue transaction. Running it again changes nothing. The writer may go on\n"
+    "meanwhile; `bluelake up` does this by itself.\n\n"
     "Example:\n  bluelake compact --data data\n",
     options};
 
 static enum bl_rc compact(struct lake_compact_stats *stats, struct bl_error *err) {
     struct lake *lake = NULL;
-    BL_TRY(write_open_lake(&settings.conf, &lake, err));
+    BL_TRY(write_open_lake(&settings.conf, true, &lake, err));
     enum bl_rc rc = lake_compact(lake, before_us, stats, err);
     lake_close(&lake);
     return rc;

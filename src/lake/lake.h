@@ -8,7 +8,9 @@
  * Order of commit (lake_commit): finish files under DIR/.staging -> fsync each -> rename into place -> fsync folders ->
  * catalogue transaction. Only then may the caller acknowledge. A crash leaves at worst files the catalogue does not
  * know; lake_open in write mode sweeps them away. lake_open fails with BL_E_BUSY while another process writes to this
- * lake (flock on DIR/.lock).
+ * lake (flock on DIR/.lock), and for a compactor while another compacts (flock on DIR/.compact.lock). The two work side
+ * by side: each sweeps its own staging files only, and the writer looks for strays only while nobody compacts, since a
+ * file on its way into the catalogue looks like one.
  *
  * Memory: at most `memory_bytes` of builders over all open (type, hour) files; lake_append answers BL_E_FULL when the
  * caller has to commit first (also when 256 files are open). BL_E_INVALID: the event lacks a required column or its
@@ -29,6 +31,7 @@ struct lake_options {
     int64_t file_rows_max; /* a file is closed beyond; 0 means 4,000,000 */
     int64_t file_bytes_max;/* target for compaction; 0 means 100 MiB (LAKE-07) */
     int encode_threads;    /* files finished side by side at commit; 0 means 2 */
+    bool compactor;        /* for lake_compact only: may be open beside a writer */
 };
 enum bl_rc lake_open(const struct lake_options *o, struct lake **out, struct bl_error *err);
 void lake_close(struct lake **l); /* discards what was not committed */

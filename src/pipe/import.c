@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 
+#include "base/fault.h"
 #include "base/rng.h"
 #include "pipe/lines.h"
 #include "pipe/write.h"
@@ -20,7 +21,9 @@ struct import {
 
 static enum bl_rc commit(struct import *im, struct bl_error *err) {
     struct lake_commit_stats stats;
+    BL_CRASH_POINT("import.before_commit");
     BL_TRY(lake_commit(im->lake, "import", &stats, err));
+    BL_CRASH_POINT("import.after_commit");
     im->result->bytes_written += stats.bytes;
     im->result->files_written += stats.files;
     return BL_OK;
@@ -97,7 +100,7 @@ enum bl_rc import_files(const struct import_options *o, char *const *paths, size
     unsigned threads = o->threads ? o->threads : 2;
     *out = (struct import_result){0};
     struct import im = {.options = o, .result = out, .run = bl_random_u64()};
-    BL_TRY(write_open_lake(o->conf, &im.lake, err));
+    BL_TRY(write_open_lake(o->conf, false, &im.lake, err));
     im.decode = decode_new(threads, threads * DEPTH_PER_THREAD);
     enum bl_rc rc = import_all(&im, paths, count, err);
     decode_free(&im.decode);

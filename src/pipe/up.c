@@ -26,6 +26,8 @@ enum {
     STOP_WRITER_US = 120000000,
     STOP_REDIS_US = 60000000,
     STOP_SIMULATOR_US = 5000000,
+    STOP_COMPACTOR_US = 1000000,    /* it may be stopped at any point */
+    COMPACT_EVERY_S = 600,
     STATE_MAX = 4096,
 };
 
@@ -36,7 +38,8 @@ struct up {
     char *data;        /* the lake's folder, made absolute */
     char *socket_path; /* of the private Redis */
     int lock_fd;
-    struct process redis, simulator, ingest, writer;
+    struct process redis, simulator, ingest, writer, compactor;
+    int64_t compact_at_ns;
     int simulator_port;
     int64_t simulated_start_us;
     int64_t last_line_ns, last_rate_ns;
@@ -202,6 +205,15 @@ static void setup_writer(struct up *u) {
     process_arg(&u->writer, "--set=write.interval=%" PRId64 "us", u->options->conf->write_interval);
 }
 
+static void setup_compactor(struct up *u) {
+    struct process *p = &u->compactor;
+    process_init(p, "compactor", log_path(u, "compactor"), false);
+    process_arg(p, "%s", u->options->executable);
+    process_arg(p, "compact");
+    process_arg(p, "--data=%s", u->data);
+    u->compact_at_ns = bl_mono_ns() + (int64_t)COMPACT_EVERY_S * 1000000000;
+}
+
 static enum bl_rc setup(struct up *u, struct bl_error *err) {
     choose_socket(u);
     setup_redis(u);
@@ -212,6 +224,7 @@ static enum bl_rc setup(struct up *u, struct bl_error *err) {
     }
     setup_ingest(u);
     setup_writer(u);
+    setup_compactor(u);
     return BL_OK;
 }
 
@@ -287,6 +300,14 @@ static enum bl_rc watch(struct up *u, struct process *p, struct bl_error *err) {
     return process_start(p, err);
 }
 
+/* A job, not a role: it runs beside the writer, ends by itself, and a failure is tried again at the next turn. */
+static enum bl_rc compact_now_and_then(struct up *u, struct bl_error *err) {
+    process_poll(&u->compactor);
+    if (u->compactor.pid || bl_mono_ns() < u->compact_at_ns) return BL_OK;
+    u->compact_at_ns = bl_mono_ns() + (int64_t)COMPACT_EVERY_S * 1000000000;
+    return process_start(&u->compactor, err);
+}
+
 static double received_now(const struct up *u) { return u->base_received + process_number(&u->ingest, "received"); }
 static double written_now(const struct up *u) { return u->base_written + process_number(&u->writer, "written"); }
 
@@ -325,6 +346,7 @@ static enum bl_rc supervise(struct up *u, struct bl_error *err) {
         if (u->simulated) BL_TRY(watch(u, &u->simulator, err));
         BL_TRY(watch(u, &u->writer, err));
         BL_TRY(watch(u, &u->ingest, err));
+        BL_TRY(compact_now_and_then(u, err));
         update_rate(u);
         print_line(u);
         role_pause(u->role, TICK_US);
@@ -342,6 +364,7 @@ static void stop_all(struct up *u) {
     double depth = process_number(&u->writer, "depth");
     clean = process_stop(&u->redis, SIGTERM, STOP_REDIS_US) && clean;
     process_stop(&u->simulator, SIGTERM, STOP_SIMULATOR_US);
+    process_stop(&u->compactor, SIGTERM, STOP_COMPACTOR_US);
     keep_totals(u, &u->ingest);
     keep_totals(u, &u->writer);
     u->ingest.line[0] = u->writer.line[0] = 0;
@@ -378,7 +401,7 @@ static enum bl_rc run(struct up *u, struct bl_error *err) {
 
 enum bl_rc up_run(const struct up_options *o, struct role *role, struct bl_error *err) {
     struct up u = {.options = o, .role = role, .lock_fd = -1, .terminal = isatty(STDOUT_FILENO) == 1};
-    struct process *all[] = {&u.redis, &u.simulator, &u.ingest, &u.writer};
+    struct process *all[] = {&u.redis, &u.simulator, &u.ingest, &u.writer, &u.compactor};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) all[i]->status_fd = -1;
     enum bl_rc rc = run(&u, err);
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) process_release(all[i]);

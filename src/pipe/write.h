@@ -14,4 +14,4 @@
 
 enum bl_rc write_run(const struct conf *conf, struct role *role, struct bl_error *err);
 /* The lake as the settings want it; also for import and compaction. */
-enum bl_rc write_open_lake(const struct conf *conf, struct lake **out, struct bl_error *err);
+enum bl_rc write_open_lake(const struct conf *conf, bool compactor, struct lake **out, struct bl_error *err);
