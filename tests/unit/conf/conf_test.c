@@ -58,7 +58,8 @@ static void later_sources_win_over_earlier_ones(void **state) {
     struct conf c;
     conf_init(&c);
     EXPECT(c.redis_port == 6379 && c.write_interval == 300000000 && c.source_urls.count == 4);
-    write_file("# comment\n\n  redis.port =  7001  \nwrite.interval=7m\nsource.urls = ws://a , ws://b,,\nredis.host = f\n");
+    write_file(
+        "# comment\n\n  redis.port =  7001  \nwrite.interval=7m\nsource.urls = ws://a , ws://b,,\nredis.host = f\n");
     EXPECT_OK(conf_load_file(&c, path, &err), &err);
     EXPECT(c.redis_port == 7001 && c.write_interval == 420000000 && c.source_urls.count == 2);
     assert_string_equal(c.source_urls.items[1], "ws://b");

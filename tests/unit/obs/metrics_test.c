@@ -22,7 +22,8 @@ struct exposition {
 static bool is_name(struct bl_str s, const char *extra) {
     for (size_t i = 0; i < s.n; i++) {
         char c = s.p[i];
-        if (!isalpha((unsigned char)c) && c != '_' && !strchr(extra, c) && !(i && isdigit((unsigned char)c))) return false;
+        if (!isalpha((unsigned char)c) && c != '_' && !strchr(extra, c) && !(i && isdigit((unsigned char)c)))
+            return false;
     }
     return s.n > 0;
 }
@@ -88,7 +89,8 @@ static void parse(struct exposition *e, struct bl_str text) {
 
 static double value_of(const struct exposition *e, const char *name, const char *labels) {
     for (size_t i = 0; i < e->count; i++)
-        if (strcmp(e->samples[i].name, name) == 0 && strcmp(e->samples[i].labels, labels) == 0) return e->samples[i].value;
+        if (strcmp(e->samples[i].name, name) == 0 && strcmp(e->samples[i].labels, labels) == 0)
+            return e->samples[i].value;
     fail_msg("no %s{%s}", name, labels);
     return 0;
 }
@@ -167,7 +169,8 @@ static void a_role_shows_its_own_metrics_only(void **state) {
     bl_buf_release(&out);
 }
 
-/* Prometheus' own linter, where it is installed. Its advice about names is of no concern: the specification sets them. */
+/* Prometheus' own linter, where it is installed. Its advice about names is of no concern: the specification sets them.
+ */
 static void promtool_reads_it(void **state) {
     (void)state;
     if (system("command -v promtool >/dev/null 2>&1") != 0) {
