@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "base/fault.h"
 #include "base/rng.h"
 #include "event/json.h"
 #include "net/url.h"
@@ -55,6 +56,10 @@ struct ingest {
     bool abandoned;    /* the rest could not be sent in time; upstream will be asked for it again */
     bool sender_ended;
     size_t learned[EV_TYPE_COUNT][2]; /* raw and packed bytes of the newest block sent */
+    bool new_run;                     /* Redis forgot blocks: the reader has to begin anew at `position` */
+    struct buffer_position position;
+    uint64_t forgotten_run;           /* the sender's: its blocks are of no use any more */
+    int64_t begin_us;                 /* the reader's: where this process began, 0 = nothing received yet */
 
     _Atomic int64_t durable_cursor_us;
     _Atomic int64_t newest_us, last_receipt_us, last_append_us, last_append_try_us;
@@ -137,11 +142,39 @@ static enum bl_rc send_once(struct ingest *in, struct item *item, struct bl_erro
     return buffer_append(in->buffer, &append, 1, item->block.cursor_us, item->host, err);
 }
 
+static enum bl_rc load_position(struct ingest *in, struct buffer_position *position, struct bl_error *err);
+
+/* What Redis still holds is of one moment, cursor included. The run goes back to that moment; what the queue holds of it comes again. */
+static void give_up_run(struct ingest *in, uint64_t run, const struct bl_error *why) {
+    bl_log_error("beginning a new run", why);
+    struct bl_error err = {0};
+    struct buffer_position position;
+    in->forgotten_run = run;
+    while (load_position(in, &position, &err) != BL_OK) {
+        if (role_stopping(in->role)) return; /* the next start reads that position */
+        bl_log_error("cannot begin a new run, trying again", &err);
+        role_pause(in->role, RETRY_US);
+    }
+    atomic_store(&in->durable_cursor_us, position.cursor_us);
+    pthread_mutex_lock(&in->mutex);
+    in->position = position;
+    in->new_run = true;
+    pthread_mutex_unlock(&in->mutex);
+}
+
+static bool is_forgotten(const struct ingest *in, const struct item *item) {
+    return item->is_block && in->forgotten_run && item->block.block.incarnation == in->forgotten_run;
+}
+
 /* Redis may be down for long: the item stays at the head, upstream's cursor does not move, and the reader stops when the queue is full. */
 static bool send_until_done(struct ingest *in, struct item *item) {
     int64_t last_log_ns = 0;
     struct bl_error err = {0};
-    while (send_once(in, item, &err) != BL_OK) {
+    for (enum bl_rc rc; (rc = send_once(in, item, &err)) != BL_OK;) {
+        if (rc == BL_E_FORGOTTEN) {
+            give_up_run(in, item->block.block.incarnation, &err);
+            return false;
+        }
         metric_add(M_buffer_refused, 0, 1);
         note_redis(in, &err);
         if (bl_log_due(&last_log_ns, 10000000)) bl_log_error("cannot append to the buffer, trying again", &err);
@@ -177,7 +210,9 @@ static void *sender(void *context) {
             BL_ASSERT(!"compression into memory fails only by a bug");
         }
         size_t packed_bytes = item->is_block ? item->block.block.data.n : 0;
-        bool sent = !abandoned(in) && send_until_done(in, item);
+        BL_CRASH_POINT("ingest.before_send");
+        bool sent = !abandoned(in) && !is_forgotten(in, item) && send_until_done(in, item);
+        BL_CRASH_POINT("ingest.after_send");
         if (sent && item->is_block) count_sent(in, &item->block, packed_bytes);
         item_done(in, item, packed_bytes);
     }
@@ -198,6 +233,7 @@ static void push_closed(struct ingest *in, bool flush) {
         struct item *item = bl_xcalloc(1, sizeof *item);
         item->is_block = true;
         item->block = closed;
+        BL_CRASH_POINT("ingest.block_closed");
         memcpy(item->host, in->host, sizeof item->host);
         push(in, item);
     }
@@ -207,6 +243,7 @@ static void push_rejected(struct ingest *in, struct rejected_message rejected, s
     struct item *item = bl_xcalloc(1, sizeof *item);
     item->rejected = rejected;
     bl_buf_str(&item->block.raw, message);
+    BL_CRASH_POINT("ingest.rejected");
     push(in, item);
 }
 
@@ -234,6 +271,7 @@ static void take_message(struct ingest *in, const struct source_message *message
     }
     int64_t time_us = ev.v[EV_TIME_US].i;
     metric_add(M_received, ev.type, 1);
+    if (!in->begin_us) in->begin_us = time_us <= message->received_us ? time_us : message->received_us;
     if (time_us > atomic_load(&in->newest_us)) atomic_store(&in->newest_us, time_us);
     blocks_add(&in->blocks, ev.type, one_line(in, message->json), time_us, message->received_us, bl_mono_ns(),
                message->received_us + HORIZON_US);
@@ -291,6 +329,27 @@ static void report(struct ingest *in) {
                 metric_get(M_queue_bytes, 0));
 }
 
+static void start_blocks(struct ingest *in, const struct buffer_position *position) {
+    uint64_t incarnation = bl_random_u64();
+    blocks_init(&in->blocks, incarnation, position->received, position->cursor_us, (size_t)in->conf->ingest_block_bytes,
+                in->conf->ingest_block_age);
+    bl_log(BL_INFO, "starting run=%016" PRIx64 " cursor_us=%" PRId64 " cursor_host=%s", incarnation, position->cursor_us,
+           *position->host ? position->host : "-");
+}
+
+/* Redis went back in time: so does ingest, to the cursor Redis has, or to its own beginning where Redis has none. */
+static void follow_redis(struct ingest *in) {
+    pthread_mutex_lock(&in->mutex);
+    bool wanted = in->new_run;
+    struct buffer_position position = in->position;
+    in->new_run = false;
+    pthread_mutex_unlock(&in->mutex);
+    if (!wanted) return;
+    blocks_release(&in->blocks);
+    start_blocks(in, &position);
+    source_restart(in->source, position.cursor_us ? position.cursor_us : in->begin_us);
+}
+
 static int tick_ms(struct ingest *in) {
     int64_t due_ns = blocks_due_in_ns(&in->blocks, bl_mono_ns());
     int64_t ms = due_ns < 0 ? TICK_MS : due_ns / 1000000 + 1;
@@ -310,7 +369,9 @@ static enum bl_rc read_loop(struct ingest *in, struct bl_error *err) {
         }
         if (rc == BL_OK && ++since < CHECK_EVERY && source_pending(in->source)) continue;
         since = 0;
+        BL_CRASH_POINT("ingest.before_cursor");
         source_set_cursor(in->source, atomic_load(&in->durable_cursor_us));
+        follow_redis(in);
         take_gaps(in);
         push_closed(in, false);
         learn(in);
@@ -452,14 +513,13 @@ static enum bl_rc start(struct ingest *in, struct bl_error *err) {
     if (rc != BL_OK) return rc;
     struct buffer_position position;
     BL_TRY(load_position(in, &position, err));
+    BL_CRASH_POINT("ingest.position_loaded");
     note_redis(in, NULL);
     atomic_store(&in->durable_cursor_us, position.cursor_us);
     BL_TRY(open_source(in, &position, err));
-    uint64_t incarnation = bl_random_u64();
-    blocks_init(&in->blocks, incarnation, position.received, position.cursor_us, (size_t)in->conf->ingest_block_bytes,
-                in->conf->ingest_block_age);
-    bl_log(BL_INFO, "starting run=%016" PRIx64 " cursor_us=%" PRId64 " cursor_host=%s", incarnation, position.cursor_us,
-           *position.host ? position.host : "-");
+    BL_CRASH_POINT("ingest.source_open");
+    in->begin_us = position.cursor_us;
+    start_blocks(in, &position);
     return serve_and_run(in, err);
 }
 
