@@ -79,6 +79,8 @@ struct reader {
 struct buffer {
     struct redis_conn conn;
     char queue[EV_TYPE_COUNT][64];
+    bool guard;
+    char known_run_id[64]; /* of the Redis process whose position was loaded last; "" = load it again */
     int64_t high_water_bytes;
     int64_t memory_polled_ns, used_memory, memory_limit; /* limit 0: none */
     struct bl_buf scratch;
