@@ -22,7 +22,7 @@ struct request {
 void buffer_rewind(struct buffer *b) {
     struct reader *r = &b->reader;
     for (unsigned t = 0; t < EV_TYPE_COUNT; t++) {
-        strcpy(r->last[t], "0");
+        snprintf(r->last[t], sizeof r->last[t], "0");
         r->drained[t] = false;
     }
     r->claimed = false;
@@ -394,7 +394,7 @@ enum bl_rc buffer_read(struct buffer *b, const char *consumer, unsigned max_entr
         return bl_fail(err, BL_E_INVALID, "consumer name of %zu bytes: 1 to %zu are allowed", strlen(consumer),
                        sizeof b->reader.consumer - 1);
     if (strcmp(consumer, b->reader.consumer) != 0) {
-        strcpy(b->reader.consumer, consumer);
+        snprintf(b->reader.consumer, sizeof b->reader.consumer, "%s", consumer);
         buffer_rewind(b);
     }
     struct request q = {

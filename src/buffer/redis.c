@@ -375,7 +375,7 @@ static enum bl_rc append_once(struct buffer *b, const struct buffer_append *bloc
     /* First of all a connection: making one kills the connection in doubt. */
     BL_TRY(redis_up(&b->conn, err));
     if (b->guard && strcmp(b->known_run_id, b->conn.run_id) != 0)
-        return bl_fail(err, BL_E_WENT_BACK, "Redis was restarted or its counters changed: what it holds has to be compared first");
+        return bl_fail(err, BL_E_FORGOTTEN, "Redis was restarted or its counters changed: what it holds has to be compared first");
     if (b->conn.doubt) {
         BL_TRY(find_present(b, blocks, count, present, err));
         b->conn.doubt = false;

@@ -179,7 +179,8 @@ enum { EV_LIST_MAX = 256 };
 
 /* Identity: two deliveries with the same identity are one event, whatever host, protocol or replay they came through.
  * Commit: (did, collection, rkey, rev, operation); identity and account: (did, kind, seq).
- * 128 bits of XXH3 over those fields, each with its length: two different events share an id with probability 2^-128. */
+ * 128 bits of XXH3 over those fields, each with its length: two different events share an id with probability 2^-128.
+ */
 struct ev_id {
     uint64_t lo, hi;
 };

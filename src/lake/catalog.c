@@ -67,7 +67,7 @@ static const char schema_sql[] =
     S(REMOVED, "SELECT path FROM removed_files ORDER BY snapshot_removed, id")                                         \
     S(FORGET_REMOVED, "DELETE FROM removed_files WHERE path = ?")                                                      \
     S(KNOWS_PATH, "SELECT 1 FROM files WHERE path = ?1 UNION ALL SELECT 1 FROM removed_files WHERE path = ?1")         \
-    S(ADD_GAP, "INSERT OR IGNORE INTO gaps(from_us, to_us, noted_us, host, reason, healed) VALUES(?, ?, ?, ?, ?, ?)")            \
+    S(ADD_GAP, "INSERT OR IGNORE INTO gaps(from_us, to_us, noted_us, host, reason, healed) VALUES(?, ?, ?, ?, ?, ?)")  \
     S(SET_GAP, "UPDATE gaps SET from_us = ?, to_us = ?, noted_us = ?, host = ?, reason = ?, healed = ? WHERE id = ?")  \
     S(GAPS, "SELECT id, from_us, to_us, noted_us, host, reason, healed FROM gaps WHERE to_us >= ?1 AND "               \
             "from_us <= ?2 ORDER BY from_us, id")                                                                      \
@@ -377,7 +377,7 @@ static void account_offset(struct catalog_ledger *l, const struct catalog_intake
     if (in->offset == UINT64_MAX) return;
     uint64_t received = (uint64_t)in->received;
     if (late) {
-        l->missing -= in->received < l->missing ? in->received : l->missing;
+        l->missing -= in->written < l->missing ? in->written : l->missing; /* what was not written was not missing */
         return;
     }
     if (in->offset > l->next_offset) l->missing += (int64_t)(in->offset - l->next_offset);

@@ -78,9 +78,19 @@ static enum bl_rc sweep_removed(struct sweep *s) {
     return rc;
 }
 
+/* A compactor may be about to list a file it has just put into its folder. */
+static enum bl_rc sweep_strays(struct sweep *s) {
+    int fd = -1;
+    enum bl_rc rc = lake_lock(s->l->dir, ".compact.lock", "compacts", &fd, s->err);
+    if (rc != BL_OK) return rc == BL_E_BUSY ? BL_OK : rc;
+    rc = each_entry(s, "", "year=", sweep_year);
+    close(fd);
+    return rc;
+}
+
 enum bl_rc lake_sweep(struct lake *l, struct bl_error *err) {
     struct sweep s = {l, err};
-    BL_TRY(each_entry(&s, ".staging", "", remove_file));
+    BL_TRY(each_entry(&s, ".staging", l->o.compactor ? LAKE_STAGE_COMPACT : LAKE_STAGE_WRITE, remove_file));
     BL_TRY(sweep_removed(&s));
-    return each_entry(&s, "", "year=", sweep_year);
+    return l->o.compactor ? BL_OK : sweep_strays(&s);
 }

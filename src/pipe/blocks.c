@@ -2,8 +2,8 @@
 
 enum { RATIO_GUESS = 4, RAW_TARGET_MIN = 16 << 10, RAW_TARGET_MAX = 4 << 20 };
 
-void blocks_init(struct blocks *b, uint64_t incarnation, const uint64_t offsets[static EV_TYPE_COUNT], int64_t cursor_us,
-                 size_t packed_target, int64_t age_max_us) {
+void blocks_init(struct blocks *b, uint64_t incarnation, const uint64_t offsets[static EV_TYPE_COUNT],
+                 int64_t cursor_us, size_t packed_target, int64_t age_max_us) {
     *b = (struct blocks){.incarnation = incarnation,
                          .packed_target = packed_target,
                          .age_max_ns = age_max_us * 1000,
@@ -19,8 +19,8 @@ void blocks_release(struct blocks *b) {
     for (unsigned t = 0; t < EV_TYPE_COUNT; t++) bl_buf_release(&b->open[t].raw);
 }
 
-void blocks_add(struct blocks *b, enum ev_type type, struct bl_str json, int64_t time_us, int64_t received_us, int64_t now_ns,
-                int64_t horizon_us) {
+void blocks_add(struct blocks *b, enum ev_type type, struct bl_str json, int64_t time_us, int64_t received_us,
+                int64_t now_ns, int64_t horizon_us) {
     struct open_block *o = &b->open[type];
     if (!o->count) {
         o->opened_ns = now_ns;
@@ -91,10 +91,13 @@ size_t blocks_bytes(const struct blocks *b) {
     return n;
 }
 
-/* Aim the raw size so that the packed block ends just under the target; small blocks compress worse and teach nothing. */
+/* Aim the raw size so that the packed block ends just under the target; small blocks compress worse and teach nothing.
+ */
 void blocks_learn(struct blocks *b, enum ev_type type, size_t raw_bytes, size_t packed_bytes) {
     if (raw_bytes < RAW_TARGET_MIN || !packed_bytes) return;
     double wanted = 0.97 * (double)b->packed_target * (double)raw_bytes / (double)packed_bytes;
     double next = 0.75 * (double)b->raw_target[type] + 0.25 * wanted;
-    b->raw_target[type] = next < RAW_TARGET_MIN ? RAW_TARGET_MIN : next > RAW_TARGET_MAX ? RAW_TARGET_MAX : (size_t)next;
+    b->raw_target[type] = next < RAW_TARGET_MIN   ? RAW_TARGET_MIN
+                          : next > RAW_TARGET_MAX ? RAW_TARGET_MAX
+                                                  : (size_t)next;
 }

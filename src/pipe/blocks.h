@@ -1,8 +1,8 @@
 /* blocks: collects events into one open block a type and decides when each is full or old enough.
  *
  * May include: base, event, buffer/block.h. No I/O, no clock of its own, one thread.
- * A closed block carries the cursor that may be stored with it: the position up to which every event is in this or an earlier closed
- * block. It lags behind the newest event while other types still have open blocks. */
+ * A closed block carries the cursor that may be stored with it: the position up to which every event is in this or an
+ * earlier closed block. It lags behind the newest event while other types still have open blocks. */
 #pragma once
 #include "buffer/block.h"
 
@@ -30,12 +30,13 @@ struct blocks {
     int64_t age_max_ns;
     int64_t position_us;              /* newest accepted time_us */
 };
-void blocks_init(struct blocks *b, uint64_t incarnation, const uint64_t offsets[static EV_TYPE_COUNT], int64_t cursor_us,
-                 size_t packed_target, int64_t age_max_us);
+void blocks_init(struct blocks *b, uint64_t incarnation, const uint64_t offsets[static EV_TYPE_COUNT],
+                 int64_t cursor_us, size_t packed_target, int64_t age_max_us);
 void blocks_release(struct blocks *b);
-/* `json` must hold no raw newline. `horizon_us`: time stamps beyond it (a host with a wrong clock) do not move the cursor. */
-void blocks_add(struct blocks *b, enum ev_type type, struct bl_str json, int64_t time_us, int64_t received_us, int64_t now_ns,
-                int64_t horizon_us);
+/* `json` must hold no raw newline. `horizon_us`: time stamps beyond it (a host with a wrong clock) do not move the
+ * cursor. */
+void blocks_add(struct blocks *b, enum ev_type type, struct bl_str json, int64_t time_us, int64_t received_us,
+                int64_t now_ns, int64_t horizon_us);
 /* A block that is full or older than age_max (all non-empty ones with `flush`): true and *out owns its bytes. */
 bool blocks_take(struct blocks *b, int64_t now_ns, bool flush, struct closed_block *out);
 /* Nanoseconds until the oldest open block is due; -1 when all are empty. */

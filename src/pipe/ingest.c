@@ -33,6 +33,7 @@ struct ingest {
     struct bl_buf minified;
     char host[256]; /* the reader's copy */
 
+    int64_t begin_us; /* where this process began, 0 = nothing received yet */
     struct sender *sender;
     pthread_mutex_t mutex; /* of `source`, which a new session replaces while others look at it */
     _Atomic int64_t newest_us, last_receipt_us;
@@ -101,6 +102,7 @@ static void take_message(struct ingest *in, const struct source_message *message
     }
     int64_t time_us = ev.v[EV_TIME_US].i;
     metric_add(M_received, ev.type, 1);
+    if (!in->begin_us) in->begin_us = time_us <= message->received_us ? time_us : message->received_us;
     if (time_us > atomic_load(&in->newest_us)) atomic_store(&in->newest_us, time_us);
     blocks_add(&in->blocks, ev.type, one_line(in, message->json), time_us, message->received_us, bl_mono_ns(),
                message->received_us + HORIZON_US);
@@ -283,6 +285,7 @@ static enum bl_rc run_session(struct ingest *in, struct bl_error *err) {
     BL_CRASH_POINT("ingest.position_loaded");
     uint64_t incarnation = bl_random_u64();
     BL_TRY(sender_start(in->sender, &position, incarnation, &resume, err));
+    if (!resume.cursor_us) resume.cursor_us = in->begin_us; /* Redis came back empty before anything was settled */
     enum bl_rc rc = open_source(in, &resume, err);
     BL_CRASH_POINT("ingest.source_open");
     if (rc != BL_OK) {

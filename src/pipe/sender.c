@@ -209,7 +209,7 @@ static enum bl_rc catch_up(struct sender *s, enum ev_type type, const struct blo
     if (!recent_after(&s->recent, position.received, sent)) {
         s->counters_changed = position.cursor_us == 0 || position.cursor_us >= s->redis_cursor_us;
         atomic_store(&s->lost, true);
-        return bl_fail(err, BL_E_WENT_BACK, "Redis lost more than the last seconds: starting over");
+        return bl_fail(err, BL_E_FORGOTTEN, "Redis lost more than the last seconds: starting over");
     }
     memcpy(s->received, position.received, sizeof s->received);
     int64_t blocks = 0;
@@ -233,7 +233,7 @@ static enum bl_rc catch_up(struct sender *s, enum ev_type type, const struct blo
 static enum bl_rc append_surely(struct sender *s, enum ev_type type, struct block *block, int64_t cursor_us, const char *host,
                                 struct bl_error *err) {
     enum bl_rc rc = append(s, type, block, cursor_us, host, err);
-    if (rc == BL_E_WENT_BACK) {
+    if (rc == BL_E_FORGOTTEN) {
         BL_TRY(catch_up(s, type, block, err));
         rc = append(s, type, block, cursor_us, host, err);
     }

@@ -12,15 +12,20 @@ static enum bl_rc collection_of(const char *name, const char **out, struct bl_er
     enum ev_type type;
     if (!ev_type_by_name(bl_str(name), &type)) {
         if (!strchr(name, '.'))
-            return bl_fail(err, BL_E_USAGE, "source.collections: \"%s\" is neither a type (posts, likes, reposts, follows, blocks, "
-                           "profiles) nor an NSID such as app.bsky.feed.post or app.bsky.*", name);
+            return bl_fail(err, BL_E_USAGE,
+                           "source.collections: \"%s\" is neither a type (posts, likes, reposts, follows, blocks, "
+                           "profiles) nor an NSID such as app.bsky.feed.post or app.bsky.*",
+                           name);
         *out = name;
         return BL_OK;
     }
     *out = ev_schema(type)->collection;
     if (*out) return BL_OK;
-    return bl_fail(err, BL_E_USAGE, "source.collections: %s cannot be asked for by name: identity and account events always arrive, other "
-                   "collections are named by NSID", name);
+    return bl_fail(
+        err, BL_E_USAGE,
+        "source.collections: %s cannot be asked for by name: identity and account events always arrive, other "
+        "collections are named by NSID",
+        name);
 }
 
 enum bl_rc source_settings_init(struct source_settings *s, const struct conf *conf, struct bl_error *err) {
@@ -59,10 +64,13 @@ enum bl_rc start_cursor(const struct conf *conf, int64_t now_us, int64_t *cursor
     struct bl_str text = bl_str(conf->source_cursor);
     int64_t back_us;
     *cursor_us = 0;
-    if (!text.n || bl_parse_i64(text, 1000000000000000, INT64_MAX, cursor_us) || bl_parse_time(text, false, cursor_us)) return BL_OK;
+    if (!text.n || bl_parse_i64(text, 1000000000000000, INT64_MAX, cursor_us) || bl_parse_time(text, false, cursor_us))
+        return BL_OK;
     if (!bl_parse_duration_us(text, &back_us))
-        return bl_fail(err, BL_E_USAGE, "source.cursor: \"%.*s\" is neither a time (2026-11-21T08:00:00Z), nor 16-digit unix "
-                       "microseconds, nor a duration back (2h)", BL_ARG(text));
+        return bl_fail(err, BL_E_USAGE,
+                       "source.cursor: \"%.*s\" is neither a time (2026-11-21T08:00:00Z), nor 16-digit unix "
+                       "microseconds, nor a duration back (2h)",
+                       BL_ARG(text));
     *cursor_us = now_us - back_us;
     return BL_OK;
 }

@@ -44,6 +44,7 @@ struct id_list {
 struct run_seq { /* newest block of a run that is in the lake or in the open batch */
     uint64_t incarnation, seq;
     enum ev_type type;
+    bool holed; /* blocks before it may be missing: then a late one is not known by its number */
 };
 
 struct writer {
@@ -126,9 +127,12 @@ static enum bl_rc find_run(struct writer *w, uint64_t incarnation, enum ev_type 
             return BL_OK;
         }
     uint64_t seq;
+    struct catalog_ledger ledger[EV_TYPE_COUNT];
     BL_TRY(catalog_committed_seq(lake_catalog(w->lake), incarnation, type, &seq, err));
+    BL_TRY(catalog_ledger(lake_catalog(w->lake), ledger, err));
     w->runs = bl_xrealloc(w->runs, (w->run_count + 1) * sizeof *w->runs);
-    w->runs[w->run_count] = (struct run_seq){.incarnation = incarnation, .seq = seq, .type = type};
+    w->runs[w->run_count] =
+        (struct run_seq){.incarnation = incarnation, .seq = seq, .type = type, .holed = ledger[type].missing > 0};
     *out = &w->runs[w->run_count++];
     return BL_OK;
 }
@@ -348,6 +352,8 @@ static enum bl_rc submit_block(struct writer *w, const struct buffer_entry *e, s
     return BL_OK;
 }
 
+/* Blocks of a type come in order, so that a number up to the newest means "written already". Only where numbers were passed over (a block
+ * stayed with another consumer that died, and is claimed later) an older one may be new; then the identities of its events decide. */
 static enum bl_rc take_entry(struct writer *w, const struct buffer_entry *e, struct bl_error *err) {
     batch_touch(w);
     if (e->corrupt) {
@@ -356,12 +362,13 @@ static enum bl_rc take_entry(struct writer *w, const struct buffer_entry *e, str
     }
     struct run_seq *run;
     BL_TRY(find_run(w, e->block.incarnation, e->type, &run, err));
-    if (e->block.seq <= run->seq) {
+    if (e->block.seq <= run->seq && !run->holed) {
         metric_add(M_blocks_skipped, 0, 1);
         add_id(&w->acks[e->type], e->id);
         return BL_OK;
     }
-    run->seq = e->block.seq;
+    if (e->block.seq > run->seq + 1) run->holed = true;
+    if (e->block.seq > run->seq) run->seq = e->block.seq;
     return submit_block(w, e, err);
 }
 
@@ -586,9 +593,10 @@ static enum bl_rc parse_codec(const char *name, enum pq_codec *out, struct bl_er
     return bl_fail(err, BL_E_USAGE, "write.codec: \"%s\" is none of zstd, snappy, gzip, none", name);
 }
 
-enum bl_rc write_open_lake(const struct conf *conf, struct lake **out, struct bl_error *err) {
+enum bl_rc write_open_lake(const struct conf *conf, bool compactor, struct lake **out, struct bl_error *err) {
     struct lake_options options = {.dir = conf->data,
                                    .codec_set = true,
+                                   .compactor = compactor,
                                    .memory_bytes = conf->write_memory + CHUNK_SLACK,
                                    .dedup_bytes = conf->write_dedup_memory};
     BL_TRY(parse_codec(conf->write_codec, &options.codec, err));
@@ -630,7 +638,7 @@ static enum bl_rc start(struct writer *w, struct bl_error *err) {
     enum bl_rc rc = buffer_open(&settings.options, &w->buffer, err);
     buffer_settings_release(&settings);
     if (rc != BL_OK) return rc;
-    BL_TRY(write_open_lake(w->conf, &w->lake, err));
+    BL_TRY(write_open_lake(w->conf, false, &w->lake, err));
     BL_TRY(name_owner(w, err));
     atomic_store(&w->lake_ok, true);
     update_storage(w);

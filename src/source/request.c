@@ -112,7 +112,7 @@ enum bl_rc request_base(const char *text, struct url *out, struct bl_error *err)
     struct url u;
     enum bl_rc rc = url_parse(bl_str(text), &u, err);
     if (rc != BL_OK) return bl_err_prefix(err, rc, "source address \"%.200s\"", text);
-    if (strcmp(u.target, "/") == 0) strcpy(u.target, "/subscribe");
+    if (strcmp(u.target, "/") == 0) snprintf(u.target, sizeof u.target, "/subscribe");
     if (strlen(u.target) > BASE_MAX)
         return bl_fail(err, BL_E_USAGE, "%.100s...: longer than %d characters", text, BASE_MAX);
     BL_TRY(check_query(text, &u, err));

@@ -293,6 +293,18 @@ static void disconnect(struct source *s, bool rotate, const struct bl_error *why
     schedule_retry(s, rotate, why);
 }
 
+void source_restart(struct source *s, int64_t cursor_us) {
+    struct bl_error why = {0};
+    BL_IGNORE(bl_fail(&why, BL_E_CANCELLED, "the receiver asks again for what it lost"));
+    if (s->attempt) {
+        struct attempt_result result = attempt_finish(&s->attempt);
+        wsclient_close(&result.client);
+    }
+    if (s->client) disconnect(s, false, &why);
+    if (cursor_plausible(cursor_us)) s->durable_us = s->newest_us = cursor_us;
+    s->retry_at_ns = here(s)->not_before_ns;
+}
+
 /* ---- connecting ---- */
 
 static bool host_switched(const struct source *s) {

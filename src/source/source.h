@@ -52,6 +52,8 @@ struct source_message {
 enum bl_rc source_next(struct source *s, int tick_ms, struct source_message *out, struct bl_error *err);
 bool source_pending(struct source *s); /* a message is ready without waiting */
 void source_set_cursor(struct source *s, int64_t durable_us);
+/* Leave the connection and resume from an earlier position: what came since has been lost. Not a gap, not a failure. */
+void source_restart(struct source *s, int64_t cursor_us);
 void source_wake(struct source *s);
 
 struct source_gap { /* upstream could not serve what lies between */
