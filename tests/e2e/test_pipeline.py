@@ -68,7 +68,8 @@ def test_every_cid_of_the_real_events_is_verified_and_left_out(world):
 def test_serving_the_same_events_twice_changes_nothing(world):
     events = value_lines(FIXTURE)
     collect(world, FIXTURE, len(events))
-    world.redis_cli("del", "firehose:metadata")  # the position is lost: ingest starts over
+    world.redis_cli("del", "firehose:metadata")  # the position is lost, and the note of what is settled: ingest starts over
+    (world.lake / "spill/position").unlink(missing_ok=True)
     writer, ingest = world.writer(), world.ingest()
     wait_for("the repetitions are recognised", lambda: (metric(world.write_port, "bluelake_events_duplicate_total") or 0) >= len(events))
     ingest.stop()
