@@ -3,7 +3,7 @@ BUILD ?= build/release
 JOBS  ?= $(shell nproc)
 # `make run` needs no test packages.
 TESTS ?= OFF
-test bench fuzz interop: TESTS = ON
+test bench fuzz interop docs check-docs: TESTS = ON
 
 EVENTS ?= 2000000
 KILLS  ?= 20
@@ -67,10 +67,10 @@ interop: setup-test build ## pyarrow, Polars and DuckDB's own packages read the 
 fmt:             ## format the C code
 	@git ls-files -co --exclude-standard 'src/*.[ch]' 'tests/*.[ch]' 'bench/*.[ch]' | xargs clang-format-14 -i
 
-docs: build      ## regenerate the references in docs/
+docs: setup-test build ## regenerate the references in docs/
 	@tools/docs.sh
 
-check-docs: build
+check-docs: setup-test build
 	@tools/docs.sh --check
 
 clean:           ## remove build/ (not data/)

@@ -104,6 +104,7 @@ static enum bl_rc put_row(void *context, const struct bl_str *values, size_t cou
 
 static enum bl_rc begin_csv(void *context, const struct query_column *columns, size_t count, struct bl_error *err) {
     struct rows *r = context;
+    r->columns = columns;
     for (size_t i = 0; i < count; i++) bl_buf_printf(r->out, "%s%s", i ? "," : "", columns[i].name);
     bl_buf_z(r->out, "\r\n");
     return bl_buf_check(r->out, "the view", err);
@@ -113,7 +114,7 @@ static enum bl_rc put_csv_row(void *context, const struct bl_str *values, size_t
     struct rows *r = context;
     for (size_t i = 0; i < count; i++) {
         if (i) bl_buf_byte(r->out, ',');
-        csv_cell(r->out, values[i], false);
+        csv_cell(r->out, values[i], r->columns[i].kind == QUERY_NUMBER); /* a negative number is no formula */
     }
     bl_buf_z(r->out, "\r\n");
     return bl_buf_check(r->out, "the view", err);
@@ -144,11 +145,30 @@ static enum bl_rc answer_json(struct http_context *context, const char *name, st
     return BL_OK;
 }
 
+/* A view that was never computed is there, but not yet. */
+static enum bl_rc is_waiting(struct http_context *context, const char *name, bool *waiting, struct bl_error *err) {
+    *waiting = false;
+    for (size_t i = 0;; i++) {
+        struct view_info info;
+        bool exists;
+        BL_TRY(views_info(context->views, i, &info, &exists, err));
+        if (!exists) return BL_OK;
+        if (strcmp(info.name, name) == 0) *waiting = info.refreshed_us == 0;
+    }
+}
+
 HTTP_HANDLER(answer_view) {
     char name[NAME_MAX_BYTES];
+    bool waiting;
     if (rq->path_value.n >= sizeof name) return bl_fail(err, BL_E_NOT_FOUND, "there is no such view: /views lists them");
     snprintf(name, sizeof name, "%.*s", BL_ARG(rq->path_value));
     BL_TRY(views_of(context, err));
+    BL_TRY(is_waiting(context, name, &waiting, err));
+    if (waiting) {
+        http_refuse(res, 503, "not_ready", NULL, "try again in a few seconds", "the view %s is being computed for the first time", name);
+        http_header(res, "Retry-After", "5");
+        return BL_OK;
+    }
     bool csv = bl_str_eq(http_text(rq, "format"), BL_LIT("csv"));
     return csv ? answer_csv(context, name, res, err) : answer_json(context, name, res, err);
 }

@@ -25,6 +25,9 @@ struct query {
     int64_t views_snapshot; /* the snapshot the views show; -1: there are none yet */
     int64_t shadow_snapshot; /* the same of shadow.h */
     struct id_list shadowed[EV_TYPE_COUNT]; /* files whose deletes, updates and account states are in its tables */
+    struct views_store *store; /* NULL until one is there */
+    int64_t store_generation;
+    struct id_list stored[EV_TYPE_COUNT]; /* files of accounts and profiles whose rows are in the store */
 };
 
 /* "read_parquet(['...', ...], hive_partitioning = ...)" over `count` files. Paths are ours, and quoted. */

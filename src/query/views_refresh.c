@@ -196,6 +196,13 @@ static enum bl_rc renew(struct refresh *r, const struct view *view, struct bl_er
 
 /* --- What is due --- */
 
+/* Sessions that use the store look again which files it has read. */
+static enum bl_rc next_generation(struct refresh *r, struct bl_error *err) {
+    int64_t generation;
+    BL_TRY(store_get(r->store, "generation", 0, &generation, err));
+    return store_set(r->store, "generation", generation + 1, err);
+}
+
 static enum bl_rc is_due(struct refresh *r, const struct view *view, bool *due, struct bl_error *err) {
     struct store_answer last = {0};
     bool found;
@@ -228,6 +235,7 @@ static enum bl_rc refresh_store(struct refresh *r, struct bl_error *err) {
     BL_TRY(store_begin(r->store, err));
     enum bl_rc rc = renew_due(r, err);
     if (rc == BL_OK) rc = cubes_prune(r, err);
+    if (rc == BL_OK) rc = next_generation(r, err);
     if (rc == BL_OK) rc = store_commit(r->store, err);
     if (rc != BL_OK) store_rollback(r->store);
     return rc;
