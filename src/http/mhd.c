@@ -183,9 +183,12 @@ static void end_body(void *context) { unref(context); }
 static struct MHD_Response *stream_response(struct exchange *ex) {
     struct stream *stream = bl_xcalloc(1, sizeof *stream);
     stream->ex = ref(ex);
-    stream->response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, PIECE_BYTES, read_stream, stream, end_stream);
-    if (!stream->response) end_stream(stream);
-    return stream->response;
+    struct MHD_Response *response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, PIECE_BYTES, read_stream, stream, end_stream);
+    if (response)
+        stream->response = response;
+    else
+        end_stream(stream);
+    return response;
 }
 
 static struct MHD_Response *body_response(struct exchange *ex) {

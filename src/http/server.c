@@ -8,6 +8,7 @@
 #include "http/gzip.h"
 #include "http/mhd.h"
 #include "http/rates.h"
+#include "http/refresher.h"
 #include "net/url.h"
 #include "obs/log.h"
 #include "obs/metrics.h"
@@ -44,7 +45,11 @@ static enum bl_rc open_parts(struct http_server *s, struct bl_error *err) {
     s->limit = limit_new(s->limit_per_hour, s->clock);
     s->cache = cache_new(s->conf->serve_cache, s->clock);
     s->rates = rates_new(s->clock);
-    return pool_start(&pool, &s->pool, err);
+    BL_TRY(pool_start(&pool, &s->pool, err));
+    if (s->conf->serve_views_every == 0) return BL_OK;
+    struct refresher_options views = {
+        .lake_dir = s->conf->data, .memory_bytes = s->conf->serve_views_memory, .every_us = s->conf->serve_views_every};
+    return refresher_start(&views, &s->refresher, err);
 }
 
 enum bl_rc server_open(const struct conf *conf, const struct bl_clock *clock, struct http_server **out, struct bl_error *err) {
@@ -66,6 +71,7 @@ enum bl_rc server_open(const struct conf *conf, const struct bl_clock *clock, st
 void server_close(struct http_server **server) {
     struct http_server *s = *server;
     if (!s) return;
+    refresher_stop(&s->refresher);
     pool_stop(s->pool);
     pool_free(&s->pool);
     keys_close(&s->keys);
@@ -93,6 +99,7 @@ int http_port(const struct http_server *s) { return mhd_port(s->mhd); }
 /* New connections end first, then the workers, which wake the connections that wait for them, then the connections. */
 void http_stop(struct http_server **s) {
     if (!*s) return;
+    refresher_stop(&(*s)->refresher);
     mhd_quiesce((*s)->mhd);
     pool_stop((*s)->pool);
     mhd_stop(&(*s)->mhd);

@@ -9,8 +9,8 @@
 #include "http/routes.h"
 
 struct mhd;
-struct site;
 struct rates;
+struct refresher;
 struct http_server {
     const struct conf *conf;
     char address[64];
@@ -23,6 +23,7 @@ struct http_server {
     struct cache *cache;
     struct pool *pool;
     struct rates *rates;
+    struct refresher *refresher;
     struct mhd *mhd;
 };
 enum bl_rc server_open(const struct conf *conf, const struct bl_clock *clock, struct http_server **out, struct bl_error *err);

@@ -111,7 +111,7 @@ struct decode *decode_new(unsigned threads, unsigned depth) {
     unsigned wanted = threads < 1 ? 1 : threads > THREADS_MAX ? THREADS_MAX : threads;
     for (; d->thread_count < wanted; d->thread_count++)
         if (pthread_create(&d->threads[d->thread_count], NULL, work, d) != 0) break;
-    BL_ASSERT(d->thread_count > 0);
+    if (d->thread_count == 0) bl_xneed(NULL); /* a thread lacks nothing but memory */
     return d;
 }
 
