@@ -361,7 +361,10 @@ enum bl_rc server_work(struct http_context *context, struct http_request *rq, st
         complete(context, rq, res, rc, &err);
         return BL_OK;
     }
-    if (rc != BL_OK) bl_log(BL_WARN, "request id=%s broke off: %s", rq->id, err.message);
+    if (rc == BL_OK) return BL_OK;
+    bool clients_choice = rc == BL_E_CANCELLED;
+    if (!clients_choice) metric_add(M_http_errors, 0, 1);
+    bl_log(clients_choice ? BL_INFO : BL_WARN, "request id=%s broke off: %s", rq->id, err.message);
     return rc;
 }
 
@@ -396,16 +399,17 @@ static void name_parameters(const struct http_request *rq, char *out, size_t siz
     }
 }
 
-void server_end(struct http_server *s, const struct http_request *rq, const struct http_response *res, int64_t bytes, bool broken) {
+void server_end(struct http_server *s, const struct http_request *rq, const struct http_response *res, int64_t bytes, bool whole) {
     int64_t took_ns = s->clock->mono_ns(s->clock->context) - rq->start_ns;
     char given[256];
     name_parameters(rq, given, sizeof given);
-    bool error = res->status >= 500 || broken;
+    bool asked_for_state = rq->route && rq->route->scope == HTTP_PUBLIC; /* /ready answers 503 by right */
+    bool error = res->status >= 500 && !asked_for_state;
     metric_add(M_http_requests, 0, 1);
     if (error) metric_add(M_http_errors, 0, 1);
     metric_observe(M_http_seconds, (double)took_ns / 1e9);
     rates_note(s->rates, took_ns, error);
     bl_log(BL_INFO, "request id=%s path=%s given=%s status=%u bytes=%" PRId64 " ms=%.1f cache=%s key=%s%s", rq->id,
            rq->route ? rq->route->path : "?", *given ? given : "-", res->status, bytes, (double)took_ns / 1e6, res->cache,
-           *rq->key_name ? rq->key_name : "-", broken ? " broken" : "");
+           *rq->key_name ? rq->key_name : "-", whole ? "" : " broken");
 }

@@ -109,7 +109,7 @@ static void call(struct call *c, const char *target) {
         while (!c->done) pthread_cond_wait(&c->changed, &c->lock);
         pthread_mutex_unlock(&c->lock);
     }
-    server_end(server, &c->rq, &c->res, (int64_t)http_body(&c->res).n, false);
+    server_end(server, &c->rq, &c->res, (int64_t)http_body(&c->res).n, true);
 }
 
 static void end(struct call *c) {
