@@ -19,6 +19,10 @@ test('the whole bundle is below 250 KB gzipped', async () => {
   assert.ok(total < 250_000, `${total} bytes`);
 });
 
+test('the lock files name no registry: whoever installs uses his own', async () => {
+  for (const folder of ['../../web/', './']) assert.doesNotMatch(await readFile(new URL(`${folder}package-lock.json`, import.meta.url), 'utf8'), /"resolved"/);
+});
+
 test('the binary serves exactly what was built', async () => {
   const served = await (await fetch(`${BASE}/`)).text();
   assert.equal(served, await readFile(`${DIST}index.html`, 'utf8'));

@@ -15,7 +15,7 @@ test('totals, types and gaps are those of the server', async () => {
   const status = await (await fetch(`${BASE}/status`)).json();
   await page.getByText(`Snapshot ${status.snapshot}`).waitFor();
   assert.match(await tile(page, 'Recorded').textContent(), new RegExp(`${status.totals.rows.toLocaleString('en-US')} events in ${status.totals.files.toLocaleString('en-US')} files`));
-  assert.match(await tile(page, 'Rate').textContent(), /Not collecting/);
+  assert.match(await tile(page, 'Rate').textContent(), /not collecting/);
   const rows = await page.getByRole('table', { name: 'Events by type' }).locator('tbody tr').count();
   assert.equal(rows, status.types.length);
   assert.equal(await page.locator('.strip .hole').count(), 1);

@@ -25,6 +25,7 @@ test('every view is drawn, is there as a table with the same rows, and can be sa
     const drawn = await panel.locator('canvas, .heat, table.ranking, .top-posts').count();
     assert.ok(drawn > 0, `${name} is drawn`);
     await panel.locator('.as-table > summary').click();
+    await panel.locator('.as-table table').waitFor();
     assert.equal(await panel.locator('.as-table tbody tr').count(), view.rows.length, name);
     assert.equal(await panel.locator('.as-table thead th[scope=col]').count(), view.columns.length, name);
     const [download] = await Promise.all([page.waitForEvent('download'), panel.getByRole('button', { name: /^Download CSV/ }).click()]);

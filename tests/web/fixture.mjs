@@ -1,7 +1,7 @@
-// Synthetic events planted behind the simulated ones: what strangers might post, and what the tests look for by name.
+// Synthetic events planted among the simulated ones: what strangers might post, and what the tests look for by name.
 
 export const DAY = '2026-01-06';
-const START_US = Date.parse(`${DAY}T12:00:00Z`) * 1000;
+const START_US = Date.parse(`${DAY}T06:00:00Z`) * 1000;
 export const ALICE = { did: 'did:plc:aliceaaaaaaaaaaaaaaaaaaa', handle: 'alice.example.com', name: '\u202EAlice <b>Bold</b>' };
 export const PAGED = { word: 'zanzibar', count: 27 };
 export const HOSTILE = {
@@ -54,7 +54,7 @@ export function events() {
   };
   const post = (did, text, more = {}) => commit(did, 'app.bsky.feed.post', { createdAt: new Date(us / 1000).toISOString(), langs: ['en'], text, ...more });
   lines.push({ did: ALICE.did, time_us: next(), kind: 'identity', identity: { did: ALICE.did, handle: ALICE.handle, seq: 1, time: new Date(us / 1000).toISOString() } });
-  commit(ALICE.did, 'app.bsky.actor.profile', { createdAt: '2026-01-06T12:00:00.000Z', displayName: ALICE.name });
+  commit(ALICE.did, 'app.bsky.actor.profile', { createdAt: '2026-01-06T06:00:00.000Z', displayName: ALICE.name });
   for (let n = 1; n <= PAGED.count; n++) post(`did:plc:${String.fromCharCode(96 + ((n - 1) % 20) + 1).repeat(24)}`, `${PAGED.word} number ${n}`);
   for (const text of Object.values(HOSTILE)) post(ALICE.did, text);
   post(ALICE.did, LINKED.text, { facets: LINKED.facets });

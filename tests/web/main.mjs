@@ -11,7 +11,7 @@ const binary = process.env.BLUELAKE ?? `${root}build/release/bluelake`;
 const wanted = process.argv.slice(2);
 const files = readdirSync(here).filter((name) => name.endsWith('.test.mjs') && (wanted.length === 0 || wanted.some((word) => name.includes(word))));
 
-const server = process.env.BL_WEB_BASE ? { base: process.env.BL_WEB_BASE, stop: async () => {} } : await startServer(binary, Number(process.env.BL_WEB_EVENTS ?? 200_000));
+const server = process.env.BL_WEB_BASE ? { base: process.env.BL_WEB_BASE, stop: async () => {} } : await startServer(binary, Number(process.env.BL_WEB_EVENTS ?? 250_000));
 const tests = spawn(process.execPath, ['--test', '--test-concurrency=2', ...files.map((name) => here + name)], {
   stdio: 'inherit',
   env: { ...process.env, BL_WEB_BASE: server.base },

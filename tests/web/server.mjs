@@ -1,11 +1,14 @@
 // The real binary over a real lake: made once, shared by all test files through the environment.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { openSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { events } from './fixture.mjs';
 
+const LOG = fileURLToPath(new URL('../../build/web-server.log', import.meta.url));
 const LIMIT_MS = 60_000;
 
 function run(binary, args, options = {}) {
@@ -18,11 +21,15 @@ function run(binary, args, options = {}) {
 
 async function fill(binary, lake, count) {
   const into = run(binary, ['import', '--data', lake, '-'], { stdio: ['pipe', 'ignore', 'inherit'] });
-  const from = run(binary, ['simulate', '--ndjson', '--count', String(count)], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const from = run(binary, ['simulate', '--ndjson', '--network-rate', '2', '--count', String(count)], { stdio: ['ignore', 'pipe', 'inherit'] });
   from.child.stdout.pipe(into.child.stdin, { end: false });
-  await from.ended;
-  into.child.stdin.end(events());
-  await into.ended;
+  try {
+    await from.ended;
+    into.child.stdin.end(events());
+    await into.ended;
+  } finally {
+    into.child.kill();
+  }
 }
 
 /** A stretch that upstream could not serve, as the recording notes it. */
@@ -61,7 +68,7 @@ export async function startServer(binary, count) {
     await fill(binary, lake, count);
     await plantGap(lake);
     await run(binary, ['views', '--refresh', '--data', lake], { stdio: ['ignore', 'ignore', 'inherit'] }).ended;
-    const child = spawn(binary, ['serve', '--data', lake, '--http', '127.0.0.1:0', '--set', 'serve.row_limit=0'], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const child = spawn(binary, ['serve', '--data', lake, '--http', '127.0.0.1:0', '--set', 'serve.row_limit=0'], { stdio: ['ignore', 'pipe', openSync(LOG, 'w')] });
     const base = await address(child);
     await untilReady(base);
     return {

@@ -26,6 +26,7 @@ function colour(name: string): string {
 }
 
 const DAY = 86400;
+const TICKS = [1, 2, 3, 6, 12, 24, 48, 96, 168, 336, 720, 1440, 2160, 4320, 8760].map((hours) => hours * 3600);
 
 function dayLabel(seconds: number): string {
   const date = new Date(seconds * 1000);
@@ -71,6 +72,8 @@ function xAxis(options: ChartOptions, grid: string, ink: string): uPlot.Axis {
   const axis: uPlot.Axis = { stroke: ink, grid: { show: false }, ticks: { stroke: grid, size: 4 }, font: FONT, size: 40, gap: 4 };
   axis.space = 64;
   axis.values = (_u, splits, _axis, _space, step) => timeTicks(splits, step);
+  // Between two hours, or two days, there is nothing that could bear a label.
+  if ((options.step ?? 0) >= 3600) axis.incrs = TICKS.filter((tick) => tick >= (options.step ?? 0));
   if (options.labels) {
     const labels = options.labels;
     axis.incrs = [1, 2, 3, 4, 6, 8, 12, 24, 48];
@@ -87,7 +90,8 @@ function build(options: ChartOptions, width: number, height: number, parent: HTM
   const step = options.step ?? 1;
   const first = options.xs[0] ?? 0;
   const last = options.xs.at(-1) ?? 1;
-  const margin = options.shape === 'bars' || first === last ? step / 2 : 0;
+  const few = options.xs.length < 4 ? 2 : 0;
+  const margin = options.shape === 'bars' || first === last ? step * (0.5 + few) : 0;
   const bars = uPlot.paths.bars!({ size: [0.82, 64], align: 0, radius: 0.12 });
   return new uPlot(
     {

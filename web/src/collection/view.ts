@@ -48,7 +48,7 @@ interface Tiles {
 
 function fill(tiles: Tiles, status: Status): void {
   const { totals, buffer } = status;
-  if (status.rate_per_second === null) tiles.rate.set('Not collecting', 'Only what was collected before can be searched.');
+  if (status.rate_per_second === null) tiles.rate.set('None', 'not collecting: what is recorded can be searched');
   else tiles.rate.set(`${short(Math.round(status.rate_per_second))}/s`, 'events, now', status.rate_per_second > 0 ? 'good' : 'warning');
   if (status.lag_seconds === null) tiles.lag.set('–', 'unknown while not collecting');
   else tiles.lag.set(duration(status.lag_seconds), 'behind the network', levelOf(status.lag_seconds, 60, 600));
@@ -95,8 +95,8 @@ function gapData(gaps: readonly Gap[]): Data {
   };
 }
 
-function section(title: string, ...content: Child[]): HTMLElement {
-  return h('section', { class: 'card panel', 'aria-label': title }, h('div', { class: 'panel-head' }, h('h2', {}, title)), ...content);
+function section(title: string, className: string, ...content: Child[]): HTMLElement {
+  return h('section', { class: `card panel ${className}`, 'aria-label': title }, h('div', { class: 'panel-head' }, h('h2', {}, title)), ...content);
 }
 
 export function collectionView(container: HTMLElement): MountedView {
@@ -131,7 +131,13 @@ export function collectionView(container: HTMLElement): MountedView {
     h('div', { class: 'hero' }, h('h1', {}, 'How the collection is'), said),
     trouble,
     h('dl', { class: 'tiles card' }, ...Object.values(tiles).map((each) => each.element)),
-    h('div', { class: 'panels' }, section('Rate since this page was opened', rateBody), section('What is recorded', typeBody), section('Gaps in the recording', gapBody), section('Dead letters by reason', deadBody)),
+    h(
+      'div',
+      { class: 'panels' },
+      section('Gaps in the recording', 'wide', gapBody),
+      h('div', { class: 'stack' }, section('Rate since this page was opened', '', rateBody), section('Dead letters by reason', '', deadBody)),
+      section('What is recorded', '', typeBody),
+    ),
   );
 
   function drawRate(status: Status): void {

@@ -71,10 +71,10 @@ function stale(view: View): string {
   return `${moment(view.refreshed_at, false)} UTC, ${age < 90 ? 'just now' : `${duration(age)} ago`}`;
 }
 
-/** The first sentence is the caption; the rest waits behind it. */
+/** The first sentence is the caption; what is said beyond it waits behind it. */
 function definition(text: string): HTMLElement {
-  const [, first = text, rest = ''] = /^(.{20,160}?[.:;])\s+(.*)$/s.exec(text) ?? [];
-  if (!rest) return h('p', { class: 'definition' }, text);
+  const [, first, rest] = (text.length > 200 && /^(.{40,}?\.)\s+(.*)$/s.exec(text)) || [];
+  if (!first || !rest) return h('p', { class: 'definition' }, text);
   return h('details', { class: 'definition' }, h('summary', {}, first), h('p', {}, rest));
 }
 

@@ -101,6 +101,7 @@ export function searchForm(submit: (query: Query) => void): SearchForm {
   const chips = h('ul', { class: 'chips', 'aria-label': 'Understood as' });
   let size = 10;
   let busy = false;
+  let asked = '';
 
   const read = (): Query => ({
     q: q.input.value.trim(),
@@ -120,8 +121,15 @@ export function searchForm(submit: (query: Query) => void): SearchForm {
     first?.input.focus();
     return !first;
   };
+  // The same question is not asked twice at once; another one takes its place.
+  const running = (): boolean => busy && JSON.stringify(read()) === asked;
+  const showBusy = (): void => {
+    button.setAttribute('aria-disabled', String(running()));
+    button.classList.toggle('busy', running());
+  };
   const send = (): void => {
-    if (!busy && check()) submit(read());
+    if (running() || !check()) return;
+    submit(read());
   };
   const drawChips = (): void => {
     const text = q.input.value;
@@ -149,8 +157,10 @@ export function searchForm(submit: (query: Query) => void): SearchForm {
   };
 
   q.input.addEventListener('input', drawChips);
+  exact.addEventListener('input', showBusy);
   for (const [name, each] of Object.entries(controls)) {
     const revise = (): void => {
+      showBusy();
       // A message goes as soon as its cause does; typing never brings up a new one.
       if (!each.input.hasAttribute('aria-invalid')) return;
       const still = faults(read())[name as Field];
@@ -193,8 +203,8 @@ export function searchForm(submit: (query: Query) => void): SearchForm {
     },
     setBusy(now) {
       busy = now;
-      button.setAttribute('aria-disabled', String(now));
-      button.classList.toggle('busy', now);
+      asked = JSON.stringify(read());
+      showBusy();
     },
     refuse(error) {
       const name = error.parameter === 'text' ? 'q' : error.parameter;

@@ -37,7 +37,7 @@ function claimed(post: Post): HTMLElement | null {
   if (!post.created_at) return null;
   const apart = Date.parse(post.created_at) - Date.parse(post.timestamp);
   if (Math.abs(apart) < CLAIM_TOLERANCE_MS) return null;
-  return h('span', { class: 'tag odd' }, `claims ${moment(post.created_at, false)}`);
+  return h('span', { class: 'tag odd', title: `created_at: ${post.created_at.slice(0, 60)}` }, `claims ${moment(post.created_at, false).slice(0, 10)}`);
 }
 
 function body(post: Post, matchWords: readonly string[], exact: boolean): HTMLElement {
