@@ -86,7 +86,7 @@ int main(int argc, char **argv) {
     duckdb_connection connection;
     if (duckdb_open(NULL, &database) == DuckDBError || duckdb_connect(database, &connection) == DuckDBError)
         die("open", NULL);
-    BL_CLEANUP(bl_freep) char *threads = bl_xasprintf("SET threads = %d", atoi(argv[search || rows ? 4 : 3]));
+    BL_CLEANUP(bl_freep) char *threads = bl_xasprintf("SET threads = %ld", strtol(argv[search || rows ? 4 : 3], NULL, 10));
     BL_CLEANUP(bl_freep)
     char *sql = search ? search_sql(argv[2], argv[3])
                 : rows ? rows_sql(argv[2], argv[3])

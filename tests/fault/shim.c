@@ -35,7 +35,7 @@ static void parse(const char *text) {
         char *end;
         wanted_at = strtol(text + n + 1, &end, 10);
         if (*end == '+') from_then_on = true, end++;
-        wanted_errno = *end == ':' ? atoi(end + 1) : errors[c];
+        wanted_errno = *end == ':' ? (int)strtol(end + 1, NULL, 10) : errors[c];
         wanted = (enum class)c;
     }
 }
