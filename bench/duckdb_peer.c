@@ -67,7 +67,7 @@ static char *search_sql(const char *glob, const char *word) {
 }
 
 static char *rows_sql(const char *from, const char *count) {
-    return bl_xasprintf("SELECT to_json(t) FROM (SELECT * FROM read_parquet('%s') LIMIT %d) t", from, atoi(count));
+    return bl_xasprintf("SELECT to_json(t) FROM (SELECT * FROM read_parquet('%s') LIMIT %ld) t", from, strtol(count, NULL, 10));
 }
 
 /* Quotes are not escaped: no argument may hold one. */
