@@ -24,13 +24,17 @@ static size_t new_files(const struct query *q, enum ev_type type, const struct c
     size_t count = session_files(q, type, INT64_MIN, INT64_MAX, out), kept = 0;
     if (!known->count) return count;
     for (size_t i = 0; i < count; i++)
-        if (!bsearch(&(*out)[i]->id, known->ids, known->count, sizeof *known->ids, by_id)) (*out)[kept++] = (*out)[i];
+        if (!known->count || !bsearch(&(*out)[i]->id, known->ids, known->count, sizeof *known->ids, by_id)) (*out)[kept++] = (*out)[i];
     return kept;
 }
 
 static void remember(struct query *q, enum ev_type type, const struct catalog_file *const *files, size_t count) {
     struct id_list *known = &q->shadowed[type];
+<<<<<<< HEAD
     if (!count) return;
+=======
+    if (count == 0) return;
+>>>>>>> refs/heads/http
     known->ids = bl_xrealloc(known->ids, (known->count + count) * sizeof *known->ids);
     for (size_t i = 0; i < count; i++) known->ids[known->count++] = files[i]->id;
     qsort(known->ids, known->count, sizeof *known->ids, by_id);
