@@ -30,11 +30,7 @@ static size_t new_files(const struct query *q, enum ev_type type, const struct c
 
 static void remember(struct query *q, enum ev_type type, const struct catalog_file *const *files, size_t count) {
     struct id_list *known = &q->shadowed[type];
-<<<<<<< HEAD
     if (!count) return;
-=======
-    if (count == 0) return;
->>>>>>> refs/heads/http
     known->ids = bl_xrealloc(known->ids, (known->count + count) * sizeof *known->ids);
     for (size_t i = 0; i < count; i++) known->ids[known->count++] = files[i]->id;
     qsort(known->ids, known->count, sizeof *known->ids, by_id);
