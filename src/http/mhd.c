@@ -239,8 +239,8 @@ static void refuse_job(struct pool_job *job, enum pool_refusal why) {
 static void release_job(struct pool_job *job) { unref((struct exchange *)job); }
 
 /* Suspended first: the worker may be done before this returns. */
-static void hand_to_worker(struct exchange *ex, bool is_long) {
-    ex->job = (struct pool_job){.is_long = is_long,
+static void hand_to_worker(struct exchange *ex) {
+    ex->job = (struct pool_job){.weight = server_weight(&ex->rq),
                                 .fd = socket_of(ex->connection),
                                 .gone = &ex->rq.gone,
                                 .run = run_job,
@@ -255,9 +255,8 @@ static void hand_to_worker(struct exchange *ex, bool is_long) {
 
 static enum MHD_Result begin(struct exchange *ex, const char *method) {
     read_head(ex, method);
-    enum server_next next = server_begin(ex->mhd->server, &ex->rq, &ex->res);
-    if (next == SERVER_ANSWER) return send_response(ex);
-    hand_to_worker(ex, next == SERVER_WORK_LONG);
+    if (server_begin(ex->mhd->server, &ex->rq, &ex->res)) return send_response(ex);
+    hand_to_worker(ex);
     return MHD_YES;
 }
 

@@ -69,19 +69,19 @@ const struct http_route http_routes[] = {
     {.path = "/stats/daily", .handle = answer_daily, .where = HTTP_WORKER, .scope = HTTP_SEARCH, .cache_seconds = KEEP_SECONDS, .by_snapshot = true,
      PARAMETERS(daily_parameters), .type = json, .shape = "{date:date,total_posts:int,unique_authors:int,avg_post_length:number}",
      .summary = "One day in numbers", .details = "Posts as they were created; what was deleted later is still counted."},
-    {.path = "/views", .handle = answer_views, .where = HTTP_WORKER, .scope = HTTP_SEARCH, .type = json, .shape = "{views:[View]}",
+    {.path = "/views", .handle = answer_views, .where = HTTP_LIGHT, .scope = HTTP_SEARCH, .type = json, .shape = "{views:[View]}",
      .summary = "The prepared views", .details = "What is computed regularly from the lake, and how old it is."},
-    {.path = "/views/{name}", .handle = answer_view, .where = HTTP_WORKER, .scope = HTTP_SEARCH, PARAMETERS(view_parameters), .type = json,
+    {.path = "/views/{name}", .handle = answer_view, .where = HTTP_LIGHT, .scope = HTTP_SEARCH, PARAMETERS(view_parameters), .type = json,
      .shape = "{name:text,columns:[text],rows:[[any]],refreshed_at:time?,snapshot:int,definition:text}", .summary = "One prepared view",
      .details = "Rows as lists in the order of `columns`."},
-    {.path = "/status", .handle = answer_status, .where = HTTP_WORKER, .scope = HTTP_SEARCH, .cache_seconds = 1, .type = json,
+    {.path = "/status", .handle = answer_status, .where = HTTP_LIGHT, .scope = HTTP_SEARCH, .cache_seconds = 1, .type = json,
      .shape = "{version:text,snapshot:int,totals:{files:int,rows:int,bytes:int,raw_bytes:int,bytes_per_event:number},"
               "types:[{type:text,rows:int,files:int,bytes:int}],oldest:time?,newest:time?,last_commit:time?,last_commit_age_seconds:number?,"
               "ingest:any,writer:any,rate_per_second:number?,lag_seconds:number?,"
               "buffer:{events:number,memory:number?,maxmemory:number?,percent:number?,hours_left:number?}?,gaps:int,dead_letters:int,"
               "dead_letters_by_reason:[{reason:text,count:int}]}",
      .summary = "How the collection goes", .details = "`ingest` and `writer` are null where they do not run or do not answer."},
-    {.path = "/gaps", .handle = answer_gaps, .where = HTTP_WORKER, .scope = HTTP_SEARCH, PARAMETERS(gap_parameters), .type = json,
+    {.path = "/gaps", .handle = answer_gaps, .where = HTTP_LIGHT, .scope = HTTP_SEARCH, PARAMETERS(gap_parameters), .type = json,
      .shape = "{gaps:[Gap]}", .summary = "Stretches the recording lacks", .details = "Nothing listed means that everything Jetstream offered was taken."},
     {.path = "/health", .handle = answer_health, .type = json, .shape = "Health", .summary = "Is the server alive?",
      .details = "503 when the lake is there and cannot be read."},

@@ -30,7 +30,8 @@ struct http_parameter {
 enum http_scope { HTTP_PUBLIC = 0, HTTP_SEARCH = 1, HTTP_EXPORT = 2, HTTP_METRICS = 4, HTTP_ADMIN = 8 };
 enum http_where {
     HTTP_INLINE, /* answered at once by the network thread: must not wait for anything */
-    HTTP_WORKER, /* by a worker with a session on the lake */
+    HTTP_LIGHT,  /* by a worker with a session on the lake, in a moment: before whatever else waits */
+    HTTP_WORKER, /* by a worker */
     HTTP_LONG,   /* the same, and may take minutes: a share of the workers is kept free of these */
 };
 struct http_context;

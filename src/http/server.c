@@ -264,16 +264,12 @@ static void add_encoding(struct http_response *res, const char *encoding) {
     if (!http_header_of(res, "Vary")) http_header(res, "Vary", "Accept-Encoding");
 }
 
-static bool answer_from_cache(struct http_server *s, const struct http_request *rq, struct http_response *res) {
-    if (rq->route->cache_seconds == 0) return false;
+static bool look_up(struct http_server *s, const struct http_request *rq, struct http_response *res) {
     BL_CLEANUP(bl_buf_release) struct bl_buf key = {0};
     struct cache_entry entry = {.body = {.max = HTTP_BODY_MAX}};
     cache_key(s, rq, pool_snapshot(s->pool), &key);
-    bool hit = cache_get(s->cache, bl_buf_view(&key), &entry);
-    rates_note_lookup(s->rates, hit);
-    metric_add(hit ? M_http_cache_hits : M_http_cache_misses, 0, 1);
-    res->cache = hit ? "hit" : "miss";
-    if (!hit) return false;
+    if (!cache_get(s->cache, bl_buf_view(&key), &entry)) return false;
+    res->cache = "hit";
     bl_buf_release(&res->body);
     res->body = entry.body;
     res->status = 200;
@@ -281,6 +277,27 @@ static bool answer_from_cache(struct http_server *s, const struct http_request *
     if (entry.encoding) add_encoding(res, entry.encoding);
     if (rq->route->by_snapshot) add_etag(rq, res, entry.snapshot);
     return true;
+}
+
+static void note_lookup(struct http_server *s, bool hit) {
+    rates_note_lookup(s->rates, hit);
+    metric_add(hit ? M_http_cache_hits : M_http_cache_misses, 0, 1);
+}
+
+/* What the cache does not know may be there when a worker gets to it: many ask the same at once. */
+static bool answer_from_cache(struct http_server *s, const struct http_request *rq, struct http_response *res) {
+    if (rq->route->cache_seconds == 0) return false;
+    bool hit = look_up(s, rq, res);
+    if (hit || rq->route->where == HTTP_INLINE) note_lookup(s, hit);
+    return hit;
+}
+
+static bool answer_from_cache_meanwhile(struct http_server *s, const struct http_request *rq, struct http_response *res) {
+    if (rq->route->cache_seconds == 0) return false;
+    bool hit = look_up(s, rq, res);
+    note_lookup(s, hit);
+    if (!hit) res->cache = "miss";
+    return hit;
 }
 
 static void keep(struct http_server *s, const struct http_request *rq, const struct http_response *res) {
@@ -329,7 +346,7 @@ static bool method_allowed(const struct http_request *rq, struct http_response *
     return false;
 }
 
-enum server_next server_begin(struct http_server *s, struct http_request *rq, struct http_response *res) {
+bool server_begin(struct http_server *s, struct http_request *rq, struct http_response *res) {
     rq->start_ns = s->clock->mono_ns(s->clock->context);
     res->arena = &rq->arena;
     res->body.max = HTTP_BODY_MAX;
@@ -341,21 +358,27 @@ enum server_next server_begin(struct http_server *s, struct http_request *rq, st
     add_common_headers(rq, res);
     add_cors_headers(s, rq, res);
     use_forwarded_address(s, rq);
-    if (!http_route_request(rq, res)) return SERVER_ANSWER;
+    if (!http_route_request(rq, res)) return true;
     if (rq->method == HTTP_OPTIONS) {
         answer_options(res);
-        return SERVER_ANSWER;
+        return true;
     }
     if (!method_allowed(rq, res) || !within_address_limit(s, rq, res) || !may_ask(s, rq, res) || !within_key_limit(s, rq, res) ||
         !http_read_values(rq, res) || answer_not_modified(s, rq, res) || answer_from_cache(s, rq, res))
-        return SERVER_ANSWER;
-    if (rq->route->where != HTTP_INLINE) return rq->route->where == HTTP_LONG ? SERVER_WORK_LONG : SERVER_WORK;
+        return true;
+    if (rq->route->where != HTTP_INLINE) return false;
     answer_inline(s, rq, res);
-    return SERVER_ANSWER;
+    return true;
+}
+
+enum pool_weight server_weight(const struct http_request *rq) {
+    if (rq->route->where == HTTP_LIGHT) return POOL_LIGHT;
+    return rq->route->where == HTTP_LONG ? POOL_LONG : POOL_NORMAL;
 }
 
 enum bl_rc server_work(struct http_context *context, struct http_request *rq, struct http_response *res) {
     struct bl_error err = {0};
+    if (answer_from_cache_meanwhile(context->server, rq, res)) return BL_OK;
     enum bl_rc rc = rq->route->handle(context, rq, res, &err);
     if (!res->started) {
         complete(context, rq, res, rc, &err);

@@ -29,9 +29,9 @@ struct http_server {
 enum bl_rc server_open(const struct conf *conf, const struct bl_clock *clock, struct http_server **out, struct bl_error *err);
 void server_close(struct http_server **s);
 
-enum server_next { SERVER_ANSWER, SERVER_WORK, SERVER_WORK_LONG };
-/* In the network thread: checks and, where possible, answers. */
-enum server_next server_begin(struct http_server *s, struct http_request *rq, struct http_response *res);
+/* In the network thread: checks and, where possible, answers. False: a worker has to, see rq->route->where. */
+bool server_begin(struct http_server *s, struct http_request *rq, struct http_response *res);
+enum pool_weight server_weight(const struct http_request *rq);
 /* In a worker. BL_OK: the response is complete; else a started stream has to break off. */
 enum bl_rc server_work(struct http_context *context, struct http_request *rq, struct http_response *res);
 void server_refuse(struct http_server *s, struct http_response *res, enum pool_refusal why);

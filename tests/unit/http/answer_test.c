@@ -101,9 +101,8 @@ static void call(struct call *c, const char *target) {
     pthread_cond_init(&c->changed, NULL);
     c->sink = (struct http_sink){start_sink, write_sink, c};
     c->res.sink = &c->sink;
-    enum server_next next = server_begin(server, &c->rq, &c->res);
-    if (next != SERVER_ANSWER) {
-        c->job = (struct pool_job){.is_long = next == SERVER_WORK_LONG, .fd = -1, .gone = &c->rq.gone, .run = run, .refuse = refuse, .release = finish};
+    if (!server_begin(server, &c->rq, &c->res)) {
+        c->job = (struct pool_job){.weight = server_weight(&c->rq), .fd = -1, .gone = &c->rq.gone, .run = run, .refuse = refuse, .release = finish};
         pool_submit(server->pool, &c->job);
         pthread_mutex_lock(&c->lock);
         while (!c->done) pthread_cond_wait(&c->changed, &c->lock);
