@@ -13,8 +13,8 @@ enum {
     WORKERS_MAX = 64,
     TICK_US = 50000,
     SNAPSHOT_EVERY_NS = 500000000,
-    PROBE_EVERY_S = 5,   /* a question of our own tells whether the lake can be read */
-    WORKER_THREADS = 2,  /* of DuckDB, in each session */
+    PROBE_EVERY_S = 5,  /* a question of our own tells whether the lake can be read */
+    WORKER_THREADS = 2, /* of DuckDB, in each session */
 };
 
 struct worker {
@@ -76,7 +76,8 @@ static void note_trouble(struct pool *p, const struct bl_error *err) {
 static bool prepare_session(struct worker *w) {
     struct bl_error err = {0};
     enum bl_rc rc = w->context.query ? BL_OK : open_session(w, &err);
-    if (rc == BL_OK && query_snapshot(w->context.query) != pool_snapshot(w->pool)) rc = query_refresh(w->context.query, &err);
+    if (rc == BL_OK && query_snapshot(w->context.query) != pool_snapshot(w->pool))
+        rc = query_refresh(w->context.query, &err);
     if (rc == BL_OK) return true;
     note_trouble(w->pool, &err);
     if (w->context.query) close_session(w);
