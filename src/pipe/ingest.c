@@ -12,6 +12,7 @@
 #include "obs/log.h"
 #include "obs/metrics.h"
 #include "pipe/blocks.h"
+#include "pipe/freshness.h"
 #include "pipe/sender.h"
 #include "pipe/settings.h"
 
@@ -193,28 +194,77 @@ static enum bl_rc read_loop(struct ingest *in, struct bl_error *err) {
 
 /* ---- health ---- */
 
-static int health(void *context, bool ready, struct bl_buf *json) {
-    struct ingest *in = context;
-    struct source_stats s;
-    struct sender_health sending;
-    source_state(in, &s);
-    sender_get_health(in->sender, &sending);
-    int64_t now = bl_wall_us(), newest = atomic_load(&in->newest_us), receipt = atomic_load(&in->last_receipt_us);
-    bool redis = sending.redis_up, live = s.state == SOURCE_LIVE;
-    bool ok = redis && live;
-    bl_buf_printf(json, "{\"role\":\"ingest\",\"status\":\"%s\",\"jetstream_connected\":%s,\"host\":", ok ? "ok" : "degraded",
-                  live ? "true" : "false");
-    bl_buf_json(json, bl_str(s.host));
-    bl_buf_printf(json, ",\"redis_connected\":%s,\"received\":%.0f,\"buffered\":%.0f,\"rejected\":%.0f,\"gaps\":%" PRIu64
-                  ",\"lag_seconds\":%.3f,\"last_message_age_seconds\":%.3f,\"error\":",
-                  redis ? "true" : "false", metric_sum(M_received), metric_sum(M_buffered), metric_sum(M_rejected), s.gaps,
-                  newest ? (double)(now - newest) / 1e6 : 0, receipt ? (double)(now - receipt) / 1e6 : -1.0);
-    bl_buf_json(json, bl_str(!redis && *sending.error ? sending.error : live ? "" : s.last_error));
-    bl_buf_byte(json, '}');
-    return ready && !ok ? 503 : 200;
+static bool is_filtered(const struct conf *conf) {
+    const struct conf_list *wanted = &conf->source_collections;
+    bool all = wanted->count == 0 || (wanted->count == 1 && strcmp(wanted->items[0], "all") == 0);
+    return !all || conf->source_dids.count;
 }
 
-static void refresh(void *context) { update_gauges(context); }
+struct condition {
+    struct source_stats source;
+    struct sender_health sending;
+    struct stage_clock clocks[3];
+    const char *stream; /* flowing, idle (filtered, nothing to say), silent, down */
+    bool ok;
+    char why[320];
+};
+enum { FLOWING_US = 5000000 };
+
+/* A filtered stream is judged by its connection, which the source gives up when it is dead; a whole one is never silent for long. */
+static const char *stream_state(const struct ingest *in, bool live, int64_t age_us) {
+    if (!live) return "down";
+    if (age_us <= FLOWING_US) return "flowing";
+    if (is_filtered(in->conf)) return "idle";
+    return in->conf->ready_received && age_us > in->conf->ready_received ? "silent" : "flowing";
+}
+
+static void look(struct ingest *in, int64_t now, struct condition *c) {
+    *c = (struct condition){0};
+    source_state(in, &c->source);
+    sender_get_health(in->sender, &c->sending);
+    bool live = c->source.state == SOURCE_LIVE;
+    int64_t receipt = atomic_load(&in->last_receipt_us), since = receipt > c->source.connected_since_us ? receipt : c->source.connected_since_us;
+    int64_t silence_limit = is_filtered(in->conf) ? 0 : in->conf->ready_received;
+    c->clocks[0] = (struct stage_clock){"witnessed", atomic_load(&in->newest_us), 0};
+    c->clocks[1] = (struct stage_clock){"received", receipt ? receipt : since, silence_limit};
+    c->clocks[2] = (struct stage_clock){"buffered", c->sending.last_durable_us, 0};
+    if (c->sending.oldest_waiting_us)
+        c->clocks[2] = (struct stage_clock){"buffered", c->sending.oldest_waiting_us, in->conf->ready_buffered};
+    c->stream = stream_state(in, live, since ? now - since : 0);
+    bool late = freshness_late(c->clocks, sizeof c->clocks / sizeof *c->clocks, now, c->why, sizeof c->why);
+    if (!c->sending.redis_up) snprintf(c->why, sizeof c->why, "%s", *c->sending.error ? c->sending.error : "Redis has not been reached yet");
+    else if (!live) snprintf(c->why, sizeof c->why, "%.300s", *c->source.last_error ? c->source.last_error : "not connected to Jetstream yet");
+    c->ok = c->sending.redis_up && live && !late;
+    metric_set(M_ready, 0, c->ok);
+}
+
+static int health(void *context, bool ready, struct bl_buf *json) {
+    struct ingest *in = context;
+    struct condition c;
+    int64_t now = bl_wall_us();
+    look(in, now, &c);
+    int64_t newest = c.clocks[0].at_us, receipt = atomic_load(&in->last_receipt_us);
+    bl_buf_printf(json, "{\"role\":\"ingest\",\"status\":\"%s\",\"ready\":%s,\"stream\":\"%s\",\"jetstream_connected\":%s,\"host\":",
+                  c.ok ? "ok" : "degraded", c.ok ? "true" : "false", c.stream, c.source.state == SOURCE_LIVE ? "true" : "false");
+    bl_buf_json(json, bl_str(c.source.host));
+    bl_buf_printf(json, ",\"redis_connected\":%s,\"breaker_open\":%s,\"spill_bytes\":%" PRId64
+                  ",\"received\":%.0f,\"buffered\":%.0f,\"rejected\":%.0f,\"gaps\":%" PRIu64
+                  ",\"lag_seconds\":%.3f,\"last_message_age_seconds\":%.3f,",
+                  c.sending.redis_up ? "true" : "false", c.sending.breaker_open ? "true" : "false", c.sending.spill_bytes,
+                  metric_sum(M_received), metric_sum(M_buffered), metric_sum(M_rejected), c.source.gaps,
+                  newest ? (double)(now - newest) / 1e6 : 0, receipt ? (double)(now - receipt) / 1e6 : -1.0);
+    freshness_print(c.clocks, sizeof c.clocks / sizeof *c.clocks, now, json);
+    bl_buf_z(json, ",\"error\":");
+    bl_buf_json(json, bl_utf8_valid(bl_str(c.why)) ? bl_str(c.why) : BL_LIT("?"));
+    bl_buf_byte(json, '}');
+    return ready && !c.ok ? 503 : 200;
+}
+
+static void refresh(void *context) {
+    struct condition c;
+    update_gauges(context);
+    look(context, bl_wall_us(), &c);
+}
 
 /* ---- sessions ---- */
 

@@ -331,7 +331,8 @@ static enum bl_rc watch_serve(struct up *u, struct bl_error *err) {
     if (!p->pid && bl_mono_ns() >= p->restart_at_ns) return process_start(p, err);
     int port = (int)process_number(p, "port");
     if (!port || u->serve_shown) return BL_OK;
-    struct bl_str rest = bl_str(u->options->http ? u->options->http : u->options->conf->serve_http), host = bl_str_cut(&rest, ':');
+    struct bl_str rest = bl_str(u->options->http ? u->options->http : u->options->conf->serve_http);
+    struct bl_str host = bl_str_cut(&rest, ':');
     printf("%sbluelake: search and watch on http://%.*s:%d\n", u->terminal ? "\r\033[K" : "", BL_ARG(host), port);
     fflush(stdout);
     u->serve_shown = true;
