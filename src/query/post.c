@@ -91,7 +91,8 @@ static enum bl_rc newest_version(const struct find *f, const struct place *recor
     struct search_node both = {.kind = SEARCH_AND, .first = &who};
     who.next = &which;
     filter.tree = &both;
-    BL_TRY(find_rows(&one, files, count, INT64_MIN, NULL, out, &n, 1, err));
+    const struct find_range range = {.from_us = INT64_MIN, .to_us = INT64_MAX, .columns = FIND_HITS};
+    BL_TRY(find_rows(&one, files, count, &range, out, &n, 1, err));
     *known = n == 1;
     return BL_OK;
 }
