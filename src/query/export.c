@@ -30,7 +30,8 @@ static void keep_place(struct export *e, const struct query_hit *hit) {
     bl_buf_clear(&e->last_key);
     bl_buf_str(&e->last_key, hit->did);
     bl_buf_str(&e->last_key, hit->rkey);
-    e->last = (struct place){hit->time_us, bl_strn(e->last_key.p, hit->did.n), bl_strn(e->last_key.p + hit->did.n, hit->rkey.n)};
+    e->last = (struct place){hit->time_us, bl_strn(e->last_key.p, hit->did.n),
+                             bl_strn(e->last_key.p + hit->did.n, hit->rkey.n)};
 }
 
 static enum bl_rc give_page(struct export *e, size_t count, bool *given, struct bl_error *err) {
@@ -55,7 +56,8 @@ static enum bl_rc give_page(struct export *e, size_t count, bool *given, struct 
 
 static enum bl_rc give_hour(struct export *e, const struct catalog_file *const *files, size_t count, bool *given,
                             struct bl_error *err) {
-    struct find_range range = {.from_us = INT64_MIN, .to_us = INT64_MAX, .after = e->filter.after, .columns = FIND_HITS, .shadowed = true};
+    struct find_range range = {
+        .from_us = INT64_MIN, .to_us = INT64_MAX, .after = e->filter.after, .columns = FIND_HITS, .shadowed = true};
     for (;;) {
         watchdog_extend(e->find.q->watchdog, e->find.q->deadline_us);
         BL_TRY(watchdog_check(e->find.q->watchdog, err));
@@ -125,19 +127,39 @@ enum bl_rc query_export(struct query *q, const struct query_search *s, query_hit
 
 /* --- Parquet --- */
 
-static const struct pq_column parquet_columns[] = {
-    {"timestamp", PQ_TIMESTAMP_US, false, 0}, {"username", PQ_STRING, false, 0},         {"text", PQ_STRING, true, 0},
-    {"uri", PQ_STRING, false, 0},             {"did", PQ_STRING, false, 0},              {"handle", PQ_STRING, true, 0},
-    {"display_name", PQ_STRING, true, 0},     {"langs", PQ_JSON, true, 0},               {"created_at", PQ_STRING, true, 0},
-    {"hashtags", PQ_JSON, true, 0},           {"links", PQ_JSON, true, 0},               {"reply_parent_uri", PQ_STRING, true, 0},
-    {"quote_uri", PQ_STRING, true, 0},        {"facets", PQ_JSON, true, 0},              {"embed", PQ_JSON, true, 0}};
+static const struct pq_column parquet_columns[] = {{"timestamp", PQ_TIMESTAMP_US, false, 0},
+                                                   {"username", PQ_STRING, false, 0},
+                                                   {"text", PQ_STRING, true, 0},
+                                                   {"uri", PQ_STRING, false, 0},
+                                                   {"did", PQ_STRING, false, 0},
+                                                   {"handle", PQ_STRING, true, 0},
+                                                   {"display_name", PQ_STRING, true, 0},
+                                                   {"langs", PQ_JSON, true, 0},
+                                                   {"created_at", PQ_STRING, true, 0},
+                                                   {"hashtags", PQ_JSON, true, 0},
+                                                   {"links", PQ_JSON, true, 0},
+                                                   {"reply_parent_uri", PQ_STRING, true, 0},
+                                                   {"quote_uri", PQ_STRING, true, 0},
+                                                   {"facets", PQ_JSON, true, 0},
+                                                   {"embed", PQ_JSON, true, 0}};
 enum { PARQUET_COLUMNS = sizeof parquet_columns / sizeof parquet_columns[0] };
 
 static enum bl_rc put_hit(void *context, const struct query_hit *hit, struct bl_error *err) {
     struct pq_writer *w = context;
-    const struct bl_str texts[PARQUET_COLUMNS - 1] = {
-        hit->handle.p ? hit->handle : hit->did, hit->text, hit->uri, hit->did, hit->handle, hit->display_name, hit->langs_json,
-        hit->created_at, hit->hashtags_json, hit->links_json, hit->reply_parent_uri, hit->quote_uri, hit->facets_json, hit->embed_json};
+    const struct bl_str texts[PARQUET_COLUMNS - 1] = {hit->handle.p ? hit->handle : hit->did,
+                                                      hit->text,
+                                                      hit->uri,
+                                                      hit->did,
+                                                      hit->handle,
+                                                      hit->display_name,
+                                                      hit->langs_json,
+                                                      hit->created_at,
+                                                      hit->hashtags_json,
+                                                      hit->links_json,
+                                                      hit->reply_parent_uri,
+                                                      hit->quote_uri,
+                                                      hit->facets_json,
+                                                      hit->embed_json};
     pq_i64(w, 0, hit->time_us);
     for (unsigned c = 1; c < PARQUET_COLUMNS; c++) {
         if (texts[c - 1].p)

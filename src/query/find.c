@@ -21,11 +21,27 @@ int found_compare(const struct found *a, const struct found *b) {
 
 /* --- Rows of files --- */
 
-enum { C_TIME, C_DID, C_RKEY, C_REV, C_TEXT, C_CREATED_TEXT, C_CREATED, C_LANGS, C_HASHTAGS, C_LINKS, C_FACETS, C_EMBED, C_PARENT, C_QUOTE };
+enum {
+    C_TIME,
+    C_DID,
+    C_RKEY,
+    C_REV,
+    C_TEXT,
+    C_CREATED_TEXT,
+    C_CREATED,
+    C_LANGS,
+    C_HASHTAGS,
+    C_LINKS,
+    C_FACETS,
+    C_EMBED,
+    C_PARENT,
+    C_QUOTE
+};
 static const char place_columns[] = "time_us, did, rkey, rev";
-static const char columns[] = "time_us, did, rkey, rev, text, created_at_text, created_at::TIMESTAMP, to_json(langs)::VARCHAR, "
-                              "to_json(hashtags)::VARCHAR, to_json(links)::VARCHAR, facets::VARCHAR, embed::VARCHAR, "
-                              "reply_parent_uri, quote_uri";
+static const char columns[] =
+    "time_us, did, rkey, rev, text, created_at_text, created_at::TIMESTAMP, to_json(langs)::VARCHAR, "
+    "to_json(hashtags)::VARCHAR, to_json(links)::VARCHAR, facets::VARCHAR, embed::VARCHAR, "
+    "reply_parent_uri, quote_uri";
 
 static struct bl_str keep(const struct find *f, const struct duck_result *r, unsigned column, size_t row) {
     if (duck_is_null(r, column, row)) return (struct bl_str){0};
@@ -36,7 +52,8 @@ static struct bl_str keep(const struct find *f, const struct duck_result *r, uns
 static void read_row(const struct find *f, const struct duck_result *r, size_t row, struct found *out) {
     *out = (struct found){.rev = keep(f, r, C_REV, row)};
     if (duck_columns(r) <= C_TEXT) {
-        out->hit = (struct query_hit){.time_us = duck_i64(r, C_TIME, row), .did = keep(f, r, C_DID, row), .rkey = keep(f, r, C_RKEY, row)};
+        out->hit = (struct query_hit){
+            .time_us = duck_i64(r, C_TIME, row), .did = keep(f, r, C_DID, row), .rkey = keep(f, r, C_RKEY, row)};
         return;
     }
     out->hit = (struct query_hit){.time_us = duck_i64(r, C_TIME, row),
@@ -56,8 +73,8 @@ static void read_row(const struct find *f, const struct duck_result *r, size_t r
     out->hit.created_at = bl_arena_dup(f->arena, bl_str(bl_format_time(duck_i64(r, C_CREATED, row), 3, text)));
 }
 
-static enum bl_rc read_rows(const struct find *f, const struct search_sql *sql, struct found *items, size_t *count, size_t limit,
-                            struct bl_error *err) {
+static enum bl_rc read_rows(const struct find *f, const struct search_sql *sql, struct found *items, size_t *count,
+                            size_t limit, struct bl_error *err) {
     BL_CLEANUP(duck_result_close) struct duck_result *r = NULL;
     BL_TRY(duck_query(f->q->duck, sql->text.p, sql->binds, sql->count, &r, err));
     for (;;) {
@@ -69,7 +86,8 @@ static enum bl_rc read_rows(const struct find *f, const struct search_sql *sql, 
             read_row(f, r, i, &items[(*count)++]);
         }
         if (f->arena->used > HITS_MEMORY_MAX)
-            return bl_fail(err, BL_E_FULL, "the hits need more than %d MiB: ask for fewer with --limit", HITS_MEMORY_MAX >> 20);
+            return bl_fail(err, BL_E_FULL, "the hits need more than %d MiB: ask for fewer with --limit",
+                           HITS_MEMORY_MAX >> 20);
     }
 }
 
@@ -84,8 +102,8 @@ static void add_keyset(struct search_sql *sql, const struct place *after) {
 }
 
 /* "FROM files WHERE the filter holds", to be selected from. */
-static void add_matches(const struct find *f, struct search_sql *sql, const struct catalog_file *const *files, size_t files_count,
-                        const struct find_range *range) {
+static void add_matches(const struct find *f, struct search_sql *sql, const struct catalog_file *const *files,
+                        size_t files_count, const struct find_range *range) {
     const struct filter *filter = f->filter;
     bl_buf_z(&sql->text, " FROM ");
     session_add_files(f->q, &sql->text, files, files_count, false);
@@ -97,12 +115,15 @@ static void add_matches(const struct find *f, struct search_sql *sql, const stru
     search_clause(sql, filter->tree);
 }
 
-enum bl_rc find_rows(const struct find *f, const struct catalog_file *const *files, size_t files_count, const struct find_range *range,
-                     struct found *items, size_t *count, size_t limit, struct bl_error *err) {
+enum bl_rc find_rows(const struct find *f, const struct catalog_file *const *files, size_t files_count,
+                     const struct find_range *range, struct found *items, size_t *count, size_t limit,
+                     struct bl_error *err) {
     struct search_sql sql = {.exact = f->filter->exact, .arena = f->arena};
     const char *selected = range->columns == FIND_PLACES ? place_columns : columns;
-    if (range->shadowed) bl_buf_printf(&sql.text, "SELECT %s FROM (SELECT *, %s AS key", selected, shadow_key);
-    else bl_buf_printf(&sql.text, "SELECT %s", selected);
+    if (range->shadowed)
+        bl_buf_printf(&sql.text, "SELECT %s FROM (SELECT *, %s AS key", selected, shadow_key);
+    else
+        bl_buf_printf(&sql.text, "SELECT %s", selected);
     add_matches(f, &sql, files, files_count, range);
     if (range->shadowed) bl_buf_printf(&sql.text, ") c WHERE %s", shadow_condition);
     bl_buf_printf(&sql.text, " ORDER BY time_us DESC, did, rkey LIMIT %zu", limit - *count);
@@ -114,15 +135,19 @@ enum bl_rc find_rows(const struct find *f, const struct catalog_file *const *fil
 }
 
 /* Rows of the records named, read into a growing array; `when` narrows the rows looked at. */
-static enum bl_rc read_records(const struct find *f, const struct catalog_file *const *files, size_t files_count, const char *when,
-                               const struct bl_str *dids, const struct bl_str *rkeys, size_t count, struct found **items,
-                               size_t *items_count, struct bl_error *err) {
+static enum bl_rc read_records(const struct find *f, const struct catalog_file *const *files, size_t files_count,
+                               const char *when, const struct bl_str *dids, const struct bl_str *rkeys, size_t count,
+                               struct found **items, size_t *items_count, struct bl_error *err) {
     BL_CLEANUP(bl_buf_release) struct bl_buf sql = {0};
     bl_buf_printf(&sql, "SELECT %s FROM ", columns);
     session_add_files(f->q, &sql, files, files_count, false);
-    bl_buf_printf(&sql, " WHERE operation <> 'delete'%s AND did IN (SELECT unnest(?::VARCHAR[])) AND rkey IN (SELECT unnest(?::VARCHAR[]))", when);
+    bl_buf_printf(&sql,
+                  " WHERE operation <> 'delete'%s AND did IN (SELECT unnest(?::VARCHAR[])) AND rkey IN (SELECT "
+                  "unnest(?::VARCHAR[]))",
+                  when);
     BL_TRY(bl_buf_check(&sql, "looking up posts", err));
-    const struct duck_bind binds[] = {{.kind = DUCK_LIST, .items = dids, .count = count}, {.kind = DUCK_LIST, .items = rkeys, .count = count}};
+    const struct duck_bind binds[] = {{.kind = DUCK_LIST, .items = dids, .count = count},
+                                      {.kind = DUCK_LIST, .items = rkeys, .count = count}};
     BL_CLEANUP(duck_result_close) struct duck_result *r = NULL;
     BL_TRY(duck_query(f->q->duck, bl_buf_cstr(&sql), binds, 2, &r, err));
     for (size_t rows;;) {
@@ -133,8 +158,9 @@ static enum bl_rc read_records(const struct find *f, const struct catalog_file *
     }
 }
 
-enum bl_rc find_records(const struct find *f, const struct catalog_file *const *files, size_t files_count, const struct bl_str *dids,
-                        const struct bl_str *rkeys, size_t count, struct found **items, size_t *items_count, struct bl_error *err) {
+enum bl_rc find_records(const struct find *f, const struct catalog_file *const *files, size_t files_count,
+                        const struct bl_str *dids, const struct bl_str *rkeys, size_t count, struct found **items,
+                        size_t *items_count, struct bl_error *err) {
     if (files_count == 0 || count == 0) return BL_OK;
     return read_records(f, files, files_count, "", dids, rkeys, count, items, items_count, err);
 }
@@ -151,7 +177,8 @@ static void add_times(struct bl_buf *when, const struct found *items, size_t cou
     }
     bl_buf_printf(when, " AND time_us BETWEEN %" PRId64 " AND %" PRId64, from, to);
     if (count > NAMED_MAX) return;
-    for (size_t i = 0; i < count; i++) bl_buf_printf(when, "%s%" PRId64, i ? ", " : " AND time_us IN (", items[i].hit.time_us);
+    for (size_t i = 0; i < count; i++)
+        bl_buf_printf(when, "%s%" PRId64, i ? ", " : " AND time_us IN (", items[i].hit.time_us);
     bl_buf_byte(when, ')');
 }
 
@@ -167,8 +194,8 @@ static int by_version(const void *a, const void *b) {
     return c ? c : bl_str_cmp(x->rev, y->rev);
 }
 
-enum bl_rc find_complete(const struct find *f, const struct catalog_file *const *files, size_t files_count, struct found *items,
-                         size_t count, struct bl_error *err) {
+enum bl_rc find_complete(const struct find *f, const struct catalog_file *const *files, size_t files_count,
+                         struct found *items, size_t count, struct bl_error *err) {
     if (count == 0) return BL_OK;
     BL_CLEANUP(bl_freep) const struct catalog_file **near = bl_xcalloc(files_count, sizeof *near);
     BL_CLEANUP(bl_freep) struct bl_str *dids = bl_xcalloc(2 * count, sizeof *dids);
@@ -257,12 +284,13 @@ static struct keys keys_of(struct found *items, size_t count) {
     return k;
 }
 
-static enum bl_rc hide_in(const struct find *f, const struct keys *k, const struct catalog_file *const *files, size_t count,
-                          struct bl_error *err) {
+static enum bl_rc hide_in(const struct find *f, const struct keys *k, const struct catalog_file *const *files,
+                          size_t count, struct bl_error *err) {
     BL_CLEANUP(bl_buf_release) struct bl_buf sql = {0};
     bl_buf_z(&sql, "SELECT did, rkey, time_us, rev FROM ");
     session_add_files(f->q, &sql, files, count, false);
-    bl_buf_z(&sql, " WHERE time_us >= ? AND did IN (SELECT unnest(?::VARCHAR[])) AND rkey IN (SELECT unnest(?::VARCHAR[]))");
+    bl_buf_z(&sql,
+             " WHERE time_us >= ? AND did IN (SELECT unnest(?::VARCHAR[])) AND rkey IN (SELECT unnest(?::VARCHAR[]))");
     BL_TRY(bl_buf_check(&sql, "looking for later versions", err));
     const struct duck_bind binds[] = {{.kind = DUCK_I64, .i = k->oldest_us},
                                       {.kind = DUCK_LIST, .items = k->dids, .count = k->count},
@@ -320,7 +348,8 @@ size_t find_drop_hidden(struct found *items, size_t count) {
 
 enum bl_rc find_give(const struct found *item, query_hit_fn hit, void *context, struct bl_error *err) {
     BL_CLEANUP(bl_buf_release) struct bl_buf uri = {0};
-    bl_buf_printf(&uri, "at://%.*s/%s/%.*s", BL_ARG(item->hit.did), ev_schema(EV_posts)->collection, BL_ARG(item->hit.rkey));
+    bl_buf_printf(&uri, "at://%.*s/%s/%.*s", BL_ARG(item->hit.did), ev_schema(EV_posts)->collection,
+                  BL_ARG(item->hit.rkey));
     BL_TRY(bl_buf_check(&uri, "a hit's URI", err));
     struct query_hit complete = item->hit;
     complete.uri = bl_buf_view(&uri);

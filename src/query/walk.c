@@ -1,8 +1,8 @@
 /* A search over the lake: back through time, one window after the other, until the page is full.
  *
  * Windows grow: a common word is answered by the newest few thousand rows, a rare one by few large statements. Only the
- * places of hits are read at first (time, author, key); what was deleted, changed later or belongs to a hidden account is
- * taken out, and the texts and all else are read for the page alone. */
+ * places of hits are read at first (time, author, key); what was deleted, changed later or belongs to a hidden account
+ * is taken out, and the texts and all else are read for the page alone. */
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -17,7 +17,7 @@ struct walk {
     struct bl_arena arena; /* of the question: tree, patterns, texts of hits */
     const struct catalog_file **files;
     size_t file_count;
-    struct found *items; /* newest first; `checked` ones may be shown, the others follow */
+    struct found *items;                /* newest first; `checked` ones may be shown, the others follow */
     size_t count, checked, room, limit; /* limit: one more than wanted, to know whether there is more */
 };
 
@@ -54,7 +54,8 @@ static size_t window_files(const struct walk *w, int64_t *from_us, int64_t to_us
         const struct catalog_file *f = w->files[i];
         if (f->max_us < *from_us) break;
         if (f->min_us > to_us) continue;
-        if (n >= FILES_AT_ONCE && f->max_us < to_us) { /* files come newest end first: no other reaches into what is left */
+        if (n >= FILES_AT_ONCE &&
+            f->max_us < to_us) { /* files come newest end first: no other reaches into what is left */
             *from_us = f->max_us + 1;
             break;
         }
@@ -72,10 +73,10 @@ static enum bl_rc settle(struct walk *w, struct bl_error *err) {
     return BL_OK;
 }
 
-/* One window, asked again behind its last row as long as it has more to give and the page has room. A rare word costs one look for
- * later versions, and not one a window: hits stay unchecked until they would fill the page. */
-static enum bl_rc read_window(struct walk *w, const struct catalog_file *const *files, size_t count, int64_t from_us, int64_t to_us,
-                              struct bl_error *err) {
+/* One window, asked again behind its last row as long as it has more to give and the page has room. A rare word costs
+ * one look for later versions, and not one a window: hits stay unchecked until they would fill the page. */
+static enum bl_rc read_window(struct walk *w, const struct catalog_file *const *files, size_t count, int64_t from_us,
+                              int64_t to_us, struct bl_error *err) {
     struct find_range range = {.from_us = from_us, .to_us = to_us, .after = w->filter.after, .columns = FIND_PLACES};
     for (;;) {
         BL_TRY(watchdog_check(w->find.q->watchdog, err));
@@ -139,7 +140,8 @@ static enum bl_rc give_hits(struct walk *w, const struct search_question *questi
     return BL_OK;
 }
 
-static enum bl_rc search_lake(struct walk *w, const struct search_question *question, bool *given, struct bl_error *err) {
+static enum bl_rc search_lake(struct walk *w, const struct search_question *question, bool *given,
+                              struct bl_error *err) {
     BL_TRY(filter_parse(question->search, &w->arena, &w->filter, err));
     w->stats->from_us = w->filter.from_us;
     w->stats->to_us = w->filter.to_us;
@@ -165,8 +167,8 @@ static enum bl_rc ask_search(struct query *q, void *context, bool *given, struct
 enum bl_rc query_search(struct query *q, const struct query_search *s, query_hit_fn hit, void *context,
                         struct query_search_stats *stats, struct bl_error *err) {
     if (s->limit > LIMIT_MAX || s->skip > LIMIT_MAX || s->limit + s->skip > LIMIT_MAX)
-        return bl_fail(err, BL_E_USAGE, "at most %d hits are given, not %u: go on with the cursor of the answer before", LIMIT_MAX,
-                       s->limit + s->skip);
+        return bl_fail(err, BL_E_USAGE, "at most %d hits are given, not %u: go on with the cursor of the answer before",
+                       LIMIT_MAX, s->limit + s->skip);
     struct query_search_stats ignored;
     struct search_question question = {s, hit, context, stats ? stats : &ignored};
     int64_t start_ns = bl_mono_ns();
