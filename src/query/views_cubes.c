@@ -229,7 +229,7 @@ static int by_id(const void *a, const void *b) {
 
 static const struct store_file *find_known(const struct known *k, int64_t id) {
     struct store_file wanted = {.id = id};
-    return bsearch(&wanted, k->files, k->count, sizeof *k->files, by_id);
+    return k->count ? bsearch(&wanted, k->files, k->count, sizeof *k->files, by_id) : NULL;
 }
 
 static bool is_listed(const struct file_list *list, int64_t id) {
