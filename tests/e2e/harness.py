@@ -134,7 +134,8 @@ class World:
         return process
 
     def redis_cli(self, *args):
-        done = subprocess.run(["redis-cli", "-s", str(self.socket), *map(str, args)], capture_output=True, text=True, timeout=60)
+        done = subprocess.run(["redis-cli", "-s", str(self.socket), *map(str, args)], capture_output=True, text=True, timeout=60,
+                              errors="replace")
         return done.stdout.strip()
 
     def simulator(self, *extra):

@@ -39,8 +39,8 @@ static void parse(const char *text) {
         char *end;
         wanted_at = strtol(text + n + 1, &end, 10);
         if (*end == '+') from_then_on = true, end++;
-        wanted_errno = *end == ':' && end[1] != 'd' ? atoi(end + 1) : errors[c];
-        if (*end == ':' && end[1] == 'd') delay_ms = atoi(end + 2);
+        wanted_errno = *end == ':' && end[1] != 'd' ? (int)strtol(end + 1, NULL, 10) : errors[c];
+        if (*end == ':' && end[1] == 'd') delay_ms = (int)strtol(end + 2, NULL, 10);
         wanted = (enum class)c;
     }
 }
