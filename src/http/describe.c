@@ -1,5 +1,6 @@
 /* /openapi.json and /docs, from the table of routes. */
 #include <inttypes.h>
+#include <openssl/evp.h>
 
 #include "base/version.h"
 #include "http/handlers.h"
@@ -207,18 +208,41 @@ static void put_section(struct bl_buf *out, const struct http_route *route) {
     bl_buf_z(out, "</section>\n");
 }
 
+static const char style[] =
+    "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:0 auto;padding:1rem 1.5rem 4rem}"
+    "code{font-family:ui-monospace,monospace;font-size:.92em;overflow-wrap:anywhere}section{margin-top:2.5rem}"
+    "table{border-collapse:collapse;width:100%}th,td{text-align:left;vertical-align:top;padding:.35rem .75rem .35rem 0;"
+    "border-bottom:1px solid color-mix(in srgb,currentColor 20%,transparent)}h2{font-size:1.2rem;margin-bottom:.25rem}";
+
+/* The page's own style and nothing else: allowed by its hash. */
+static void allow_style(struct http_response *res) {
+    unsigned char hash[EVP_MAX_MD_SIZE], text[2 * EVP_MAX_MD_SIZE];
+    unsigned n = 0;
+    BL_ASSERT(EVP_Digest(style, sizeof style - 1, hash, &n, EVP_sha256(), NULL) == 1);
+    EVP_EncodeBlock(text, hash, (int)n);
+    http_header_printf(res, "Content-Security-Policy",
+                       "default-src 'none'; style-src 'sha256-%s'; frame-ancestors 'none'", (const char *)text);
+}
+
+static const char docs_head[] =
+    "<!doctype html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><title>bluelake API</title>"
+    "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">"
+    "<meta name=\"color-scheme\" content=\"light dark\"><style>";
+static const char docs_introduction[] =
+    "</style></head>\n<body>\n<main>\n<h1>bluelake API</h1>\n<p>Answers are JSON in UTF-8, times ISO 8601 in UTC. "
+    "Errors "
+    "have the form <code>{\"error\":{\"code\",\"parameter\",\"message\",\"cure\"}}</code>. Where keys are used, send "
+    "<code>Authorization: Bearer KEY</code>. As a document for programs: <a "
+    "href=\"openapi.json\">openapi.json</a>.</p>\n";
+
 HTTP_HANDLER(answer_docs) {
     struct bl_buf *out = &res->body;
     (void)context, (void)rq, (void)err;
     res->content_type = "text/html; charset=utf-8";
-    bl_buf_z(out, "<!doctype html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><title>bluelake API</title>"
-                  "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><meta name=\"color-scheme\" "
-                  "content=\"light dark\"></head>\n"
-                  "<body>\n<main>\n<h1>bluelake API</h1>\n<p>Answers are JSON in UTF-8, times ISO 8601 in UTC. Errors "
-                  "have the form "
-                  "<code>{\"error\":{\"code\",\"parameter\",\"message\",\"cure\"}}</code>. Where keys are used, send "
-                  "<code>Authorization: Bearer KEY</code>. As a document for programs: <a "
-                  "href=\"openapi.json\">openapi.json</a>.</p>\n");
+    allow_style(res);
+    bl_buf_z(out, docs_head);
+    bl_buf_z(out, style);
+    bl_buf_z(out, docs_introduction);
     for (size_t i = 0; i < http_route_count; i++)
         if (is_documented(&http_routes[i])) put_section(out, &http_routes[i]);
     bl_buf_z(out, "</main>\n</body>\n</html>\n");
