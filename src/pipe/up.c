@@ -12,6 +12,7 @@
 
 #include "base/io.h"
 #include "obs/log.h"
+#include "pipe/aof.h"
 #include "pipe/process.h"
 #include "source/source.h"
 
@@ -287,6 +288,14 @@ static void describe_end(const struct process *p, char *out, size_t size) {
         snprintf(out, size, "ended with code %d", WEXITSTATUS(p->exit_status));
 }
 
+static enum bl_rc repair_redis(struct up *u, struct bl_error *err) {
+    BL_CLEANUP(bl_freep) char *folder = bl_xasprintf("%s/redis", u->data);
+    printf("%sbluelake: Redis finds an unsynced tail in its append-only file, as a power cut leaves it: cutting it off\n",
+           u->terminal ? "\r\033[K" : "");
+    fflush(stdout);
+    return aof_repair(folder, err);
+}
+
 /* Wrong settings do not get better by trying again. */
 static enum bl_rc note_end(struct up *u, struct process *p, struct bl_error *err) {
     char how[64], words[512];
@@ -294,6 +303,7 @@ static enum bl_rc note_end(struct up *u, struct process *p, struct bl_error *err
     process_last_words(p, words, sizeof words);
     keep_totals(u, p);
     p->line[0] = 0;
+    if (p == &u->redis && aof_is_refused(words)) BL_TRY(repair_redis(u, err));
     if (WIFEXITED(p->exit_status) && WEXITSTATUS(p->exit_status) == 2)
         return bl_fail(err, BL_E_USAGE, "%s %s: %s", p->name, how, words);
     if (bl_mono_ns() - p->started_ns > (int64_t)SETTLED_US * 1000) p->pause_ns = (int64_t)TICK_US * 1000;
