@@ -290,8 +290,9 @@ static void describe_end(const struct process *p, char *out, size_t size) {
 
 static enum bl_rc repair_redis(struct up *u, struct bl_error *err) {
     BL_CLEANUP(bl_freep) char *folder = bl_xasprintf("%s/redis", u->data);
-    printf("%sbluelake: Redis finds an unsynced tail in its append-only file, as a power cut leaves it: cutting it off\n",
-           u->terminal ? "\r\033[K" : "");
+    printf(
+        "%sbluelake: Redis finds an unsynced tail in its append-only file, as a power cut leaves it: cutting it off\n",
+        u->terminal ? "\r\033[K" : "");
     fflush(stdout);
     return aof_repair(folder, err);
 }

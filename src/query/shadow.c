@@ -25,7 +25,8 @@ static size_t new_files(const struct query *q, enum ev_type type, const struct c
     size_t count = session_files(q, type, INT64_MIN, INT64_MAX, out), kept = 0;
     if (!known->count) return count;
     for (size_t i = 0; i < count; i++)
-        if (!known->count || !bsearch(&(*out)[i]->id, known->ids, known->count, sizeof *known->ids, by_id)) (*out)[kept++] = (*out)[i];
+        if (!known->count || !bsearch(&(*out)[i]->id, known->ids, known->count, sizeof *known->ids, by_id))
+            (*out)[kept++] = (*out)[i];
     return kept;
 }
 
