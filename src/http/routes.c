@@ -56,7 +56,8 @@ const size_t http_route_count = sizeof http_routes / sizeof *http_routes;
 static const struct {
     enum http_scope scope;
     const char *name;
-} scopes_by_name[] = {{HTTP_SEARCH, "search"}, {HTTP_EXPORT, "export"}, {HTTP_METRICS, "metrics"}, {HTTP_ADMIN, "admin"}};
+} scopes_by_name[] = {
+    {HTTP_SEARCH, "search"}, {HTTP_EXPORT, "export"}, {HTTP_METRICS, "metrics"}, {HTTP_ADMIN, "admin"}};
 enum { SCOPES = sizeof scopes_by_name / sizeof *scopes_by_name };
 
 const char *http_scope_name(enum http_scope scope) {
