@@ -1,6 +1,7 @@
 /* views_priv: what the files of the materialised views share. Private to the query room.
  *
- *   views.c          the table of views; answers
+ *   views_table.c    the table of views
+ *   views.c          stored answers, and how fresh they are
  *   views_cubes.c    the table of cubes: what is counted of every file, and reading new files into the store
  *   views_refresh.c  renewing answers from the counts; names and texts beside them */
 #pragma once
@@ -45,7 +46,7 @@ struct refresh {
     struct views_store *store;
     const struct views_refresh_options *options;
     struct views_refresh_stats *stats;
-    int64_t newest_us, now_hour, now_day;
+    int64_t newest_us, now_hour, now_day, lake_rows;
 };
 enum { VIEW_ROWS_MAX = 50 };
 /* Reads new files into the store. */

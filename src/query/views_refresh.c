@@ -191,7 +191,7 @@ static enum bl_rc renew(struct refresh *r, const struct view *view, struct bl_er
     watchdog_extend(r->q->watchdog, r->q->deadline_us);
     enum bl_rc rc = refresh_check(r, err);
     if (rc == BL_OK) rc = compute(r, &a, err);
-    struct store_answer answer = {bl_wall_us(), r->newest_us, r->q->snapshot, a.rows, a.cells};
+    struct store_answer answer = {bl_wall_us(), r->newest_us, r->q->snapshot, r->lake_rows, a.rows, a.cells};
     if (rc == BL_OK) rc = store_set_answer(r->store, view->name, &answer, err);
     if (rc != BL_OK) rc = bl_err_prefix(err, rc, "view %s", view->name);
     if (rc == BL_OK) r->stats->views_renewed++;
@@ -210,14 +210,16 @@ static enum bl_rc next_generation(struct refresh *r, struct bl_error *err) {
     return store_set(r->store, "generation", generation + 1, err);
 }
 
+/* A young lake changes faster than any cadence: views follow whenever it has grown by a fifth. */
 static enum bl_rc is_due(struct refresh *r, const struct view *view, bool *due, struct bl_error *err) {
     struct store_answer last = {0};
     bool found;
     BL_TRY(store_answer(r->store, view->name, false, &last, &found, err));
     bl_buf_release(&last.cells);
     int64_t period_us = view->hourly ? HOUR_US : DAY_US, age_us = bl_wall_us() - last.refreshed_us;
-    *due = !found || r->options->force || last.as_of_us / period_us != r->newest_us / period_us ||
-           (last.snapshot != r->q->snapshot && (age_us >= period_us || age_us < 0));
+    bool aged = age_us >= period_us || age_us < 0, newer = last.as_of_us / period_us != r->newest_us / period_us;
+    bool grown = r->lake_rows - last.lake_rows > last.lake_rows / 5;
+    *due = !found || r->options->force || newer || grown || (aged && last.snapshot != r->q->snapshot);
     return BL_OK;
 }
 
@@ -234,6 +236,7 @@ static enum bl_rc refresh_store(struct refresh *r, struct bl_error *err) {
     struct catalog_totals totals;
     BL_TRY(catalog_totals(r->q->catalog, &totals, err));
     r->newest_us = totals.max_us;
+    r->lake_rows = totals.rows;
     r->now_hour = totals.max_us / HOUR_US;
     r->now_day = totals.max_us / DAY_US;
     r->stats->snapshot = r->q->snapshot;

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { VERSION = 1 };
+enum { VERSION = 2 };
 
 static const char schema_sql[] =
     "CREATE TABLE facts(key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;"
@@ -13,7 +13,7 @@ static const char schema_sql[] =
     "CREATE TABLE counts(cube INTEGER NOT NULL, period INTEGER NOT NULL, key TEXT NOT NULL, n INTEGER NOT NULL, "
     "PRIMARY KEY(cube, period, key)) WITHOUT ROWID;"
     "CREATE TABLE answers(view TEXT PRIMARY KEY, refreshed_us INTEGER NOT NULL, as_of_us INTEGER NOT NULL, "
-    "snapshot INTEGER NOT NULL, rows INTEGER NOT NULL, cells BLOB NOT NULL);"
+    "snapshot INTEGER NOT NULL, lake_rows INTEGER NOT NULL, rows INTEGER NOT NULL, cells BLOB NOT NULL);"
     "CREATE TABLE people(did TEXT PRIMARY KEY, handle TEXT, handle_us INTEGER NOT NULL DEFAULT 0, handle_seq INTEGER "
     "NOT NULL DEFAULT 0, "
     "active INTEGER NOT NULL DEFAULT -1, status TEXT, active_us INTEGER NOT NULL DEFAULT 0, active_seq INTEGER NOT "
@@ -21,7 +21,7 @@ static const char schema_sql[] =
     "name TEXT, description TEXT, deleted INTEGER NOT NULL DEFAULT 0, profile_us INTEGER NOT NULL DEFAULT 0, "
     "profile_rev TEXT NOT NULL DEFAULT '') WITHOUT ROWID;"
     "CREATE INDEX people_by_handle ON people(lower(handle)) WHERE handle IS NOT NULL;"
-    "PRAGMA user_version = 1;";
+    "PRAGMA user_version = 2;";
 
 #define STATEMENTS                                                                                                     \
     S(FILES, "SELECT id, type, hour_us, rows FROM known_files WHERE ?1 < 0 OR type = ?1 ORDER BY id")                  \
@@ -32,10 +32,10 @@ static const char schema_sql[] =
     S(FORGET, "DELETE FROM counts WHERE cube = ? AND period >= ? AND period < ? AND n < ?")                            \
     S(SET, "INSERT OR REPLACE INTO facts(key, value) VALUES(?, ?)")                                                    \
     S(GET, "SELECT value FROM facts WHERE key = ?")                                                                    \
-    S(SET_ANSWER, "INSERT OR REPLACE INTO answers(view, refreshed_us, as_of_us, snapshot, rows, cells) "               \
-                  "VALUES(?, ?, ?, ?, ?, ?)")                                                                          \
+    S(SET_ANSWER, "INSERT OR REPLACE INTO answers(view, refreshed_us, as_of_us, snapshot, lake_rows, rows, cells) "               \
+                  "VALUES(?, ?, ?, ?, ?, ?, ?)")                                                                          \
     S(ANSWER,                                                                                                          \
-      "SELECT refreshed_us, as_of_us, snapshot, rows, CASE WHEN ?2 THEN cells END FROM answers WHERE view = ?1")       \
+      "SELECT refreshed_us, as_of_us, snapshot, lake_rows, rows, CASE WHEN ?2 THEN cells END FROM answers WHERE view = ?1")       \
     S(NOTE_HANDLE,                                                                                                     \
       "INSERT INTO people(did, handle, handle_us, handle_seq) VALUES(?1, ?2, ?3, ?4) ON CONFLICT(did) DO UPDATE SET "  \
       "handle = excluded.handle, handle_us = excluded.handle_us, handle_seq = excluded.handle_seq "                    \
@@ -345,7 +345,7 @@ struct bl_str store_take_cell(struct bl_str *cells) {
 
 enum bl_rc store_set_answer(struct views_store *s, const char *view, const struct store_answer *a,
                             struct bl_error *err) {
-    DO(s, ST_SET_ANSWER, err, "tiiiib", bl_str(view), a->refreshed_us, a->as_of_us, a->snapshot, a->rows,
+    DO(s, ST_SET_ANSWER, err, "tiiiiib", bl_str(view), a->refreshed_us, a->as_of_us, a->snapshot, a->lake_rows, a->rows,
        bl_buf_view(&a->cells));
     return BL_OK;
 }
@@ -359,8 +359,9 @@ enum bl_rc store_answer(struct views_store *s, const char *view, bool with_cells
     *out = (struct store_answer){.refreshed_us = sqlite3_column_int64(row, 0),
                                  .as_of_us = sqlite3_column_int64(row, 1),
                                  .snapshot = sqlite3_column_int64(row, 2),
-                                 .rows = sqlite3_column_int64(row, 3)};
-    bl_buf_add(&out->cells, sqlite3_column_blob(row, 4), (size_t)sqlite3_column_bytes(row, 4));
+                                 .lake_rows = sqlite3_column_int64(row, 3),
+                                 .rows = sqlite3_column_int64(row, 4)};
+    bl_buf_add(&out->cells, sqlite3_column_blob(row, 5), (size_t)sqlite3_column_bytes(row, 5));
     sqlite3_reset(row);
     return bl_buf_check(&out->cells, "a view's answer", err);
 }

@@ -42,7 +42,7 @@ enum bl_rc store_ask(struct views_store *s, const char *sql, const int64_t *para
                      void *context, struct bl_error *err);
 
 struct store_answer {
-    int64_t refreshed_us, as_of_us, snapshot, rows;
+    int64_t refreshed_us, as_of_us, snapshot, lake_rows, rows; /* lake_rows: what it was computed from */
     struct bl_buf cells; /* of all rows, each a length (int32, -1 = null) and its bytes */
 };
 void store_put_cell(struct bl_buf *cells, struct bl_str value); /* p == NULL: null */

@@ -378,9 +378,14 @@ static void a_view_is_renewed_when_it_is_due(void **state) {
     (void)state;
     struct fixture f;
     fixture_open(&f);
-    struct post first[] = {create(T, ALICE, "a", "x")}, same_hour[] = {create(T + 1, ALICE, "b", "x")},
-                next_hour[] = {create(T + HOUR, ALICE, "c", "x")}, next_day[] = {create(T + DAY, ALICE, "d", "x")};
-    fixture_posts(&f, first, 1);
+    struct post many[30], same_hour[] = {create(T + 1, ALICE, "b", "x")}, next_hour[] = {create(T + HOUR, ALICE, "c", "x")};
+    struct post next_day[] = {create(T + DAY, ALICE, "d", "x")};
+    static char rkeys[30][4];
+    for (int i = 0; i < 30; i++) {
+        snprintf(rkeys[i], sizeof rkeys[i], "m%d", i);
+        many[i] = create(T, ALICE, rkeys[i], "x");
+    }
+    fixture_posts(&f, many, COUNT(many));
     EXPECT(refresh(&f, false).views_renewed == 19);
     fixture_posts(&f, same_hour, 1);
     EXPECT(refresh(&f, false).views_renewed == 0);
@@ -388,6 +393,9 @@ static void a_view_is_renewed_when_it_is_due(void **state) {
     fixture_posts(&f, next_hour, 1);
     EXPECT(refresh(&f, false).views_renewed == 6);
     fixture_posts(&f, next_day, 1);
+    EXPECT(refresh(&f, false).views_renewed == 19);
+    for (int i = 0; i < 7; i++) many[i] = create(T + DAY + 1, BOB, rkeys[i], "x");
+    fixture_posts(&f, many, 7); /* a fifth more */
     EXPECT(refresh(&f, false).views_renewed == 19);
     fixture_close(&f);
 }
