@@ -30,8 +30,10 @@ enum bl_rc aof_repair(const char *folder, struct bl_error *err) {
     while (waitpid(child, &status, 0) < 0) {
     }
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
-        bl_log(BL_WARN, "the tail of Redis's append-only file, never synced before a power cut, was cut off: %s", manifest);
+        bl_log(BL_WARN, "the tail of Redis's append-only file, never synced before a power cut, was cut off: %s",
+               manifest);
         return BL_OK;
     }
-    return bl_fail(err, BL_E_BACKEND, "redis-check-aof --fix %s failed; look at the file, and restore it or remove it", manifest);
+    return bl_fail(err, BL_E_BACKEND, "redis-check-aof --fix %s failed; look at the file, and restore it or remove it",
+                   manifest);
 }

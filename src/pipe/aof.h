@@ -1,8 +1,8 @@
 /* aof: an append-only file whose tail is not what Redis wrote.
  *
- * May include: base, obs. After a power cut a file system may give back the last, never synced part of a file as zeros. Redis cuts a torn command
- * off by itself, but refuses any other tail until `redis-check-aof --fix` has cut it off. What is cut had not been synced; ingest notices
- * and sends or fetches it again. */
+ * May include: base, obs. After a power cut a file system may give back the last, never synced part of a file as zeros.
+ * Redis cuts a torn command off by itself, but refuses any other tail until `redis-check-aof --fix` has cut it off.
+ * What is cut had not been synced; ingest notices and sends or fetches it again. */
 #pragma once
 #include "base/mem.h"
 

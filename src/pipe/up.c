@@ -290,8 +290,9 @@ static void describe_end(const struct process *p, char *out, size_t size) {
 
 static enum bl_rc repair_redis(struct up *u, struct bl_error *err) {
     BL_CLEANUP(bl_freep) char *folder = bl_xasprintf("%s/redis", u->data);
-    printf("%sbluelake: Redis finds an unsynced tail in its append-only file, as a power cut leaves it: cutting it off\n",
-           u->terminal ? "\r\033[K" : "");
+    printf(
+        "%sbluelake: Redis finds an unsynced tail in its append-only file, as a power cut leaves it: cutting it off\n",
+        u->terminal ? "\r\033[K" : "");
     fflush(stdout);
     return aof_repair(folder, err);
 }
@@ -341,7 +342,8 @@ static enum bl_rc watch_serve(struct up *u, struct bl_error *err) {
     if (!p->pid && bl_mono_ns() >= p->restart_at_ns) return process_start(p, err);
     int port = (int)process_number(p, "port");
     if (!port || u->serve_shown) return BL_OK;
-    struct bl_str rest = bl_str(u->options->http ? u->options->http : u->options->conf->serve_http), host = bl_str_cut(&rest, ':');
+    struct bl_str rest = bl_str(u->options->http ? u->options->http : u->options->conf->serve_http);
+    struct bl_str host = bl_str_cut(&rest, ':');
     printf("%sbluelake: search and watch on http://%.*s:%d\n", u->terminal ? "\r\033[K" : "", BL_ARG(host), port);
     fflush(stdout);
     u->serve_shown = true;
