@@ -75,6 +75,8 @@ static const char schema_sql[] =
                 "VALUES(?, ?, ?, ?, ?, ?)")                                                                            \
     S(DEAD, "SELECT id, type, reason, detail, origin, received_us, message FROM dead_letters ORDER BY id DESC "        \
             "LIMIT ?")                                                                                                 \
+    S(DEAD_ONE, "SELECT id, type, reason, detail, origin, received_us, message FROM dead_letters WHERE id = ?")               \
+    S(DROP_DEAD, "DELETE FROM dead_letters WHERE id = ?")                                                              \
     S(DEAD_COUNT, "SELECT count(*) FROM dead_letters")                                                                 \
     S(TOTALS, "SELECT count(*), ifnull(sum(rows), 0), ifnull(sum(bytes), 0), ifnull(sum(raw_bytes), 0), "              \
               "(SELECT count(*) FROM gaps), (SELECT count(*) FROM dead_letters), "                                     \
@@ -405,12 +407,19 @@ static enum bl_rc add_dead(struct catalog *c, const struct catalog_dead *d, stru
     return BL_OK;
 }
 
+static enum bl_rc drop_dead(struct catalog *c, int64_t id, struct bl_error *err) {
+    DO(c, ST_DROP_DEAD, err, "i", id);
+    if (sqlite3_changes(c->db) == 1) return BL_OK;
+    return bl_fail(err, BL_E_NOT_FOUND, "there is no dead letter %" PRId64, id);
+}
+
 static enum bl_rc apply(struct catalog *c, const struct catalog_commit *what, int64_t *snapshot, struct bl_error *err) {
     BL_TRY(add_snapshot(c, what, snapshot, err));
     for (size_t i = 0; i < what->remove_count; i++) BL_TRY(remove_file(c, what->remove[i], *snapshot, err));
     for (size_t i = 0; i < what->add_count; i++) BL_TRY(add_file(c, &what->add[i], *snapshot, err));
     for (size_t i = 0; i < what->intake_count; i++) BL_TRY(add_intake(c, &what->intake[i], err));
     for (size_t i = 0; i < what->dead_count; i++) BL_TRY(add_dead(c, &what->dead[i], err));
+    for (size_t i = 0; i < what->revived_count; i++) BL_TRY(drop_dead(c, what->revived[i], err));
     BL_CRASH_POINT("catalog.before_commit");
     DO(c, ST_COMMIT, err, "");
     BL_CRASH_POINT("catalog.after_commit");
@@ -604,23 +613,53 @@ enum bl_rc catalog_gaps(struct catalog *c, int64_t from_us, int64_t to_us, struc
     return BL_OK;
 }
 
+static enum bl_rc dead_at(struct catalog *c, sqlite3_stmt *s, struct catalog_dead *d, struct bl_error *err) {
+    *d = (struct catalog_dead){.id = sqlite3_column_int64(s, 0), .type = EV_TYPE_COUNT};
+    if (sqlite3_column_type(s, 1) != SQLITE_NULL) BL_TRY(type_at(c, s, 1, &d->type, err));
+    d->reason = text_at(s, 2);
+    d->detail = text_at(s, 3);
+    d->origin = text_at(s, 4);
+    d->received_us = sqlite3_column_int64(s, 5);
+    d->message.p = sqlite3_column_blob(s, 6);
+    d->message.n = (size_t)sqlite3_column_bytes(s, 6);
+    return BL_OK;
+}
+
 enum bl_rc catalog_dead_letters(struct catalog *c, size_t limit,
                                 void (*row)(void *context, const struct catalog_dead *dead), void *context,
                                 struct bl_error *err) {
     BL_CLEANUP(finish) sqlite3_stmt *s = NULL;
     BL_TRY(ask(c, ST_DEAD, &s, err, "i", limit > INT64_MAX ? INT64_MAX : (int64_t)limit));
     while (s) {
-        struct catalog_dead d = {.id = sqlite3_column_int64(s, 0), .type = EV_TYPE_COUNT};
-        if (sqlite3_column_type(s, 1) != SQLITE_NULL) BL_TRY(type_at(c, s, 1, &d.type, err));
-        d.reason = text_at(s, 2);
-        d.detail = text_at(s, 3);
-        d.origin = text_at(s, 4);
-        d.received_us = sqlite3_column_int64(s, 5);
-        d.message.p = sqlite3_column_blob(s, 6);
-        d.message.n = (size_t)sqlite3_column_bytes(s, 6);
+        struct catalog_dead d;
+        BL_TRY(dead_at(c, s, &d, err));
         row(context, &d);
         BL_TRY(next_row(c, &s, err));
     }
+    return BL_OK;
+}
+
+enum bl_rc catalog_dead_letter(struct catalog *c, int64_t id,
+                               void (*row)(void *context, const struct catalog_dead *dead), void *context,
+                               struct bl_error *err) {
+    BL_CLEANUP(finish) sqlite3_stmt *s = NULL;
+    struct catalog_dead d;
+    BL_TRY(ask(c, ST_DEAD_ONE, &s, err, "i", id));
+    if (!s) return bl_fail(err, BL_E_NOT_FOUND, "there is no dead letter %" PRId64, id);
+    BL_TRY(dead_at(c, s, &d, err));
+    row(context, &d);
+    return BL_OK;
+}
+
+enum bl_rc catalog_drop_dead(struct catalog *c, const int64_t *ids, size_t count, struct bl_error *err) {
+    DO(c, ST_BEGIN_WRITE, err, "");
+    enum bl_rc rc = BL_OK;
+    for (size_t i = 0; i < count && rc == BL_OK; i++) rc = drop_dead(c, ids[i], err);
+    if (rc != BL_OK) {
+        sqlite3_exec(c->db, "ROLLBACK", NULL, NULL, NULL);
+        return rc;
+    }
+    DO(c, ST_COMMIT, err, "");
     return BL_OK;
 }
 

@@ -59,6 +59,8 @@ struct catalog_commit {
     size_t intake_count;
     const struct catalog_dead *dead;
     size_t dead_count;
+    const int64_t *revived; /* ids of dead letters that became events */
+    size_t revived_count;
     const char *job;       /* "write", "import", "compact": for the job journal */
 };
 /* One transaction; `*snapshot` gets the new snapshot id. All or nothing. */
@@ -111,6 +113,12 @@ enum bl_rc catalog_gaps(struct catalog *c, int64_t from_us, int64_t to_us, struc
 enum bl_rc catalog_dead_letters(struct catalog *c, size_t limit,
                                 void (*row)(void *context, const struct catalog_dead *dead), void *context,
                                 struct bl_error *err);
+/* One of them; BL_E_NOT_FOUND when there is none with this id. The slices are valid during the call of `row` only. */
+enum bl_rc catalog_dead_letter(struct catalog *c, int64_t id,
+                               void (*row)(void *context, const struct catalog_dead *dead), void *context,
+                               struct bl_error *err);
+/* For good, all or none: an id that does not exist is BL_E_NOT_FOUND. */
+enum bl_rc catalog_drop_dead(struct catalog *c, const int64_t *ids, size_t count, struct bl_error *err);
 enum bl_rc catalog_dead_count(struct catalog *c, int64_t *count, struct bl_error *err);
 
 struct catalog_totals {

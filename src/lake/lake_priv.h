@@ -53,6 +53,8 @@ struct lake {
     size_t intake_count, intake_cap;
     struct catalog_dead *dead;
     size_t dead_count, dead_cap;
+    int64_t *revived;
+    size_t revived_count, revived_cap;
     struct bl_arena texts;       /* of dead letters, until the commit */
     int64_t synced[LAKE_SYNCED]; /* hours whose chain of folders is known to be on disk, a ring */
     size_t synced_count;

@@ -71,7 +71,7 @@ struct writer {
     bool space_short;                      /* less than write.min_free is left: the open batch waits */
     bool torn;                             /* a turn is inside a block: what the batch holds now must not be committed */
 
-    int64_t commits, failures, last_depth_ns, last_lease_ns, last_error_log_ns;
+    int64_t commits, failures, dead_total, last_depth_ns, last_lease_ns, last_error_log_ns;
     _Atomic int64_t last_read_us, last_commit_us;
     _Atomic int64_t shown_events, shown_memory, shown_oldest_us;
     _Atomic bool redis_up, lake_ok, held_up; /* held_up: the newest turn failed */
@@ -167,6 +167,7 @@ static void update_storage(struct writer *w) {
     if (catalog_totals(lake_catalog(w->lake), &totals, NULL) != BL_OK) return; /* the next commit tries again */
     metric_set(M_storage_size, 0, (double)totals.bytes);
     metric_set(M_storage_files, 0, (double)totals.files);
+    metric_set(M_dead_stored, 0, (double)totals.dead);
     if (totals.raw_bytes) metric_set(M_storage_ratio, 0, 100.0 * (1 - (double)totals.bytes / (double)totals.raw_bytes));
     struct statvfs fs;
     if (statvfs(w->conf->data, &fs) == 0 && fs.f_blocks)
@@ -190,6 +191,9 @@ static void count_commit(struct writer *w, const struct lake_commit_stats *stats
         metric_add(M_written, t, (double)w->batch.written[t]);
         metric_add(M_duplicates, t, (double)w->batch.duplicates[t]);
     }
+    w->dead_total += w->batch.dead;
+    double taken = metric_sum(M_written) + metric_sum(M_duplicates) + (double)w->dead_total;
+    metric_set(M_dead_percent, 0, taken > 0 ? 100.0 * (double)w->dead_total / taken : 0);
     metric_add(M_cid_verified, 0, (double)w->batch.cids_verified);
     metric_add(M_cid_kept, 0, (double)w->batch.cids_kept);
     metric_add(M_written_bytes, 0, (double)stats->bytes);

@@ -16,7 +16,7 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
 from harness import REPO, Process, wait_for  # noqa: E402
 
-BINARY = pathlib.Path(os.environ.get("BLUELAKE_FAULTS", REPO / "build/faults/bluelake"))
+BINARY = pathlib.Path(os.environ.get("BL_BINARY", REPO / "build/faults/bluelake"))
 
 
 def command(*args, env=None, timeout=120):
