@@ -16,7 +16,7 @@ static bool json, with_buffer;
 
 static const struct cmd_option options[] = {
     CMD_CONF_OPTIONS(settings),
-    {"against-simulator", OPT_TEXT, &against_simulator, "seed=N,count=M", "compare every event with the simulated network's (also start=TIME, rate=N)", 0, 0},
+    {"against-simulator", OPT_TEXT, &against_simulator, "seed=N,count=M", "compare every event with the simulated network's (also start=TIME, rate=N, batch=N)", 0, 0},
     {"against", OPT_TEXT, &against_file, "FILE.ndjson", "compare every event with this file's", 0, 0},
     {"buffer", OPT_FLAG, &with_buffer, NULL, "include the running Redis in the conservation equation", 0, 0},
     {"json", OPT_FLAG, &json, NULL, "print the result as JSON", 0, 0},
@@ -85,9 +85,10 @@ static enum bl_rc parse_simulator(struct sim_options *o, uint64_t *count, struct
         bool good = bl_str_eq(key, BL_LIT("seed"))    ? bl_parse_u64(value, UINT64_MAX, &o->seed)
                     : bl_str_eq(key, BL_LIT("count")) ? bl_parse_u64(value, UINT64_MAX, count)
                     : bl_str_eq(key, BL_LIT("start")) ? bl_parse_time(value, false, &o->start_us)
+                    : bl_str_eq(key, BL_LIT("batch")) ? bl_parse_u64(value, UINT64_MAX, &o->batch)
                     : bl_str_eq(key, BL_LIT("rate"))  ? bl_parse_i64(value, 1, 1000000, &rate)
                                                       : false;
-        if (!good) return bl_fail(err, BL_E_USAGE, "--against-simulator: cannot use \"%.*s=%.*s\": want seed=N,count=M[,start=TIME][,rate=N]",
+        if (!good) return bl_fail(err, BL_E_USAGE, "--against-simulator: cannot use \"%.*s=%.*s\": want seed=N,count=M[,start=TIME][,rate=N][,batch=N]",
                                   BL_ARG(key), BL_ARG(value));
     }
     o->rate = (double)rate;
