@@ -310,7 +310,7 @@ static enum bl_rc read_loop(struct ingest *in, struct bl_error *err) {
         }
         if (rc == BL_OK && ++since < CHECK_EVERY && source_pending(in->source)) continue;
         since = 0;
-        source_set_cursor(in->source, atomic_load(&in->durable_cursor_us));
+        source_set_cursor(in->source, &(struct source_cursor){.us = atomic_load(&in->durable_cursor_us)});
         take_gaps(in);
         push_closed(in, false);
         learn(in);

@@ -141,8 +141,8 @@ static void a_reconnect_resumes_from_the_durable_cursor_and_flags_the_overlap(vo
     struct source_message m;
     take(s, 10, &m);
     EXPECT(!m.overlap && m.received_us > T0 && time_of(&m) == T0 + 9 * SECOND);
-    source_set_cursor(s, T0 + 7 * SECOND);
-    source_set_cursor(s, 17); /* not a time: ignored */
+    source_set_cursor(s, &(struct source_cursor){.us = T0 + 7 * SECOND});
+    source_set_cursor(s, &(struct source_cursor){.us = 17}); /* not a time: ignored */
     for (int i = 0; i < 80; i++) {
         take(s, 1, &m);
         EXPECT(time_of(&m) == T0 + (2 + i) * SECOND);
