@@ -1,8 +1,18 @@
 # Thin: each target does its own set-up and calls the real tool. `make help` lists them.
 BUILD ?= build/release
 JOBS  ?= $(shell nproc)
+# `make run` needs no test packages.
+TESTS ?= OFF
+test bench fuzz interop: TESTS = ON
 
-.PHONY: help run build test asan bench fuzz interop fmt docs check-docs clean setup-run setup-test
+EVENTS ?= 2000000
+KILLS  ?= 20
+SEED   ?= 1
+
+# The build with crash points compiled in, for tests/fault only.
+FAULTS = build/faults
+
+.PHONY: help run build test asan bench fuzz kill-test faults-build crash-matrix interop fmt docs check-docs clean setup-run setup-test
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## ?/\1\t/' | expand -t 14
@@ -13,7 +23,7 @@ setup-test:
 	@tools/setup.sh test
 
 build: setup-run ## compile build/release/bluelake
-	@cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=Release >/dev/null
+	@cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=Release -DBL_TESTS=$(TESTS) >/dev/null
 	@cmake --build $(BUILD) -j $(JOBS) -- --quiet
 
 run: build       ## collect: everything set up, built and started; Ctrl-C stops
@@ -26,11 +36,22 @@ asan: setup-test
 	@cmake -S . -B build/asan -G Ninja -DCMAKE_BUILD_TYPE=Debug -DBL_SANITIZE=address,undefined >/dev/null
 	@cmake --build build/asan -j $(JOBS) -- --quiet
 
+faults-build: setup-test
+	@cmake -S . -B $(FAULTS) -G Ninja -DCMAKE_BUILD_TYPE=Release -DBL_FAULTS=ON >/dev/null
+	@cmake --build $(FAULTS) -j $(JOBS) --target bluelake fault_shim -- --quiet
+
+crash-matrix: faults-build ## kill the roles at every commit step, many times each
+	@python3 tests/fault/matrix.py --full
+
 bench: setup-test build ## measure: rates and ratios against named peers
 	@bench/run.sh
 
 fuzz: setup-test ## the long fuzzing runs (MINUTES=10 each)
 	@tools/fuzz.sh $(or $(MINUTES),10)
+
+kill-test: setup-test build ## every role and Redis killed at random (EVENTS=2000000 KILLS=20 SEED=1)
+	@python3 tests/fault/kill.py --events $(EVENTS) --kills $(KILLS) --seed $(SEED)
+	@python3 tests/fault/kill.py --events $(EVENTS) --kills $(KILLS) --seed $(SEED) --forget
 
 interop: setup-test build ## pyarrow, Polars and DuckDB's own packages read the lake
 	@tests/interop/run.sh

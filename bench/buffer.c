@@ -17,6 +17,7 @@
 
 #include "base/clock.h"
 #include "base/io.h"
+#include "bench/bench.h"
 #include "buffer/buffer.h"
 
 enum { ROUNDS = 5, PIPELINE = 256, BLOCK_BYTES = 60000, FILE_MAX = 1 << 30, START_LIMIT_MS = 20000 };
@@ -54,7 +55,7 @@ static void die(struct bench *x, const char *what, const char *why) {
 }
 
 static void start_server(struct bench *x) {
-    strcpy(x->dir, "/tmp/bl-bench-XXXXXX");
+    snprintf(x->dir, sizeof x->dir, "/tmp/bl-bench-XXXXXX");
     if (!mkdtemp(x->dir)) die(x, x->dir, "cannot be made");
     snprintf(x->socket, sizeof x->socket, "%s/redis.sock", x->dir);
     x->pid = fork();
@@ -167,19 +168,11 @@ static void measure(struct bench *x, struct packer *p, struct result *out, int r
     out->memory[round] = (double)(ask(x, "INFO memory") - before) / (double)x->events;
 }
 
-static int ascending(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *values) {
-    qsort(values, ROUNDS, sizeof *values, ascending);
-    return values[ROUNDS / 2];
-}
-
 static void report(const struct bench *x, struct result *blocks, struct result *single) {
-    double rates[] = {median(blocks->rate), median(single->rate)};
-    double memory[] = {median(blocks->memory), median(single->memory)};
+    double rates[] = {bench_result("buffer.blocks", blocks->rate, ROUNDS),
+                      bench_result("buffer.single", single->rate, ROUNDS)};
+    double memory[] = {bench_result("buffer.blocks_memory", blocks->memory, ROUNDS),
+                       bench_result("buffer.single_memory", single->memory, ROUNDS)};
     printf("%" PRIu64 " events, %zu bytes; medians of %d alternating rounds\n", x->events, x->lines.n, ROUNDS);
     printf("packed blocks   %10.0f events/s   %7.1f bytes/event in Redis\n", rates[0], memory[0]);
     printf("XADD per event  %10.0f events/s   %7.1f bytes/event in Redis\n", rates[1], memory[1]);

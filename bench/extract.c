@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/io.h"
+#include "bench/bench.h"
 #include "event/event.h"
 
 enum { ROUNDS = 7 };
@@ -78,14 +79,8 @@ static int64_t run_bluelake(const struct input *in, bool check) {
     return took;
 }
 
-static int by_value(const void *a, const void *b) {
-    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-    return (x > y) - (x < y);
-}
-
-static double median_rate(int64_t *took, size_t count) {
-    qsort(took, ROUNDS, sizeof *took, by_value);
-    return (double)count * 1e9 / (double)took[ROUNDS / 2];
+static double rate(size_t count, int64_t took) {
+    return (double)count * 1e9 / (double)took;
 }
 
 /* The file's lines, copied one after another until there are `wanted` events, so that the run does not live in cache.
@@ -127,14 +122,14 @@ int main(int argc, char **argv) {
         fprintf(stderr, "bench_extract: %s holds no events\n", argv[1]);
         return 1;
     }
-    int64_t jansson[ROUNDS], decode[ROUNDS], check[ROUNDS];
+    double jansson[ROUNDS], decode[ROUNDS], check[ROUNDS];
     for (int i = 0; i < ROUNDS; i++) {
-        jansson[i] = run_jansson(&in);
-        decode[i] = run_bluelake(&in, false);
-        check[i] = run_bluelake(&in, true);
+        jansson[i] = rate(in.count, run_jansson(&in));
+        decode[i] = rate(in.count, run_bluelake(&in, false));
+        check[i] = rate(in.count, run_bluelake(&in, true));
     }
-    double base = median_rate(jansson, in.count), full = median_rate(decode, in.count),
-           quick = median_rate(check, in.count);
+    double base = bench_result("extract.jansson", jansson, ROUNDS), full = bench_result("extract.decode", decode, ROUNDS),
+           quick = bench_result("extract.check", check, ROUNDS);
     printf("%zu events, %zu bytes, median of %d rounds, one thread, CPU time\n", in.count, in.bytes, ROUNDS);
     printf("jansson    %10.0f events/s\n", base);
     printf("ev_decode  %10.0f events/s  %5.1f x jansson  %.0f MB/s\n", full, full / base,

@@ -1,17 +1,11 @@
 /* bench_sim: events a second of the generator, one thread. */
 #include <inttypes.h>
-#include <stdio.h>
-#include <stdlib.h>
 
 #include "base/clock.h"
+#include "bench/bench.h"
 #include "sim/sim.h"
 
 enum { ROUNDS = 5, EVENTS = 1000000 };
-
-static int ascending(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
 
 int main(void) {
     double rate[ROUNDS];
@@ -29,7 +23,7 @@ int main(void) {
         rate[round] = EVENTS / ((double)(bl_mono_ns() - from) / 1e9);
         sim_free(&s);
     }
-    qsort(rate, ROUNDS, sizeof *rate, ascending);
+    bench_result("sim", rate, ROUNDS);
     printf("sim_event: %.0f events/s (median of %d rounds of %d; %.0f to %.0f), %.1f bytes an event\n",
            rate[ROUNDS / 2], ROUNDS, EVENTS, rate[0], rate[ROUNDS - 1], (double)bytes / EVENTS);
     return 0;

@@ -19,8 +19,10 @@ static const struct command commands[] = {
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
 static void print_help(FILE *out) {
-    fputs("bluelake keeps the Bluesky network: every public post, like, repost, follow and block, without losing one, in plain Parquet files,\n"
-          "and answers questions about it.\n\nUsage: bluelake COMMAND [options]      bluelake COMMAND --help\n", out);
+    fputs("bluelake keeps the Bluesky network: every public post, like, repost, follow and block, without losing one, "
+          "in plain Parquet files,\n"
+          "and answers questions about it.\n\nUsage: bluelake COMMAND [options]      bluelake COMMAND --help\n",
+          out);
     const char *group = "";
     for (size_t i = 0; i < COMMANDS; i++) {
         if (strcmp(group, commands[i].group) != 0) fprintf(out, "\n%s\n", group = commands[i].group);
@@ -52,7 +54,7 @@ int main(int argc, char **argv) {
     for (size_t i = 0; i < COMMANDS; i++)
         if (strcmp(name, commands[i].name) == 0) return commands[i].run(argc - 1, argv + 1);
     const char *near = bl_nearest(bl_str(name), name_at, NULL);
-    fprintf(stderr, "bluelake: unknown command \"%s\"%s%s%s\nTry: bluelake --help\n", name, near ? ": did you mean \"" : "",
-            near ? near : "", near ? "\"?" : "");
+    fprintf(stderr, "bluelake: unknown command \"%s\"%s%s%s\nTry: bluelake --help\n", name,
+            near ? ": did you mean \"" : "", near ? near : "", near ? "\"?" : "");
     return 2;
 }

@@ -18,8 +18,9 @@ ALLOWED = {
     "sim": ["base", "event", "net", "obs"],
     "lake": ["base", "event", "obs"],
     "query": ["base", "event", "lake", "obs"],
+    "http": ["base", "conf", "obs", "event", "net", "lake", "query"],
     "pipe": ["base", "conf", "obs", "event", "net", "source", "buffer", "lake"],
-    "cmd": ["base", "conf", "obs", "event", "net", "sim", "buffer", "lake", "query", "pipe"],
+    "cmd": ["base", "conf", "obs", "event", "net", "sim", "buffer", "lake", "query", "http", "pipe"],
     "main": ["base", "cmd"],
 }
 
@@ -28,7 +29,7 @@ PLACES = {
     r"hiredis/": r"^buffer/redis_conn\.[ch]$",
     r"duckdb\.h": r"^lake/duck[a-z_]*\.c$",
     r"sqlite3\.h": r"^lake/catalog[a-z_]*\.[ch]$",
-    r"microhttpd\.h": r"^obs/httpd\.c$",
+    r"microhttpd\.h": r"^(obs/httpd|http/mhd)\.c$",
     r"openssl/ssl\.h": r"^(net/stream[a-z_]*|sim/link)\.c$",
     r"snappy-c\.h": r"^lake/parquet_codec\.c$",
 }

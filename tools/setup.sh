@@ -7,8 +7,8 @@ cd "$(dirname "$0")/.."
 what=${1:-run}
 
 run_packages=(gcc g++ make cmake ninja-build pkg-config ca-certificates redis-server redis-tools npm
-    libhiredis-dev libsqlite3-dev libzstd-dev libssl-dev libmicrohttpd-dev libxxhash-dev zlib1g-dev libsnappy-dev libcmocka-dev)
-test_packages=(python3 python3-pytest python3-venv sqlite3 zstd openssl git clang clang-format libclang-rt-14-dev libjansson-dev
+    libhiredis-dev libsqlite3-dev libzstd-dev libssl-dev libmicrohttpd-dev libxxhash-dev zlib1g-dev libsnappy-dev)
+test_packages=(python3 python3-pytest python3-venv sqlite3 zstd openssl git clang clang-format libclang-rt-14-dev libcmocka-dev libjansson-dev
     strace procps)
 
 packages=("${run_packages[@]}")
@@ -46,7 +46,11 @@ deps=build/deps/duckdb
 if [ "$(cat $deps/version 2>/dev/null || true)" != "$bindings_version" ]; then
     echo "setup: fetching DuckDB $duckdb_version from npm"
     rm -rf $deps && mkdir -p $deps/fetch
-    (cd $deps/fetch && npm pack --silent "@duckdb/node-bindings-linux-x64@$bindings_version" "duckdb@$duckdb_version" >/dev/null)
+    if ! (cd $deps/fetch && npm pack "@duckdb/node-bindings-linux-x64@$bindings_version" "duckdb@$duckdb_version" >npm.log 2>&1); then
+        tail -n 20 $deps/fetch/npm.log >&2
+        echo "setup: npm could not fetch DuckDB: is the npm registry reachable from here? (npm ping)" >&2
+        exit 1
+    fi
     tar -xzf $deps/fetch/duckdb-node-bindings-linux-x64-*.tgz -C $deps --strip-components=1 package/libduckdb.so
     tar -xzf $deps/fetch/duckdb-$duckdb_version.tgz -C $deps --strip-components=5 package/src/duckdb/src/include/duckdb.h
     rm -rf $deps/fetch

@@ -39,7 +39,8 @@ enum bl_class bl_rc_class(enum bl_rc rc);
 int bl_rc_exit_code(enum bl_rc rc);
 
 /* Fill `err` and return `code`, so that `return bl_fail(...)` reads as one step. */
-enum bl_rc bl_fail(struct bl_error *err, enum bl_rc code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+enum bl_rc bl_fail(struct bl_error *err, enum bl_rc code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 /* The same for a failed system call: appends ": <text of errno>". Call it before anything that changes errno. */
 enum bl_rc bl_fail_errno(struct bl_error *err, enum bl_rc code, const char *format, ...)

@@ -1,8 +1,8 @@
 /* rng: random numbers that can be replayed.
  *
- * bl_mix64 is a pure function of its input (SplitMix64's finaliser, Steele, Lea & Flood, OOPSLA 2014): the i-th number of
- * a sequence is bl_mix64(seed + i * BL_GOLDEN), computable without its predecessors. struct bl_rng walks that sequence.
- * Not for secrets; bl_random_u64 asks the kernel for an unpredictable number. */
+ * bl_mix64 is a pure function of its input (SplitMix64's finaliser, Steele, Lea & Flood, OOPSLA 2014): the i-th number
+ * of a sequence is bl_mix64(seed + i * BL_GOLDEN), computable without its predecessors. struct bl_rng walks that
+ * sequence. Not for secrets; bl_random_u64 asks the kernel for an unpredictable number. */
 #pragma once
 #include <stdint.h>
 

@@ -65,8 +65,8 @@ static bool parse_with_units(struct bl_str s, const struct unit *units, size_t c
 }
 
 bool bl_parse_duration_us(struct bl_str s, int64_t *out) {
-    static const struct unit units[] = {{"", 1000000},       {"us", 1},           {"ms", 1000},         {"s", 1000000},
-                                        {"m", 60000000},     {"min", 60000000},   {"h", 3600000000},    {"d", 86400000000}};
+    static const struct unit units[] = {{"", 1000000},   {"us", 1},         {"ms", 1000},      {"s", 1000000},
+                                        {"m", 60000000}, {"min", 60000000}, {"h", 3600000000}, {"d", 86400000000}};
     return parse_with_units(s, units, sizeof units / sizeof *units, out);
 }
 

@@ -50,7 +50,9 @@ struct buffer_append {
     enum ev_type type;
     struct block block;
 };
-/* One MULTI/EXEC: all `blocks` (usually one), their counters, and the cursor. */
+/* One MULTI/EXEC: all `blocks` (usually one), their counters, and the cursor.
+ * BL_E_FORGOTTEN, with nothing appended: Redis came back without blocks it had acknowledged. What it holds is of one moment, cursor
+ * included: begin a new run (another incarnation) at buffer_load_position and ask upstream again from there. */
 enum bl_rc buffer_append(struct buffer *b, const struct buffer_append *blocks, size_t count, int64_t cursor_us,
                          const char *cursor_host, struct bl_error *err);
 /* A message ingest refused: kept with its reason until the writer has put it into the catalogue. */

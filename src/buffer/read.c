@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "buffer/redis_conn.h"
 #include "obs/log.h"
 
@@ -21,7 +22,7 @@ struct request {
 void buffer_rewind(struct buffer *b) {
     struct reader *r = &b->reader;
     for (unsigned t = 0; t < EV_TYPE_COUNT; t++) {
-        strcpy(r->last[t], "0");
+        snprintf(r->last[t], sizeof r->last[t], "0");
         r->drained[t] = false;
     }
     r->claimed = false;
@@ -393,7 +394,7 @@ enum bl_rc buffer_read(struct buffer *b, const char *consumer, unsigned max_entr
         return bl_fail(err, BL_E_INVALID, "consumer name of %zu bytes: 1 to %zu are allowed", strlen(consumer),
                        sizeof b->reader.consumer - 1);
     if (strcmp(consumer, b->reader.consumer) != 0) {
-        strcpy(b->reader.consumer, consumer);
+        snprintf(b->reader.consumer, sizeof b->reader.consumer, "%s", consumer);
         buffer_rewind(b);
     }
     struct request q = {
@@ -434,7 +435,9 @@ static enum bl_rc ack_chunk(struct buffer *b, const char *key, const char *const
                             struct bl_error *err) {
     BL_TRY(send_ids(b, "XDEL", key, NULL, ids, count, err));
     BL_TRY(send_ids(b, "XACK", key, BUFFER_GROUP, ids, count, err));
+    BL_CRASH_POINT("buffer.before_ack");
     enum bl_rc deleted = receive_ok(b, err);
+    BL_CRASH_POINT("buffer.after_delete");
     if (!b->conn.context) return deleted;
     struct bl_error second = {0};
     enum bl_rc acked = receive_ok(b, &second);
@@ -485,6 +488,7 @@ enum bl_rc buffer_drop_rejected(struct buffer *b, const char *const *ids, size_t
     for (size_t i = 0; i < count; i += GROUP_CHUNK) {
         size_t n = count - i < GROUP_CHUNK ? count - i : GROUP_CHUNK;
         BL_TRY(send_ids(b, "XDEL", KEY_REJECTED, NULL, ids + i, n, err));
+        BL_CRASH_POINT("buffer.before_drop_rejected");
         BL_TRY(receive_ok(b, err));
     }
     return BL_OK;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "buffer/redis_conn.h"
 #include "obs/log.h"
 
@@ -225,6 +226,7 @@ static enum bl_rc commit(struct buffer *b, unsigned queued, struct bl_error *err
         BL_CLEANUP(redis_reply_release) redisReply *r = NULL;
         enum bl_rc rc = redis_receive(c, &r, err);
         if (rc != BL_OK) return rc;
+        BL_CRASH_POINT("buffer.answer");
         if (first != BL_OK) continue;
         first = redis_check(c, r, err);
         if (first == BL_OK && i == queued + 1) first = check_results(c, r, err);
@@ -241,8 +243,8 @@ static void enter_doubt(struct redis_conn *c) {
 
 /* ---- append ---- */
 
-static void block_field_name(struct redis_args *a, const struct buffer_append *p) {
-    redis_arg_printf(a, "blocks:%016" PRIx64 ":%s", p->block.incarnation, ev_schema(p->type)->name);
+static void block_field_name(struct redis_args *a, uint64_t incarnation, enum ev_type type) {
+    redis_arg_printf(a, "blocks:%016" PRIx64 ":%s", incarnation, ev_schema(type)->name);
 }
 
 static enum bl_rc send_block(struct buffer *b, const struct buffer_append *p, int64_t now_us, struct bl_error *err) {
@@ -265,7 +267,7 @@ static enum bl_rc send_block(struct buffer *b, const struct buffer_append *p, in
     BL_TRY(redis_send(&b->conn, &a, err));
 
     redis_words(&a, "HSET " KEY_METADATA);
-    block_field_name(&a, p);
+    block_field_name(&a, p->block.incarnation, p->type);
     redis_arg_i64(&a, (int64_t)p->block.seq);
     redis_arg_printf(&a, "used:%016" PRIx64, p->block.incarnation);
     redis_arg_i64(&a, now_us);
@@ -293,7 +295,7 @@ static enum bl_rc find_present(struct buffer *b, const struct buffer_append *blo
                                struct bl_error *err) {
     struct redis_args a;
     redis_words(&a, "HMGET " KEY_METADATA);
-    for (size_t i = 0; i < count; i++) block_field_name(&a, &blocks[i]);
+    for (size_t i = 0; i < count; i++) block_field_name(&a, blocks[i].block.incarnation, blocks[i].type);
     redis_arg_z(&a, "updated_us"); /* HMGET wants a field even when there is no block */
     BL_CLEANUP(redis_reply_release) redisReply *r = NULL;
     BL_TRY(redis_call(&b->conn, &a, &r, err));
@@ -305,11 +307,49 @@ static enum bl_rc find_present(struct buffer *b, const struct buffer_append *blo
     return BL_OK;
 }
 
+static enum bl_rc forgotten(struct buffer *b, enum ev_type type, struct bl_str seq, struct bl_error *err) {
+    const struct newest *n = &b->newest[type];
+    enum bl_rc rc = bl_fail(err, BL_E_FORGOTTEN,
+                            "Redis came back without its newest blocks (of %s it knows %.*s, and had acknowledged %" PRIu64
+                            "): what it lost has to be asked for again",
+                            ev_schema(type)->name, seq.n ? (int)seq.n : 4, seq.n ? seq.p : "none", n->seq);
+    memset(b->newest, 0, sizeof b->newest);
+    b->conn.doubt = false;
+    return rc;
+}
+
+/* A Redis that was restarted may know less than it had acknowledged: everysec gives up the last second in a power cut, a
+ * restored copy more. Appending on top would leave a hole that nobody fills. */
+static enum bl_rc check_kept(struct buffer *b, struct bl_error *err) {
+    if (b->checked_connects == b->conn.connects) return BL_OK;
+    struct redis_args a;
+    redis_words(&a, "HMGET " KEY_METADATA);
+    for (unsigned t = 0; t < EV_TYPE_COUNT; t++) block_field_name(&a, b->newest[t].incarnation, (enum ev_type)t);
+    BL_CLEANUP(redis_reply_release) redisReply *r = NULL;
+    BL_TRY(redis_call(&b->conn, &a, &r, err));
+    if (!redis_is_array(r, EV_TYPE_COUNT))
+        return bl_fail(err, BL_E_BACKEND, "HMGET " KEY_METADATA ": unexpected answer");
+    for (unsigned t = 0; t < EV_TYPE_COUNT; t++) {
+        uint64_t seq = 0;
+        struct bl_str text = redis_text(r->element[t]);
+        bool known = bl_parse_u64(text, INT64_MAX, &seq) && seq >= b->newest[t].seq;
+        if (b->newest[t].seq && !known) return forgotten(b, (enum ev_type)t, text, err);
+    }
+    b->checked_connects = b->conn.connects;
+    return BL_OK;
+}
+
+static void note_newest(struct buffer *b, const struct buffer_append *blocks, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        b->newest[blocks[i].type] = (struct newest){blocks[i].block.incarnation, blocks[i].block.seq};
+}
+
 static enum bl_rc append_once(struct buffer *b, const struct buffer_append *blocks, size_t count, int64_t cursor_us,
                               const char *host, struct bl_error *err) {
     bool present[BUFFER_APPEND_MAX] = {0};
     /* First of all a connection: making one kills the connection in doubt. */
     BL_TRY(redis_up(&b->conn, err));
+    BL_TRY(check_kept(b, err));
     if (b->conn.doubt) {
         BL_TRY(find_present(b, blocks, count, present, err));
         b->conn.doubt = false;
@@ -324,8 +364,11 @@ static enum bl_rc append_once(struct buffer *b, const struct buffer_append *bloc
     }
     BL_TRY(send_cursor(b, cursor_us, host, now_us, err));
     enter_doubt(&b->conn);
+    BL_CRASH_POINT("buffer.before_exec");
     enum bl_rc rc = commit(b, queued, err);
+    BL_CRASH_POINT("buffer.after_exec");
     if (rc != BL_E_NET) b->conn.doubt = false;
+    if (rc == BL_OK) note_newest(b, blocks, count);
     return rc;
 }
 

@@ -3,6 +3,6 @@
 #include "cmd/cmd.h"
 #include "cmd/commands.h"
 
-/* From --format and --json: -1 and `*out`, or the exit code after wrong usage was reported. Without either, a table on a
- * terminal and CSV elsewhere. */
+/* From --format and --json: -1 and `*out`, or the exit code after wrong usage was reported. Without either, a table on
+ * a terminal and CSV elsewhere. */
 int cmd_output_format(const char *command, const char *name, bool as_json, enum cmd_format *out);

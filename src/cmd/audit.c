@@ -6,24 +6,29 @@
 
 static struct cmd_conf settings;
 static bool json;
-static const struct cmd_option options[] = {CMD_CONF_OPTIONS(settings), {"json", OPT_FLAG, &json, NULL, "one JSON object a setting", 0, 0}, CMD_END};
+static const struct cmd_option options[] = {
+    CMD_CONF_OPTIONS(settings), {"json", OPT_FLAG, &json, NULL, "one JSON object a setting", 0, 0}, CMD_END};
 static const struct cmd_spec spec = {"audit", "", "compare a running Redis with what the buffer needs",
-                                     "Each setting that can lose or hold up events is compared with the value the buffer needs; a deviation is named with its consequence and\n"
+                                     "Each setting that can lose or hold up events is compared with the value the "
+                                     "buffer needs; a deviation is named with its consequence and\n"
                                      "the cure. Exit code 3 when something must be changed.\n\n"
-                                     "Example:\n  bluelake audit --set redis.host=10.0.0.10\n  bluelake audit --set redis.socket=data/redis/redis.sock\n",
+                                     "Example:\n  bluelake audit --set redis.host=10.0.0.10\n  bluelake audit --set "
+                                     "redis.socket=data/redis/redis.sock\n",
                                      options};
 static const char *const verdicts[] = {"ok", "warn", "FAIL"};
 
 static void print_text(const struct audit_finding *f) {
-    printf("%-5s %-28s %s%s%s%s\n", verdicts[f->verdict], f->setting, f->actual, f->verdict == AUDIT_OK ? "" : "  (required: ",
-           f->verdict == AUDIT_OK ? "" : f->required, f->verdict == AUDIT_OK ? "" : ")");
+    printf("%-5s %-28s %s%s%s%s\n", verdicts[f->verdict], f->setting, f->actual,
+           f->verdict == AUDIT_OK ? "" : "  (required: ", f->verdict == AUDIT_OK ? "" : f->required,
+           f->verdict == AUDIT_OK ? "" : ")");
     if (f->verdict != AUDIT_OK) printf("      consequence: %s\n      cure: %s\n", f->consequence, f->cure);
 }
 
 static void print_json(const struct audit_finding *f) {
     BL_CLEANUP(bl_buf_release) struct bl_buf out = {0};
-    const char *const members[][2] = {{"setting", f->setting}, {"required", f->required}, {"actual", f->actual},
-                                      {"verdict", verdicts[f->verdict]}, {"consequence", f->consequence}, {"cure", f->cure}};
+    const char *const members[][2] = {{"setting", f->setting},         {"required", f->required},
+                                      {"actual", f->actual},           {"verdict", verdicts[f->verdict]},
+                                      {"consequence", f->consequence}, {"cure", f->cure}};
     for (size_t i = 0; i < sizeof members / sizeof *members; i++) {
         bl_buf_printf(&out, "%c\"%s\":", i ? ',' : '{', members[i][0]);
         bl_buf_json(&out, bl_str(members[i][1] ? members[i][1] : ""));
@@ -54,7 +59,8 @@ int cmd_audit(int argc, char **argv) {
     if (rc >= 0) return rc;
     struct bl_error err = {0};
     size_t failures;
-    if (cmd_conf_load(&settings, spec.name, &err) != BL_OK || audit(&failures, &err) != BL_OK) return cmd_fail(spec.name, &err);
+    if (cmd_conf_load(&settings, spec.name, &err) != BL_OK || audit(&failures, &err) != BL_OK)
+        return cmd_fail(spec.name, &err);
     conf_release(&settings.conf);
     rc = cmd_finish_output(spec.name);
     return rc ? rc : failures ? 3 : 0;

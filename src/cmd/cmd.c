@@ -53,11 +53,13 @@ static int set_option(const struct cmd_spec *spec, const struct cmd_option *o, c
         int64_t v;
         if (!bl_parse_i64(s, INT64_MIN, INT64_MAX, &v)) return bad_value(spec, o, value, "a whole number");
         if ((o->min || o->max) && (v < o->min || v > o->max))
-            return cmd_usage_error(spec->name, "--%s: %s is out of range: from %" PRId64 " to %" PRId64, o->name, value, o->min, o->max);
+            return cmd_usage_error(spec->name, "--%s: %s is out of range: from %" PRId64 " to %" PRId64, o->name, value,
+                                   o->min, o->max);
         *number = v;
         return -1;
     }
-    case OPT_DURATION: return bl_parse_duration_us(s, number) ? -1 : bad_value(spec, o, value, "a duration such as 90s, 5m, 8h");
+    case OPT_DURATION:
+        return bl_parse_duration_us(s, number) ? -1 : bad_value(spec, o, value, "a duration such as 90s, 5m, 8h");
     case OPT_BYTES: return bl_parse_bytes(s, number) ? -1 : bad_value(spec, o, value, "a size such as 64k, 512m, 2g");
     case OPT_TIME:
     case OPT_END_TIME:
@@ -93,7 +95,8 @@ static int parse_one(const struct cmd_spec *spec, int argc, char **argv, int *i)
         return set_option(spec, o, NULL);
     }
     if (inline_value) return set_option(spec, o, (char *)rest.p);
-    if (*i + 1 >= argc) return cmd_usage_error(spec->name, "--%s needs a value: --%s %s", o->name, o->name, o->argument);
+    if (*i + 1 >= argc)
+        return cmd_usage_error(spec->name, "--%s needs a value: --%s %s", o->name, o->name, o->argument);
     return set_option(spec, o, argv[++*i]);
 }
 

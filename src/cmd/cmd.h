@@ -1,13 +1,14 @@
 /* cmd: what every subcommand's file needs: option parsing from a table, help that teaches, output formats.
  *
- * One file a subcommand, one function `int cmd_<name>(int argc, char **argv)` returning the exit code (0 done, 1 failed, 2 wrong usage
- * or configuration, 3 verification found differences); argv[0] is the subcommand. Listed in src/main.c's table.
- * The only room that prints errors of others and decides exit codes.
+ * One file a subcommand, one function `int cmd_<name>(int argc, char **argv)` returning the exit code (0 done, 1
+ * failed, 2 wrong usage or configuration, 3 verification found differences); argv[0] is the subcommand. Listed in
+ * src/main.c's table. The only room that prints errors of others and decides exit codes.
  *
  *     static int64_t limit = 50;
  *     static const struct cmd_option options[] = {
  *         {"limit", OPT_INT, &limit, "N", "at most N rows (default 50)", 1, 100000}, CMD_END};
- *     static const struct cmd_spec spec = {"search", "QUERY", "find posts", "Examples:\n  bluelake search 'cats lang:en'\n", options};
+ *     static const struct cmd_spec spec = {"search", "QUERY", "find posts",
+ *                                          "Examples:\n  bluelake search 'cats lang:en'\n", options};
  *     int first, rc = cmd_parse(&spec, argc, argv, &first);
  *     if (rc >= 0) return rc; // --help was printed, or usage was wrong and said so */
 #pragma once
@@ -57,9 +58,9 @@ int cmd_finish_output(const char *name);
 
 enum cmd_format { FORMAT_TABLE, FORMAT_CSV, FORMAT_NDJSON };
 bool cmd_format_by_name(const char *name, enum cmd_format *out); /* table, csv, ndjson (json) */
-/* A sink that prints to `out`. Tables are aligned over the first 1,000 rows, cut to the terminal's width on a terminal only; CSV follows
- * RFC 4180 with a quote guard against spreadsheet formulas unless `raw`; NDJSON one object a row, numbers as numbers.
- * `state` is owned by the caller; call cmd_sink_end after the last row. */
+/* A sink that prints to `out`. Tables are aligned over the first 1,000 rows, cut to the terminal's width on a terminal
+ * only; CSV follows RFC 4180 with a quote guard against spreadsheet formulas unless `raw`; NDJSON one object a row,
+ * numbers as numbers. `state` is owned by the caller; call cmd_sink_end after the last row. */
 struct cmd_sink_state;
 struct cmd_sink_state *cmd_sink_new(FILE *out, enum cmd_format format, bool raw);
 struct query_sink cmd_sink(struct cmd_sink_state *state);

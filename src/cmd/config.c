@@ -3,11 +3,13 @@
 
 static struct cmd_conf settings;
 static bool document;
-static const struct cmd_option options[] = {CMD_CONF_OPTIONS(settings),
-                                            {"document", OPT_FLAG, &document, NULL, "print the reference page docs/CONFIG.md instead", 0, 0},
-                                            CMD_END};
+static const struct cmd_option options[] = {
+    CMD_CONF_OPTIONS(settings),
+    {"document", OPT_FLAG, &document, NULL, "print the reference page docs/CONFIG.md instead", 0, 0},
+    CMD_END};
 static const struct cmd_spec spec = {"config", "", "show the effective settings",
-                                     "Prints every setting with its meaning, in the form of a settings file: redirect it to a file, change what you want, and\n"
+                                     "Prints every setting with its meaning, in the form of a settings file: redirect "
+                                     "it to a file, change what you want, and\n"
                                      "give it with --config. Secrets are not shown.\n",
                                      options};
 

@@ -12,14 +12,17 @@ static bool raw;
 
 static const struct cmd_option options[] = {
     {"data", OPT_TEXT, &data, "DIR", "folder of the lake (default: data)", 0, 0},
-    {"format", OPT_TEXT, &format_name, "ndjson|csv", "ndjson: events as Jetstream sent them; csv: the columns of one type", 0, 0},
-    {"type", OPT_TEXT, &type_name, "TYPE", "posts, likes, reposts, follows, blocks, profiles, accounts or others (default: all)", 0, 0},
+    {"format", OPT_TEXT, &format_name, "ndjson|csv",
+     "ndjson: events as Jetstream sent them; csv: the columns of one type", 0, 0},
+    {"type", OPT_TEXT, &type_name, "TYPE",
+     "posts, likes, reposts, follows, blocks, profiles, accounts or others (default: all)", 0, 0},
     {"since", OPT_TIME, &since_us, "TIME", "from this time on (time_us, UTC)", 0, 0},
     {"until", OPT_END_TIME, &until_us, "TIME", "up to this time, inclusive", 0, 0},
     {"raw", OPT_FLAG, &raw, NULL, "csv: leave cells that start like a formula (= + - @) as they are", 0, 0},
     CMD_END};
 static const struct cmd_spec spec = {"export", "", "events as they were received",
-                                     "ndjson: one Jetstream event a line, equal value for value to the one received, CIDs recomputed; hour by hour, within an hour type by type in\n"
+                                     "ndjson: one Jetstream event a line, equal value for value to the one received, "
+                                     "CIDs recomputed; hour by hour, within an hour type by type in\n"
                                      "the order of time_us. The output is complete only if the exit code is 0.\n\n"
                                      "Examples:\n  bluelake export --since 2026-11-20 --until 2026-11-20 > day.ndjson\n"
                                      "  bluelake export --type posts --format csv > posts.csv\n",
@@ -36,7 +39,8 @@ static enum bl_rc print_event(void *context, const struct event *ev, struct bl_e
 }
 
 /* One type's files of one hour: the newest come first in the list, the oldest hour is wanted first. */
-static enum bl_rc export_files(const struct catalog_file *files, size_t count, struct bl_buf *out, struct bl_error *err) {
+static enum bl_rc export_files(const struct catalog_file *files, size_t count, struct bl_buf *out,
+                               struct bl_error *err) {
     struct lake_scan scan = {.lake_dir = data,
                              .type = files[0].type,
                              .files = files,
@@ -78,7 +82,8 @@ static enum bl_rc export_csv(enum ev_type type, struct bl_error *err) {
     struct query *q = NULL;
     BL_TRY(query_open(&o, &q, err));
     BL_CLEANUP(bl_buf_release) struct bl_buf sql = {0};
-    bl_buf_printf(&sql, "SELECT * FROM %s WHERE time_us BETWEEN %" PRId64 " AND %" PRId64 " ORDER BY time_us, did, rkey",
+    bl_buf_printf(&sql,
+                  "SELECT * FROM %s WHERE time_us BETWEEN %" PRId64 " AND %" PRId64 " ORDER BY time_us, did, rkey",
                   ev_schema(type)->name, since_us, until_us);
     struct cmd_sink_state *state = cmd_sink_new(stdout, FORMAT_CSV, raw);
     struct query_sink sink = cmd_sink(state);
@@ -96,8 +101,10 @@ int cmd_export(int argc, char **argv) {
     if (type_name && strcmp(type_name, "all") != 0 && !ev_type_by_name(bl_str(type_name), &type))
         return cmd_usage_error(spec.name, "--type: \"%s\" is no type", type_name);
     bool csv = strcmp(format_name, "csv") == 0;
-    if (!csv && strcmp(format_name, "ndjson") != 0) return cmd_usage_error(spec.name, "--format: \"%s\" is neither ndjson nor csv", format_name);
-    if (csv && type == EV_TYPE_COUNT) return cmd_usage_error(spec.name, "--format csv needs --type: each type has its own columns");
+    if (!csv && strcmp(format_name, "ndjson") != 0)
+        return cmd_usage_error(spec.name, "--format: \"%s\" is neither ndjson nor csv", format_name);
+    if (csv && type == EV_TYPE_COUNT)
+        return cmd_usage_error(spec.name, "--format csv needs --type: each type has its own columns");
     if (until_us < since_us) return cmd_usage_error(spec.name, "--until lies before --since");
     struct bl_error err = {0};
     enum bl_rc done = csv ? export_csv(type, &err) : export_ndjson(type, &err);

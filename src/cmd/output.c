@@ -1,5 +1,5 @@
-/* Results for people (tables), spreadsheets (CSV) and programs (NDJSON). What is printed was written by strangers: nothing
- * of it may reach the terminal as a control sequence, nor a spreadsheet as a formula. */
+/* Results for people (tables), spreadsheets (CSV) and programs (NDJSON). What is printed was written by strangers:
+ * nothing of it may reach the terminal as a control sequence, nor a spreadsheet as a formula. */
 #include "cmd/output.h"
 
 #include <stdlib.h>
@@ -223,7 +223,8 @@ static bool could_be_formula(struct bl_str v) { return v.n && memchr("=+-@\t\r",
 static void put_csv_field(struct cmd_sink_state *s, struct bl_str v, bool number) {
     bool guard = !s->raw && !number && could_be_formula(v);
     bool quoted = v.p && v.n == 0; /* an empty text, not a null */
-    for (size_t i = 0; i < v.n && !quoted; i++) quoted = v.p[i] == '"' || v.p[i] == ',' || v.p[i] == '\n' || v.p[i] == '\r';
+    for (size_t i = 0; i < v.n && !quoted; i++)
+        quoted = v.p[i] == '"' || v.p[i] == ',' || v.p[i] == '\n' || v.p[i] == '\r';
     if (quoted) bl_buf_byte(&s->line, '"');
     if (guard) bl_buf_byte(&s->line, '\'');
     for (size_t i = 0; i < v.n; i++) {

@@ -4,8 +4,8 @@
 
 #include "base/mem.h"
 
-/* Appends `s` with control characters, line breaks and marks that reorder text written out (\n, \x1b, \u{202e}), so that a
- * post cannot drive the terminal. */
+/* Appends `s` with control characters, line breaks and marks that reorder text written out (\n, \x1b, \u{202e}), so
+ * that a post cannot drive the terminal. */
 void cmd_put_safe(struct bl_buf *out, struct bl_str s);
 /* Cells a terminal gives to a text (to one character): East Asian wide ones and emoji take two, combining ones none. */
 unsigned cmd_width(struct bl_str s);

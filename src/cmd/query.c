@@ -24,15 +24,19 @@ static const struct cmd_option options[] = {
 
 static const struct cmd_spec spec = {
     "query", "SQL", "ask the lake in SQL",
-    "One read-only statement of DuckDB's SQL. There is one view a type: posts, likes, reposts, follows, blocks, profiles,\n"
-    "accounts, others; `events` holds the common columns of all of them, `records` what accounts made (record_type post, like,\n"
-    "repost, follow, block). Each has year, month, day, hour and date of the moment Jetstream witnessed the event, UTC; a\n"
+    "One read-only statement of DuckDB's SQL. There is one view a type: posts, likes, reposts, follows, blocks, "
+    "profiles,\n"
+    "accounts, others; `events` holds the common columns of all of them, `records` what accounts made (record_type "
+    "post, like,\n"
+    "repost, follow, block). Each has year, month, day, hour and date of the moment Jetstream witnessed the event, "
+    "UTC; a\n"
     "condition on these opens only the files it needs.\n\n"
     "Examples:\n"
     "  bluelake query 'DESCRIBE posts'\n"
     "  bluelake query \"SELECT hour, count(*) FROM posts WHERE date = '2026-11-21' GROUP BY hour ORDER BY hour\"\n"
     "  bluelake query --json \"SELECT author, text FROM records WHERE record_type = 'post' LIMIT 10\"\n"
-    "  bluelake query --format csv 'SELECT unnest(hashtags) AS tag, count(*) FROM posts GROUP BY tag ORDER BY 2 DESC LIMIT 20'\n",
+    "  bluelake query --format csv 'SELECT unnest(hashtags) AS tag, count(*) FROM posts GROUP BY tag ORDER BY 2 DESC "
+    "LIMIT 20'\n",
     options};
 
 int cmd_output_format(const char *command, const char *name, bool as_json, enum cmd_format *out) {
@@ -50,7 +54,8 @@ static enum bl_rc read_statement(struct bl_buf *sql, struct bl_error *err) {
 }
 
 static enum bl_rc run(struct bl_str sql, enum cmd_format format, struct bl_error *err) {
-    struct query_options o = {.lake_dir = data, .memory_bytes = memory, .threads = (int)threads, .deadline_us = deadline};
+    struct query_options o = {
+        .lake_dir = data, .memory_bytes = memory, .threads = (int)threads, .deadline_us = deadline};
     BL_CLEANUP(query_close) struct query *q = NULL;
     BL_TRY(query_open(&o, &q, err));
     struct cmd_sink_state *state = cmd_sink_new(stdout, format, raw);
@@ -64,7 +69,8 @@ int cmd_query(int argc, char **argv) {
     int first, rc = cmd_parse(&spec, argc, argv, &first);
     if (rc >= 0) return rc;
     if (argc - first != (file ? 0 : 1))
-        return cmd_usage_error("query", file ? "both --file and a statement are given" : "give one SQL statement, in quotes");
+        return cmd_usage_error("query",
+                               file ? "both --file and a statement are given" : "give one SQL statement, in quotes");
     enum cmd_format format;
     rc = cmd_output_format("query", format_name, json, &format);
     if (rc >= 0) return rc;

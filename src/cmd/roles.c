@@ -10,22 +10,26 @@
 static struct cmd_conf settings;
 static int64_t status_fd = -1, for_us;
 
-static const struct cmd_option options[] = {
-    CMD_CONF_OPTIONS(settings),
-    {"for", OPT_DURATION, &for_us, "DURATION", "stop after so long", 0, 0},
-    {"status-fd", OPT_INT, &status_fd, "N", "write a status line a second to this descriptor (used by `up`)", 0, 1 << 20},
-    CMD_END};
+static const struct cmd_option options[] = {CMD_CONF_OPTIONS(settings),
+                                            {"for", OPT_DURATION, &for_us, "DURATION", "stop after so long", 0, 0},
+                                            {"status-fd", OPT_INT, &status_fd, "N",
+                                             "write a status line a second to this descriptor (used by `up`)", 0,
+                                             1 << 20},
+                                            CMD_END};
 
 static const struct cmd_spec ingest_spec = {
     "ingest", "", "Jetstream -> Redis",
-    "Reads the stream for ever, checks every event and appends it to Redis Streams (firehose:<type>:queue) within a second, together with\n"
+    "Reads the stream for ever, checks every event and appends it to Redis Streams (firehose:<type>:queue) within a "
+    "second, together with\n"
     "the position to resume from. /health, /ready and /metrics on ingest.http (127.0.0.1:8001).\n\n"
     "Example:\n  bluelake ingest --set redis.host=10.0.0.10 --set source.collections=posts\n",
     options};
 static const struct cmd_spec write_spec = {
     "write", "", "Redis -> Parquet lake",
-    "Drains the queues continuously, writes Parquet files and one catalogue transaction a batch, and only then removes the events from Redis.\n"
-    "A batch closes after write.interval (5m), write.batch_rows or write.memory. /health, /ready and /metrics on write.http (127.0.0.1:8000).\n\n"
+    "Drains the queues continuously, writes Parquet files and one catalogue transaction a batch, and only then removes "
+    "the events from Redis.\n"
+    "A batch closes after write.interval (5m), write.batch_rows or write.memory. /health, /ready and /metrics on "
+    "write.http (127.0.0.1:8000).\n\n"
     "Example:\n  bluelake write --data /data/parquet --set write.interval=1m\n",
     options};
 

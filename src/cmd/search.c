@@ -133,16 +133,16 @@ static void print_gaps(const struct query_search_stats *stats) {
     if (!read)
         fputs("the list of gaps could not be read\n", stderr);
     else if (open)
-        fprintf(stderr, "%zu gap%s in the recording touch%s this range: bluelake gaps lists them\n", open, open == 1 ? "" : "s",
-                open == 1 ? "es" : "");
+        fprintf(stderr, "%zu gap%s in the recording touch%s this range: bluelake gaps lists them\n", open,
+                open == 1 ? "" : "s", open == 1 ? "es" : "");
     free(gaps);
     catalog_close(&catalog);
 }
 
 static void print_summary(const struct query_search_stats *stats) {
     fflush(stdout);
-    fprintf(stderr, "%" PRId64 " post%s, %zu of %zu files read, %" PRId64 " ms\n", stats->hits, stats->hits == 1 ? "" : "s",
-            stats->files_read, stats->files_listed, (stats->elapsed_us + 999) / 1000);
+    fprintf(stderr, "%" PRId64 " post%s, %zu of %zu files read, %" PRId64 " ms\n", stats->hits,
+            stats->hits == 1 ? "" : "s", stats->files_read, stats->files_listed, (stats->elapsed_us + 999) / 1000);
     if (*stats->note) fprintf(stderr, "%s\n", stats->note);
     print_gaps(stats);
 }
@@ -168,7 +168,8 @@ static enum bl_rc print_rows(struct query *q, const struct query_search *s, enum
 }
 
 static enum bl_rc run(struct bl_str text, const enum cmd_format *format, struct bl_error *err) {
-    struct query_options o = {.lake_dir = data, .memory_bytes = memory, .threads = (int)threads, .deadline_us = deadline};
+    struct query_options o = {
+        .lake_dir = data, .memory_bytes = memory, .threads = (int)threads, .deadline_us = deadline};
     BL_CLEANUP(query_close) struct query *q = NULL;
     BL_TRY(query_open(&o, &q, err));
     struct query_search s = {.text = text, .limit = (unsigned)limit, .exact = exact};

@@ -1,8 +1,8 @@
 #include <inttypes.h>
 #include <unistd.h>
 
-#include "cmd/commands.h"
 #include "cmd/cmd.h"
+#include "cmd/commands.h"
 #include "net/url.h"
 #include "obs/log.h"
 #include "pipe/role.h"
@@ -18,29 +18,35 @@ static const struct cmd_option options[] = {
     {"seed", OPT_INT, &seed, "N", "which network (default 1): the same seed gives the same events", 0, INT64_MAX},
     {"count", OPT_INT, &count, "N", "how many events (default: without end; --ndjson: 1,000)", 0, INT64_MAX},
     {"first", OPT_INT, &from_event, "N", "with --ndjson: number of the first event (default 0)", 0, INT64_MAX},
-    {"rate", OPT_TEXT, &rate_text, "N|max", "delivery, events a second, or as fast as they are read (default max)", 0, 0},
+    {"rate", OPT_TEXT, &rate_text, "N|max", "delivery, events a second, or as fast as they are read (default max)", 0,
+     0},
     {"network-rate", OPT_INT, &network_rate, "N", "events a second of the time stamps (default 300)", 1, 1000000},
-    {"batch", OPT_INT, &batch, "N", "so many neighbours share one time stamp, as on v2 hosts (default: none)", 0, 1000000},
-    {"v2", OPT_FLAG, &v2, NULL, "be a host of the v2 family: also network.bsky.jetstream.subscribeEvents, and `cursor` in v1 events", 0, 0},
+    {"batch", OPT_INT, &batch, "N", "so many neighbours share one time stamp, as on v2 hosts (default: none)", 0,
+     1000000},
+    {"v2", OPT_FLAG, &v2, NULL,
+     "be a host of the v2 family: also network.bsky.jetstream.subscribeEvents, and `cursor` in v1 events", 0, 0},
     {"seq-start", OPT_INT, &seq_start, "N", "with --v2: sequence number of event 0 (default 1)", 1, 100000000000000},
     {"start", OPT_TIME, &start_us, "TIME", "time stamp of event 0 (default 2026-01-05)", 0, 0},
-    {"live", OPT_FLAG, &live, NULL, "an event can be read once its time stamp has come; --rate then sets the time stamps", 0, 0},
+    {"live", OPT_FLAG, &live, NULL,
+     "an event can be read once its time stamp has come; --rate then sets the time stamps", 0, 0},
     {"from", OPT_TEXT, &from_file, "FILE.ndjson", "serve the events of this file instead, in its order", 0, 0},
     {"lookback", OPT_DURATION, &lookback_us, "DURATION", "how far back cursors reach (default 24h)", 0, 0},
     {"dictionary", OPT_TEXT, &dictionary, "FILE", "zstd dictionary for compress=true and zstdDictionary=N", 0, 0},
     {"tls-cert", OPT_TEXT, &tls_cert, "FILE", "serve wss with this certificate (PEM)", 0, 0},
     {"tls-key", OPT_TEXT, &tls_key, "FILE", "and this key (PEM)", 0, 0},
     {"misbehave", OPT_TEXT, &misbehave, "LIST", "break the protocol on purpose; \"help\" lists how", 0, 0},
-    {"status-fd", OPT_INT, &status_fd, "N", "write a status line a second to this descriptor (used by `up`)", 0, 1 << 20},
+    {"status-fd", OPT_INT, &status_fd, "N", "write a status line a second to this descriptor (used by `up`)", 0,
+     1 << 20},
     CMD_END};
-static const struct cmd_spec spec = {"simulate", "", "a synthetic Bluesky network and its Jetstream server",
-                                     "Event i of a seed is always the same, so that what was collected can be compared with the truth (bluelake verify\n"
-                                     "--against-simulator).\n\n"
-                                     "Examples:\n"
-                                     "  bluelake simulate --ndjson --count 1000000 > events.ndjson\n"
-                                     "  bluelake simulate --listen 127.0.0.1:6008 --live\n"
-                                     "  bluelake simulate --listen 127.0.0.1:6008 --from events.ndjson --misbehave cut-every=1000\n",
-                                     options};
+static const struct cmd_spec spec = {
+    "simulate", "", "a synthetic Bluesky network and its Jetstream server",
+    "Event i of a seed is always the same, so that what was collected can be compared with the truth (bluelake verify\n"
+    "--against-simulator).\n\n"
+    "Examples:\n"
+    "  bluelake simulate --ndjson --count 1000000 > events.ndjson\n"
+    "  bluelake simulate --listen 127.0.0.1:6008 --live\n"
+    "  bluelake simulate --listen 127.0.0.1:6008 --from events.ndjson --misbehave cut-every=1000\n",
+    options};
 
 static int print_events(const struct sim_options *network) {
     enum { WRITE_AT = 1 << 20 };
@@ -86,7 +92,8 @@ static enum bl_rc serve(const struct sim_options *network, double rate, struct b
         while (!role_stopping(&role)) {
             struct sim_server_stats s;
             sim_server_get_stats(server, &s);
-            if (role_report_due(&role)) role_report(&role, "events=%" PRIu64 " clients=%" PRIu64, s.events_sent, s.clients_now);
+            if (role_report_due(&role))
+                role_report(&role, "events=%" PRIu64 " clients=%" PRIu64, s.events_sent, s.clients_now);
             role_pause(&role, 1000000);
         }
         sim_server_stop(&server);
@@ -95,7 +102,9 @@ static enum bl_rc serve(const struct sim_options *network, double rate, struct b
     return rc;
 }
 
-static int bad_rate(void) { return cmd_usage_error(spec.name, "--rate: \"%s\" is neither a number of events a second nor max", rate_text); }
+static int bad_rate(void) {
+    return cmd_usage_error(spec.name, "--rate: \"%s\" is neither a number of events a second nor max", rate_text);
+}
 
 int cmd_simulate(int argc, char **argv) {
     int first, rc = cmd_parse(&spec, argc, argv, &first);
@@ -107,8 +116,11 @@ int cmd_simulate(int argc, char **argv) {
     }
     if (ndjson == (listen_at != NULL)) return cmd_usage_error(spec.name, "say either --ndjson or --listen ADDR:PORT");
     int64_t rate = 0;
-    if (rate_text && strcmp(rate_text, "max") != 0 && !bl_parse_i64(bl_str(rate_text), 1, 100000000, &rate)) return bad_rate();
-    struct sim_options network = {.seed = (uint64_t)seed, .start_us = start_us, .rate = (double)(live && rate ? rate : network_rate),
+    if (rate_text && strcmp(rate_text, "max") != 0 && !bl_parse_i64(bl_str(rate_text), 1, 100000000, &rate))
+        return bad_rate();
+    struct sim_options network = {.seed = (uint64_t)seed,
+                                  .start_us = start_us,
+                                  .rate = (double)(live && rate ? rate : network_rate),
                                   .batch = (uint64_t)batch};
     if (ndjson) return print_events(&network);
     bl_log_setup(spec.name, BL_INFO, false);

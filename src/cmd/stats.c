@@ -17,14 +17,14 @@ static const struct cmd_option options[] = {
     {"deadline", OPT_DURATION, &deadline, "TIME", "give up after TIME (default 30s)", 0, 0},
     CMD_END};
 
-static const struct cmd_spec spec = {
-    "stats", "DATE", "posts, authors and events of one day",
-    "The day is the one Jetstream witnessed the events on, UTC. Posts are counted as they were created; their length is in\n"
-    "characters (Unicode code points). Only the day's files are read.\n\n"
-    "Examples:\n"
-    "  bluelake stats 2026-11-21\n"
-    "  bluelake stats --json 2026-11-21 | jq .unique_authors\n",
-    options};
+static const struct cmd_spec spec = {"stats", "DATE", "posts, authors and events of one day",
+                                     "The day is the one Jetstream witnessed the events on, UTC. Posts are counted as "
+                                     "they were created; their length is in\n"
+                                     "characters (Unicode code points). Only the day's files are read.\n\n"
+                                     "Examples:\n"
+                                     "  bluelake stats 2026-11-21\n"
+                                     "  bluelake stats --json 2026-11-21 | jq .unique_authors\n",
+                                     options};
 
 struct count {
     char type[32];
@@ -35,7 +35,8 @@ struct counts {
     size_t n;
 };
 
-static enum bl_rc ignore_columns(void *context, const struct query_column *columns, size_t count, struct bl_error *err) {
+static enum bl_rc ignore_columns(void *context, const struct query_column *columns, size_t count,
+                                 struct bl_error *err) {
     (void)context, (void)columns, (void)count, (void)err;
     return BL_OK;
 }
@@ -54,7 +55,8 @@ static enum bl_rc take_count(void *context, const struct bl_str *values, size_t 
 /* `date` has been through bl_format_time: digits and dashes. */
 static enum bl_rc count_types(struct query *q, const char *date, struct counts *counts, struct bl_error *err) {
     char sql[160];
-    snprintf(sql, sizeof sql, "SELECT type, count(*) FROM events WHERE date = DATE '%s' GROUP BY type ORDER BY type", date);
+    snprintf(sql, sizeof sql, "SELECT type, count(*) FROM events WHERE date = DATE '%s' GROUP BY type ORDER BY type",
+             date);
     struct query_sink sink = {ignore_columns, take_count, counts};
     return query_sql(q, bl_str(sql), &sink, err);
 }
@@ -82,7 +84,8 @@ static void print_json(const char *date, const struct query_daily_stats *day, co
 }
 
 static enum bl_rc run(int64_t day_us, struct bl_error *err) {
-    struct query_options o = {.lake_dir = data, .memory_bytes = memory, .threads = (int)threads, .deadline_us = deadline};
+    struct query_options o = {
+        .lake_dir = data, .memory_bytes = memory, .threads = (int)threads, .deadline_us = deadline};
     BL_CLEANUP(query_close) struct query *q = NULL;
     BL_TRY(query_open(&o, &q, err));
     char date[BL_TIME_TEXT_MAX];

@@ -16,18 +16,22 @@ static bool json, with_buffer;
 
 static const struct cmd_option options[] = {
     CMD_CONF_OPTIONS(settings),
-    {"against-simulator", OPT_TEXT, &against_simulator, "seed=N,count=M", "compare every event with the simulated network's (also start=TIME, rate=N, batch=N)", 0, 0},
+    {"against-simulator", OPT_TEXT, &against_simulator, "seed=N,count=M",
+     "compare every event with the simulated network's (also start=TIME, rate=N, batch=N)", 0, 0},
     {"against", OPT_TEXT, &against_file, "FILE.ndjson", "compare every event with this file's", 0, 0},
     {"buffer", OPT_FLAG, &with_buffer, NULL, "include the running Redis in the conservation equation", 0, 0},
     {"json", OPT_FLAG, &json, NULL, "print the result as JSON", 0, 0},
     CMD_END};
-static const struct cmd_spec spec = {"verify", "", "prove that the lake is whole",
-                                     "Checks every file's size, checksum, row count, schema and time range, every row's place, that no event is there twice, that no stray file lies\n"
-                                     "about, and that the ledger adds up: received = written + duplicates + dead letters, per type, with no hole in the buffer's numbering.\n"
-                                     "Exit code 3 when something is wrong.\n\n"
-                                     "Examples:\n  bluelake verify --data data\n  bluelake verify --data data --against-simulator seed=1,count=2000000\n"
-                                     "  bluelake verify --data data --buffer --set redis.socket=data/redis/redis.sock\n",
-                                     options};
+static const struct cmd_spec spec = {
+    "verify", "", "prove that the lake is whole",
+    "Checks every file's size, checksum, row count, schema and time range, every row's place, that no event is there "
+    "twice, that no stray file lies\n"
+    "about, and that the ledger adds up: received = written + duplicates + dead letters, per type, with no hole in the "
+    "buffer's numbering.\n"
+    "Exit code 3 when something is wrong.\n\n"
+    "Examples:\n  bluelake verify --data data\n  bluelake verify --data data --against-simulator seed=1,count=2000000\n"
+    "  bluelake verify --data data --buffer --set redis.socket=data/redis/redis.sock\n",
+    options};
 
 static void report(void *context, const char *check, const char *finding) {
     (void)context;
@@ -88,8 +92,11 @@ static enum bl_rc parse_simulator(struct sim_options *o, uint64_t *count, struct
                     : bl_str_eq(key, BL_LIT("batch")) ? bl_parse_u64(value, UINT64_MAX, &o->batch)
                     : bl_str_eq(key, BL_LIT("rate"))  ? bl_parse_i64(value, 1, 1000000, &rate)
                                                       : false;
-        if (!good) return bl_fail(err, BL_E_USAGE, "--against-simulator: cannot use \"%.*s=%.*s\": want seed=N,count=M[,start=TIME][,rate=N][,batch=N]",
-                                  BL_ARG(key), BL_ARG(value));
+        if (!good)
+            return bl_fail(err, BL_E_USAGE,
+                           "--against-simulator: cannot use \"%.*s=%.*s\": want seed=N,count=M[,start=TIME][,rate=N]"
+                           "[,batch=N]",
+                           BL_ARG(key), BL_ARG(value));
     }
     o->rate = (double)rate;
     return *count ? BL_OK : bl_fail(err, BL_E_USAGE, "--against-simulator: count=M is missing");
@@ -117,7 +124,8 @@ static enum bl_rc compare_file(const char *dir, struct verify_result *result, st
 
 /* ---- the conservation equation with the buffer ---- */
 
-static enum bl_rc check_equation(const char *dir, const struct buffer_depth *depth, struct verify_result *result, struct bl_error *err) {
+static enum bl_rc check_equation(const char *dir, const struct buffer_depth *depth, struct verify_result *result,
+                                 struct bl_error *err) {
     struct catalog *c = NULL;
     struct catalog_ledger ledger[EV_TYPE_COUNT];
     BL_TRY(catalog_open(dir, CATALOG_READ, &c, err));
@@ -127,10 +135,13 @@ static enum bl_rc check_equation(const char *dir, const struct buffer_depth *dep
         const struct catalog_ledger *l = &ledger[t];
         /* Offsets number what was buffered: up to next_offset it is in the ledger, beyond it is in the queue. */
         int64_t waiting = (int64_t)depth->received[t] - (int64_t)l->next_offset;
-        bool holds = waiting >= 0 && waiting <= (int64_t)depth->events[t] && l->received == l->written + l->duplicates + l->dead;
+        bool holds =
+            waiting >= 0 && waiting <= (int64_t)depth->events[t] && l->received == l->written + l->duplicates + l->dead;
         if (!json)
-            printf("%-9s received %12" PRIu64 " = written %12" PRId64 " + duplicates %9" PRId64 " + dead %6" PRId64 " + buffered %9" PRId64 "%s\n",
-                   ev_schema((enum ev_type)t)->name, depth->received[t], l->written, l->duplicates, l->dead, waiting, holds ? "" : "   DOES NOT ADD UP");
+            printf("%-9s received %12" PRIu64 " = written %12" PRId64 " + duplicates %9" PRId64 " + dead %6" PRId64
+                   " + buffered %9" PRId64 "%s\n",
+                   ev_schema((enum ev_type)t)->name, depth->received[t], l->written, l->duplicates, l->dead, waiting,
+                   holds ? "" : "   DOES NOT ADD UP");
         if (!holds) result->problems++;
     }
     return rc;
@@ -153,17 +164,21 @@ static enum bl_rc check_buffer(const char *dir, struct verify_result *result, st
 
 static void print_result(const struct verify_result *r, bool compared) {
     if (json) {
-        printf("{\"files\":%" PRId64 ",\"rows\":%" PRId64 ",\"bytes\":%" PRId64 ",\"problems\":%" PRId64, r->files, r->rows, r->bytes, r->problems);
+        printf("{\"files\":%" PRId64 ",\"rows\":%" PRId64 ",\"bytes\":%" PRId64 ",\"problems\":%" PRId64, r->files,
+               r->rows, r->bytes, r->problems);
         if (compared)
-            printf(",\"compared\":%" PRId64 ",\"missing\":%" PRId64 ",\"twice\":%" PRId64 ",\"different\":%" PRId64 ",\"unexpected\":%" PRId64,
+            printf(",\"compared\":%" PRId64 ",\"missing\":%" PRId64 ",\"twice\":%" PRId64 ",\"different\":%" PRId64
+                   ",\"unexpected\":%" PRId64,
                    r->compared, r->missing, r->twice, r->different, r->unexpected);
         puts("}");
         return;
     }
     char rows[BL_TIME_TEXT_MAX], bytes[BL_TIME_TEXT_MAX], events[BL_TIME_TEXT_MAX];
-    printf("%" PRId64 " files, %s rows, %s: %" PRId64 " problems\n", r->files, bl_format_count(r->rows, rows), bl_format_bytes(r->bytes, bytes), r->problems);
+    printf("%" PRId64 " files, %s rows, %s: %" PRId64 " problems\n", r->files, bl_format_count(r->rows, rows),
+           bl_format_bytes(r->bytes, bytes), r->problems);
     if (compared)
-        printf("compared %s events: %" PRId64 " missing, %" PRId64 " twice, %" PRId64 " different, %" PRId64 " unexpected\n",
+        printf("compared %s events: %" PRId64 " missing, %" PRId64 " twice, %" PRId64 " different, %" PRId64
+               " unexpected\n",
                bl_format_count(r->compared, events), r->missing, r->twice, r->different, r->unexpected);
 }
 
@@ -181,7 +196,8 @@ int cmd_verify(int argc, char **argv) {
     if (first < argc) return cmd_usage_error(spec.name, "unexpected \"%s\"", argv[first]);
     struct bl_error err = {0};
     struct verify_result result = {0};
-    if (cmd_conf_load(&settings, spec.name, &err) != BL_OK || verify(&result, &err) != BL_OK) return cmd_fail(spec.name, &err);
+    if (cmd_conf_load(&settings, spec.name, &err) != BL_OK || verify(&result, &err) != BL_OK)
+        return cmd_fail(spec.name, &err);
     print_result(&result, against_file || against_simulator);
     conf_release(&settings.conf);
     rc = cmd_finish_output(spec.name);

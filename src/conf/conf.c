@@ -72,12 +72,14 @@ static enum bl_rc set_number(const struct row *row, struct bl_str value, int64_t
     bool parsed = row->kind == INT        ? bl_parse_i64(value, INT64_MIN, INT64_MAX, &v)
                   : row->kind == DURATION ? bl_parse_duration_us(value, &v)
                                           : bl_parse_bytes(value, &v);
-    if (!parsed) return bl_fail(err, BL_E_USAGE, "%s: \"%.*s\" is not %s", row->key, BL_ARG(value), unit_hint(row->kind));
+    if (!parsed)
+        return bl_fail(err, BL_E_USAGE, "%s: \"%.*s\" is not %s", row->key, BL_ARG(value), unit_hint(row->kind));
     if (v < row->min || (row->max && v > row->max)) {
         char low[BL_TIME_TEXT_MAX], high[BL_TIME_TEXT_MAX];
         format_bound(row, row->min, low);
         format_bound(row, row->max, high);
-        if (!row->max) return bl_fail(err, BL_E_USAGE, "%s: %.*s is below the least value, %s", row->key, BL_ARG(value), low);
+        if (!row->max)
+            return bl_fail(err, BL_E_USAGE, "%s: %.*s is below the least value, %s", row->key, BL_ARG(value), low);
         return bl_fail(err, BL_E_USAGE, "%s: %.*s is out of range: from %s to %s", row->key, BL_ARG(value), low, high);
     }
     *target = v;
@@ -86,7 +88,8 @@ static enum bl_rc set_number(const struct row *row, struct bl_str value, int64_t
 
 static enum bl_rc set_flag(const struct row *row, struct bl_str value, bool *target, struct bl_error *err) {
     bool yes = bl_str_eq(value, BL_LIT("true")), no = bl_str_eq(value, BL_LIT("false"));
-    if (!yes && !no) return bl_fail(err, BL_E_USAGE, "%s: \"%.*s\" is not %s", row->key, BL_ARG(value), unit_hint(FLAG));
+    if (!yes && !no)
+        return bl_fail(err, BL_E_USAGE, "%s: \"%.*s\" is not %s", row->key, BL_ARG(value), unit_hint(FLAG));
     *target = yes;
     return BL_OK;
 }
@@ -131,7 +134,8 @@ void conf_init(struct conf *c) {
     *c = (struct conf){0};
     struct bl_error err;
     for (size_t i = 0; i < ROWS; i++)
-        if (set_row(c, &rows[i], bl_str(rows[i].default_text), &err) != BL_OK) bl_assert_failed(err.message, __FILE__, __LINE__);
+        if (set_row(c, &rows[i], bl_str(rows[i].default_text), &err) != BL_OK)
+            bl_assert_failed(err.message, __FILE__, __LINE__);
 }
 
 void conf_release(struct conf *c) {
@@ -145,7 +149,8 @@ void conf_release(struct conf *c) {
 static enum bl_rc load_line(struct conf *c, struct bl_str line, struct bl_error *err) {
     line = bl_str_trim(line);
     if (!line.n || line.p[0] == '#') return BL_OK;
-    if (!memchr(line.p, '=', line.n)) return bl_fail(err, BL_E_USAGE, "\"%.*s\" is not of the form key = value", BL_ARG(line));
+    if (!memchr(line.p, '=', line.n))
+        return bl_fail(err, BL_E_USAGE, "\"%.*s\" is not of the form key = value", BL_ARG(line));
     struct bl_str key = bl_str_trim(bl_str_cut(&line, '='));
     return conf_set(c, key, bl_str_trim(line), err);
 }
@@ -181,7 +186,8 @@ enum bl_rc conf_load_env(struct conf *c, char *const *environment, struct bl_err
             if (bl_str_eq(name, bl_str(wanted))) found = &rows[i];
         }
         if (!found)
-            return bl_fail(err, BL_E_USAGE, "environment: %.*s names no setting (`bluelake config` lists all)", BL_ARG(name));
+            return bl_fail(err, BL_E_USAGE, "environment: %.*s names no setting (`bluelake config` lists all)",
+                           BL_ARG(name));
         enum bl_rc rc = set_row(c, found, value, err);
         if (rc != BL_OK) return bl_err_prefix(err, rc, "environment %.*s", BL_ARG(name));
     }
@@ -220,10 +226,12 @@ void conf_print(const struct conf *c, struct bl_buf *out) {
 
 void conf_document(struct bl_buf *out) {
     static const char *const kinds[] = {"text", "number", "duration", "size", "list", "true/false"};
-    bl_buf_z(out, "# Settings\n\nGenerated from `src/conf/conf.def`; `make docs` renews it.\n\n"
-                  "Precedence: default < settings file (`--config FILE`, lines of `key = value`) < environment < command line "
-                  "(`--set key=value`). Unknown keys and values out of range stop the program with the place and the cure.\n\n"
-                  "| setting | environment | kind | default | range | meaning |\n|---|---|---|---|---|---|\n");
+    bl_buf_z(
+        out,
+        "# Settings\n\nGenerated from `src/conf/conf.def`; `make docs` renews it.\n\n"
+        "Precedence: default < settings file (`--config FILE`, lines of `key = value`) < environment < command line "
+        "(`--set key=value`). Unknown keys and values out of range stop the program with the place and the cure.\n\n"
+        "| setting | environment | kind | default | range | meaning |\n|---|---|---|---|---|---|\n");
     for (size_t i = 0; i < ROWS; i++) {
         const struct row *row = &rows[i];
         char name[64], low[BL_TIME_TEXT_MAX] = "", high[BL_TIME_TEXT_MAX] = "";
@@ -232,7 +240,7 @@ void conf_document(struct bl_buf *out) {
         if (row->max) format_bound(row, row->max, high);
         const char *shown = *row->default_text ? row->default_text : "";
         bl_buf_printf(out, "| `%s` | `%s` | %s | %s%s%s | %s%s%s | %s%s |\n", row->key, name, kinds[row->kind],
-                      *shown ? "`" : "", shown, *shown ? "`" : "", low, *low || *high ? " .. " : "", high, row->sentence,
-                      row->secret ? " (secret: never printed)" : "");
+                      *shown ? "`" : "", shown, *shown ? "`" : "", low, *low || *high ? " .. " : "", high,
+                      row->sentence, row->secret ? " (secret: never printed)" : "");
     }
 }

@@ -1,8 +1,9 @@
 /* conf: settings, from one table (conf.def).
  *
- * May include: base. Precedence: default < file < environment (BLUELAKE_SOURCE_URLS for source.urls) < command line (--set key=value and the
- * subcommands' own options). A file holds `key = value` lines, # comments on their own line. Unknown keys, values of the wrong form and values out of
- * range are errors that name file, line, key and the cure; nothing is guessed.
+ * May include: base. Precedence: default < file < environment (BLUELAKE_SOURCE_URLS for source.urls) < command line
+ * (--set key=value and the subcommands' own options). A file holds `key = value` lines, # comments on their own line.
+ * Unknown keys, values of the wrong form and values out of range are errors that name file, line, key and the cure;
+ * nothing is guessed.
  *
  *     struct conf c; conf_init(&c);
  *     BL_TRY(conf_load_file(&c, path, err)); BL_TRY(conf_load_env(&c, environ, err));

@@ -4,55 +4,61 @@
 static const int64_t time_us_min = 1640995200000000, time_us_end = 4102444800000000; /* 2022-01-01 to 2100-01-01 */
 static const int64_t day_us = 86400000000;
 
-#define NAME(literal)                                                                                                  \
-    { "" literal, sizeof(literal) - 1 }
 #define SHAPE(array) ((struct shape){array, sizeof array / sizeof *array})
 
 enum event_member { EVENT_DID, EVENT_TIME_US, EVENT_KIND, EVENT_CURSOR, EVENT_PAYLOAD }; /* payloads in their order */
 static const struct field event_members[] = {
-    [EVENT_DID] = {.name = NAME("did")},
-    [EVENT_TIME_US] = {.name = NAME("time_us")},
-    [EVENT_KIND] = {.name = NAME("kind")},
-    [EVENT_CURSOR] = {.name = NAME("cursor")},
-    [EVENT_PAYLOAD] = {.name = NAME("commit")},
-    {.name = NAME("identity")},
-    {.name = NAME("account")},
+    [EVENT_DID] = {FIELD_NAME("did")},
+    [EVENT_TIME_US] = {FIELD_NAME("time_us")},
+    [EVENT_KIND] = {FIELD_NAME("kind")},
+    [EVENT_CURSOR] = {FIELD_NAME("cursor")},
+    [EVENT_PAYLOAD] = {FIELD_NAME("commit")},
+    {FIELD_NAME("identity")},
+    {FIELD_NAME("account")},
 };
 
 enum commit_member { COMMIT_REV, COMMIT_OPERATION, COMMIT_COLLECTION, COMMIT_RKEY, COMMIT_RECORD, COMMIT_CID };
 static const struct field commit_members[] = {
-    [COMMIT_REV] = {.name = NAME("rev")},
-    [COMMIT_OPERATION] = {.name = NAME("operation")},
-    [COMMIT_COLLECTION] = {.name = NAME("collection")},
-    [COMMIT_RKEY] = {.name = NAME("rkey")},
-    [COMMIT_RECORD] = {.name = NAME("record")},
-    [COMMIT_CID] = {.name = NAME("cid")},
+    [COMMIT_REV] = {FIELD_NAME("rev")},
+    [COMMIT_OPERATION] = {FIELD_NAME("operation")},
+    [COMMIT_COLLECTION] = {FIELD_NAME("collection")},
+    [COMMIT_RKEY] = {FIELD_NAME("rkey")},
+    [COMMIT_RECORD] = {FIELD_NAME("record")},
+    [COMMIT_CID] = {FIELD_NAME("cid")},
 };
 
-/* Look `key` up and note a repetition. */
-static int find_once(struct decoder *d, struct shape shape, struct js_string key, unsigned *seen) {
-    int i = shape_find(shape, key);
-    if (i < 0) return i;
-    if (*seen >> i & 1) d->duplicate = true;
-    *seen |= 1u << i;
-    return i;
+/* A walk over the members of one object, which notes repetitions. */
+struct walk {
+    struct shape shape;
+    bool first;
+    unsigned after, seen; /* seen: bits of places */
+};
+static inline struct walk walk_of(struct shape shape) {
+    return (struct walk){.shape = shape, .first = true};
+}
+
+static inline bool walk_next(struct decoder *d, struct js_cursor *c, struct walk *w, struct js_string *key, int *place) {
+    if (!shape_next(w->shape, c, key, &w->first, &w->after, place)) return false;
+    if (*place < 0) return true;
+    if (w->seen >> *place & 1) d->duplicate = true;
+    w->seen |= 1u << *place;
+    return true;
 }
 
 /* Walk the object at `c` by a shape; members it does not name go to extra. Returns the fields seen, as bits. */
 static unsigned walk_shape(struct decoder *d, struct js_cursor *c, struct shape shape, enum extra_level level) {
+    struct walk walk = walk_of(shape);
     struct js_string key;
-    bool first = true;
-    unsigned seen = 0;
+    int i;
     if (!js_object(c)) return 0;
-    while (js_member(c, &key, &first)) {
-        int i = find_once(d, shape, key, &seen);
+    while (walk_next(d, c, &walk, &key, &i)) {
         if (i >= 0) {
             take_field(d, c, &shape.fields[i], key, level);
         } else {
             take_extra(d, c, level, key);
         }
     }
-    return seen;
+    return walk.seen;
 }
 
 static inline bool is(const struct wanted *w, struct bl_str text) {
@@ -65,7 +71,7 @@ static bool is_delete(const struct decoder *d) {
 /* The record of a create or update whose collection is known. */
 static void decode_record(struct decoder *d, struct js_cursor *c, struct js_string key) {
     struct event *ev = d->ev;
-    ev->type = ev_type_of_collection(d->collection.text);
+    ev->type = d->type;
     bool object = js_peek(c) == JS_OBJECT;
     if (object && ev->type != EV_others && !is_delete(d)) {
         const char *from = c->p;
@@ -97,17 +103,16 @@ static void take_record(struct decoder *d, struct js_cursor *c, struct js_string
 }
 
 static void take_cid(struct decoder *d, struct js_cursor *c, struct js_string key) {
-    static const struct field cid = {.name = NAME("cid"), .form = FORM_STR, .column = EV_CID};
+    static const struct field cid = {FIELD_NAME("cid"), .form = FORM_STR, .column = EV_CID};
     take_field(d, c, &cid, key, EXTRA_INNER);
 }
 
 static void decode_commit(struct decoder *d, struct js_cursor *c) {
+    struct walk walk = walk_of(SHAPE(commit_members));
     struct js_string key;
-    bool first = true;
-    unsigned seen = 0;
+    int i;
     if (!js_object(c)) return;
-    while (js_member(c, &key, &first)) {
-        int i = find_once(d, SHAPE(commit_members), key, &seen);
+    while (walk_next(d, c, &walk, &key, &i)) {
         if (i < 0) {
             take_extra(d, c, EXTRA_INNER, key);
             continue;
@@ -121,6 +126,7 @@ static void decode_commit(struct decoder *d, struct js_cursor *c) {
             break;
         case COMMIT_COLLECTION:
             take_wanted(d, c, &d->collection);
+            d->type = d->collection.state == WANTED_GIVEN ? ev_type_of_collection(d->collection.text) : EV_others;
             break;
         case COMMIT_RKEY:
             take_wanted(d, c, &d->rkey);
@@ -139,8 +145,7 @@ static void decode_commit(struct decoder *d, struct js_cursor *c) {
         struct js_cursor again = js_open(record.text, EV_DEPTH_MAX);
         decode_record(d, &again, (struct js_string){record.key, false});
     }
-    if (!(seen >> COMMIT_RECORD & 1) && d->collection.state == WANTED_GIVEN && !is_delete(d) &&
-        ev_type_of_collection(d->collection.text) != EV_others)
+    if (!(walk.seen >> COMMIT_RECORD & 1) && d->type != EV_others && !is_delete(d))
         d->extra.absent |= ABSENT_RECORD;
 }
 
@@ -165,12 +170,11 @@ static void decode_payload(struct decoder *d, struct js_cursor *c, enum payload 
 
 static void decode_message(struct decoder *d, struct slice *cursor) {
     struct js_cursor *c = &d->c;
+    struct walk walk = walk_of(SHAPE(event_members));
     struct js_string key;
-    bool first = true;
-    unsigned seen = 0;
+    int i;
     if (!js_object(c)) return;
-    while (js_member(c, &key, &first)) {
-        int i = find_once(d, SHAPE(event_members), key, &seen);
+    while (walk_next(d, c, &walk, &key, &i)) {
         if (i < 0) {
             take_extra(d, c, EXTRA_EVENT, key);
         } else if (i >= EVENT_PAYLOAD) {
@@ -276,13 +280,13 @@ static void copy_row(struct event *to, const struct event *from) {
 static enum bl_rc finish_commit(struct decoder *d, enum ev_reason *reason, struct bl_error *err) {
     const struct check checks[] = {
         {"commit.operation", &d->operation, is_operation, EV_REASON_unknown_operation},
-        {"commit.collection", &d->collection, at_is_nsid, EV_REASON_bad_nsid},
+        {"commit.collection", &d->collection, d->type == EV_others ? at_is_nsid : NULL, EV_REASON_bad_nsid},
         {"commit.rkey", &d->rkey, at_is_rkey, EV_REASON_bad_rkey},
         {"commit.rev", &d->rev, at_is_tid, EV_REASON_bad_rev},
     };
     BL_TRY(check_members(checks, sizeof checks / sizeof *checks, reason, err));
     struct event *ev = d->ev;
-    ev->type = ev_type_of_collection(d->collection.text);
+    ev->type = d->type;
     ev_set_str(ev, EV_OPERATION, d->operation.text);
     ev_set_str(ev, EV_RKEY, d->rkey.text);
     ev_set_str(ev, EV_REV, d->rev.text);
@@ -387,14 +391,14 @@ static enum bl_rc decode(struct bl_str message, struct bl_arena *arena, bool rou
     ev.has = 0;
     ev.type = EV_others;
     ev.record_json = (struct bl_str){0};
-    struct decoder d = {.arena = arena, .ev = &ev, .routing = routing};
+    struct decoder d = {.arena = arena, .ev = &ev, .routing = routing, .type = EV_others};
     BL_TRY(decode_once(&d, message, reason, err));
     if (d.duplicate) {
         BL_TRY(without_duplicates(message, arena, &message, err));
         ev.notes = EV_NOTE_DUPLICATE_KEY;
         ev.has = 0;
         ev.record_json = (struct bl_str){0};
-        d = (struct decoder){.arena = arena, .ev = &ev, .routing = routing};
+        d = (struct decoder){.arena = arena, .ev = &ev, .routing = routing, .type = EV_others};
         BL_TRY(decode_once(&d, message, reason, err));
     }
     copy_row(out, &ev);
@@ -409,8 +413,11 @@ enum bl_rc ev_decode(struct bl_str message, struct bl_arena *arena, struct event
 enum bl_rc ev_check(struct bl_str message, struct bl_arena *arena, struct event *out, enum ev_reason *reason,
                     struct bl_error *err) {
     BL_TRY(decode(message, arena, true, out, reason, err));
-    unsigned cursor = out->type == EV_accounts ? (unsigned)EV_accounts_cursor : (unsigned)EV_CURSOR;
-    out->has &= (uint64_t)1 << EV_TIME_US | (uint64_t)1 << EV_DID | (uint64_t)1 << cursor;
+    static const uint64_t one = 1, both = one << EV_TIME_US | one << EV_DID;
+    static const uint64_t of_commit = both | one << EV_OPERATION | one << EV_RKEY | one << EV_REV | one << EV_CURSOR;
+    out->has &= out->type == EV_accounts ? both | one << EV_accounts_kind | one << EV_accounts_seq | one << EV_accounts_cursor
+                : out->type == EV_others ? of_commit | one << EV_others_collection
+                                         : of_commit;
     out->record_json = (struct bl_str){0};
     return BL_OK;
 }

@@ -30,6 +30,7 @@ struct decoder {
     struct extra extra;
     struct wanted did, kind, rev, operation, collection, rkey, inner_did, seq;
     struct slice time_us, payload[PAYLOADS], record, inner_did_raw, tags;
+    enum ev_type type; /* of the collection; EV_others before it is known */
     int decoded; /* the payload decoded in place, or -1 */
     bool payload_is_object;
 };

@@ -1,6 +1,5 @@
 #include "event/json.h"
 
-#include <emmintrin.h>
 #include <stdlib.h>
 
 struct js_cursor js_open(struct bl_str text, unsigned depth_max) {
@@ -139,7 +138,7 @@ static bool scan_scalar(struct js_cursor *c) {
     struct js_string ignored;
     switch (*c->p) {
     case '"':
-        return scan_string(c, &ignored);
+        return js_string(c, &ignored);
     case 't':
         return scan_word(c, "true", 4);
     case 'f':
@@ -217,7 +216,7 @@ static inline bool scan_key(struct js_cursor *c, bool *space) {
     struct js_string ignored;
     *space |= skip_space(c);
     if (c->p == c->end || *c->p != '"') return fail(c, JS_BAD_SYNTAX);
-    if (!scan_string(c, &ignored)) return false;
+    if (!js_string(c, &ignored)) return false;
     *space |= skip_space(c);
     if (c->p == c->end || *c->p != ':') return fail(c, JS_BAD_SYNTAX);
     c->p++;
@@ -270,7 +269,7 @@ bool js_skip(struct js_cursor *c, struct bl_str *raw, bool *has_space) {
     return true;
 }
 
-bool js_string(struct js_cursor *c, struct js_string *out) {
+bool js_string_slow(struct js_cursor *c, struct js_string *out) {
     if (c->fault) return false;
     skip_space(c);
     if (c->p == c->end || *c->p != '"') return fail(c, JS_BAD_SYNTAX);
@@ -313,7 +312,7 @@ bool js_member(struct js_cursor *c, struct js_string *key, bool *first) {
     if (!next_element(c, '}', first)) return false;
     skip_space(c);
     if (c->p == c->end || *c->p != '"') return fail(c, JS_BAD_SYNTAX);
-    if (!scan_string(c, key)) return false;
+    if (!js_string(c, key)) return false;
     return take(c, ':') || fail(c, JS_BAD_SYNTAX);
 }
 
@@ -328,6 +327,16 @@ bool js_done(struct js_cursor *c) {
 }
 
 bool js_i64(struct bl_str raw, int64_t *out) {
+    enum { NEVER_TOO_LARGE = 18 };
+    if (raw.n >= 1 && raw.n <= NEVER_TOO_LARGE) {
+        int64_t value = 0;
+        size_t i = 0;
+        for (unsigned digit; i < raw.n && (digit = (unsigned char)raw.p[i] - (unsigned)'0') <= 9; i++) value = value * 10 + digit;
+        if (i == raw.n) {
+            *out = value;
+            return true;
+        }
+    }
     if (bl_str_eq(raw, BL_LIT("-0"))) return false;
     return bl_parse_i64(raw, INT64_MIN, INT64_MAX, out);
 }

@@ -113,6 +113,24 @@ static long count_strings(struct bl_str text) {
     return n;
 }
 
+/* A list of few plain strings, read in one go; false (and nothing proven) for any other value. */
+static bool short_list(struct decoder *d, struct js_cursor *c, struct ev_list *out) {
+    enum { MANY = 8 };
+    struct bl_str items[MANY];
+    struct js_string s;
+    size_t n = 0;
+    bool first = true;
+    if (js_peek(c) != JS_ARRAY || !js_array(c)) return false;
+    for (; js_element(c, &first); items[n++] = s.raw)
+        if (n == MANY || js_peek(c) != JS_STRING || !js_string(c, &s) || s.escaped) return false;
+    if (c->fault) return false;
+    struct bl_str *copy = bl_arena_alloc(d->arena, (n ? n : 1) * sizeof *copy);
+    if (!copy) return false;
+    memcpy(copy, items, n * sizeof *copy);
+    *out = (struct ev_list){copy, n};
+    return true;
+}
+
 static bool list_of_strings(struct decoder *d, struct bl_str text, struct ev_list *out) {
     long count = count_strings(text);
     if (count < 0) return false;
@@ -135,9 +153,16 @@ static void take_list(struct decoder *d, struct js_cursor *c, const struct field
                       enum extra_level level) {
     struct slice s;
     struct ev_list list;
-    take_slice(c, key, &s);
-    if (c->fault) return;
-    if (list_of_strings(d, s.text, &list)) {
+    struct js_cursor quick = *c;
+    bool good = short_list(d, &quick, &list);
+    if (good) {
+        *c = quick;
+    } else {
+        take_slice(c, key, &s);
+        if (c->fault) return;
+        good = list_of_strings(d, s.text, &list);
+    }
+    if (good) {
         d->ev->v[f->column].list = list;
         d->ev->has |= (uint64_t)1 << f->column;
     } else {
@@ -148,21 +173,21 @@ static void take_list(struct decoder *d, struct js_cursor *c, const struct field
 /* Where the object at `c` holds exactly the strings uri and cid, they go to `pair`. The object is skipped in any case.
  */
 static bool read_reference(struct decoder *d, struct js_cursor *c, struct bl_str pair[2]) {
-    static const struct field fields[] = {{{"uri", 3}, FORM_STR, 0}, {{"cid", 3}, FORM_STR, 1}};
+    static const struct field fields[] = {{FIELD_NAME("cid"), .column = 1}, {FIELD_NAME("uri"), .column = 0}};
     if (js_peek(c) != JS_OBJECT) {
         js_skip(c, NULL, NULL);
         return false;
     }
     struct js_string key, s;
     bool first = true, good = true;
-    unsigned seen = 0;
+    unsigned seen = 0, after = 0;
+    int i;
     if (!js_object(c)) return false;
-    while (js_member(c, &key, &first)) {
-        int i = shape_find((struct shape){fields, 2}, key);
+    while (shape_next((struct shape){fields, 2}, c, &key, &first, &after, &i)) {
         if (i < 0 || js_peek(c) != JS_STRING) {
             js_skip(c, NULL, NULL);
             good = false;
-        } else if (js_string(c, &s) && !take_text(d, s, &pair[i])) {
+        } else if (js_string(c, &s) && !take_text(d, s, &pair[fields[i].column])) {
             good = false;
         }
         if (i < 0) continue;
@@ -173,17 +198,17 @@ static bool read_reference(struct decoder *d, struct js_cursor *c, struct bl_str
 }
 
 static bool read_reply(struct decoder *d, struct js_cursor *c, struct bl_str parts[4]) {
-    static const struct field fields[] = {{{"root", 4}, FORM_REF, 0}, {{"parent", 6}, FORM_REF, 2}};
+    static const struct field fields[] = {{FIELD_NAME("parent"), .column = 2}, {FIELD_NAME("root"), .column = 0}};
     if (js_peek(c) != JS_OBJECT) {
         js_skip(c, NULL, NULL);
         return false;
     }
     struct js_string key;
     bool first = true, good = true;
-    unsigned seen = 0;
+    unsigned seen = 0, after = 0;
+    int i;
     if (!js_object(c)) return false;
-    while (js_member(c, &key, &first)) {
-        int i = shape_find((struct shape){fields, 2}, key);
+    while (shape_next((struct shape){fields, 2}, c, &key, &first, &after, &i)) {
         if (i < 0) {
             js_skip(c, NULL, NULL);
             good = false;

@@ -1,70 +1,71 @@
 #include "event/shape.h"
 
-#define NAME(literal)                                                                                                  \
-    { "" literal, sizeof(literal) - 1 }
+/* Jetstream writes records with their members in alphabetical order, $type first; so do these tables. */
 #define SHAPE(array) ((struct shape){array, sizeof array / sizeof *array})
 
 static const struct field post[] = {
-    {NAME("$type"), FORM_TYPE, 0},
-    {NAME("createdAt"), FORM_CREATED_AT, EV_CREATED_AT},
-    {NAME("text"), FORM_STR, EV_posts_text},
-    {NAME("langs"), FORM_LIST, EV_posts_langs},
-    {NAME("reply"), FORM_REPLY, EV_posts_reply_root_uri},
-    {NAME("facets"), FORM_JSON, EV_posts_facets},
-    {NAME("embed"), FORM_JSON, EV_posts_embed},
-    {NAME("tags"), FORM_TAGS, 0},
+    {FIELD_NAME("$type"), .form = FORM_TYPE, .column = 0},
+    {FIELD_NAME("createdAt"), .form = FORM_CREATED_AT, .column = EV_CREATED_AT},
+    {FIELD_NAME("embed"), .form = FORM_JSON, .column = EV_posts_embed},
+    {FIELD_NAME("facets"), .form = FORM_JSON, .column = EV_posts_facets},
+    {FIELD_NAME("langs"), .form = FORM_LIST, .column = EV_posts_langs},
+    {FIELD_NAME("reply"), .form = FORM_REPLY, .column = EV_posts_reply_root_uri},
+    {FIELD_NAME("tags"), .form = FORM_TAGS, .column = 0},
+    {FIELD_NAME("text"), .form = FORM_STR, .column = EV_posts_text},
 };
 
 static const struct field like[] = {
-    {NAME("$type"), FORM_TYPE, 0},
-    {NAME("createdAt"), FORM_CREATED_AT, EV_CREATED_AT},
-    {NAME("subject"), FORM_REF, EV_likes_subject_uri},
-    {NAME("via"), FORM_REF, EV_likes_via_uri},
+    {FIELD_NAME("$type"), .form = FORM_TYPE, .column = 0},
+    {FIELD_NAME("createdAt"), .form = FORM_CREATED_AT, .column = EV_CREATED_AT},
+    {FIELD_NAME("subject"), .form = FORM_REF, .column = EV_likes_subject_uri},
+    {FIELD_NAME("via"), .form = FORM_REF, .column = EV_likes_via_uri},
 };
 
 static const struct field repost[] = {
-    {NAME("$type"), FORM_TYPE, 0},
-    {NAME("createdAt"), FORM_CREATED_AT, EV_CREATED_AT},
-    {NAME("subject"), FORM_REF, EV_reposts_subject_uri},
-    {NAME("via"), FORM_REF, EV_reposts_via_uri},
+    {FIELD_NAME("$type"), .form = FORM_TYPE, .column = 0},
+    {FIELD_NAME("createdAt"), .form = FORM_CREATED_AT, .column = EV_CREATED_AT},
+    {FIELD_NAME("subject"), .form = FORM_REF, .column = EV_reposts_subject_uri},
+    {FIELD_NAME("via"), .form = FORM_REF, .column = EV_reposts_via_uri},
 };
 
 static const struct field follow[] = {
-    {NAME("$type"), FORM_TYPE, 0},
-    {NAME("createdAt"), FORM_CREATED_AT, EV_CREATED_AT},
-    {NAME("subject"), FORM_STR, EV_follows_subject_did},
-    {NAME("via"), FORM_REF, EV_follows_via_uri},
+    {FIELD_NAME("$type"), .form = FORM_TYPE, .column = 0},
+    {FIELD_NAME("createdAt"), .form = FORM_CREATED_AT, .column = EV_CREATED_AT},
+    {FIELD_NAME("subject"), .form = FORM_STR, .column = EV_follows_subject_did},
+    {FIELD_NAME("via"), .form = FORM_REF, .column = EV_follows_via_uri},
 };
 
 static const struct field block[] = {
-    {NAME("$type"), FORM_TYPE, 0},
-    {NAME("createdAt"), FORM_CREATED_AT, EV_CREATED_AT},
-    {NAME("subject"), FORM_STR, EV_blocks_subject_did},
+    {FIELD_NAME("$type"), .form = FORM_TYPE, .column = 0},
+    {FIELD_NAME("createdAt"), .form = FORM_CREATED_AT, .column = EV_CREATED_AT},
+    {FIELD_NAME("subject"), .form = FORM_STR, .column = EV_blocks_subject_did},
 };
 
 static const struct field profile[] = {
-    {NAME("$type"), FORM_TYPE, 0},
-    {NAME("createdAt"), FORM_CREATED_AT, EV_CREATED_AT},
-    {NAME("displayName"), FORM_STR, EV_profiles_display_name},
-    {NAME("description"), FORM_STR, EV_profiles_description},
-    {NAME("pronouns"), FORM_STR, EV_profiles_pronouns},
-    {NAME("website"), FORM_STR, EV_profiles_website},
-    {NAME("avatar"), FORM_JSON, EV_profiles_avatar},
-    {NAME("banner"), FORM_JSON, EV_profiles_banner},
-    {NAME("pinnedPost"), FORM_REF, EV_profiles_pinned_post_uri},
+    {FIELD_NAME("$type"), .form = FORM_TYPE, .column = 0},
+    {FIELD_NAME("avatar"), .form = FORM_JSON, .column = EV_profiles_avatar},
+    {FIELD_NAME("banner"), .form = FORM_JSON, .column = EV_profiles_banner},
+    {FIELD_NAME("createdAt"), .form = FORM_CREATED_AT, .column = EV_CREATED_AT},
+    {FIELD_NAME("description"), .form = FORM_STR, .column = EV_profiles_description},
+    {FIELD_NAME("displayName"), .form = FORM_STR, .column = EV_profiles_display_name},
+    {FIELD_NAME("pinnedPost"), .form = FORM_REF, .column = EV_profiles_pinned_post_uri},
+    {FIELD_NAME("pronouns"), .form = FORM_STR, .column = EV_profiles_pronouns},
+    {FIELD_NAME("website"), .form = FORM_STR, .column = EV_profiles_website},
 };
 
 static const struct field identity_event[] = {
-    {NAME("did"), FORM_DID, 0},
-    {NAME("seq"), FORM_SEQ, EV_accounts_seq},
-    {NAME("time"), FORM_STR, EV_accounts_time},
-    {NAME("handle"), FORM_STR, EV_accounts_handle},
+    {FIELD_NAME("did"), .form = FORM_DID, .column = 0},
+    {FIELD_NAME("handle"), .form = FORM_STR, .column = EV_accounts_handle},
+    {FIELD_NAME("seq"), .form = FORM_SEQ, .column = EV_accounts_seq},
+    {FIELD_NAME("time"), .form = FORM_STR, .column = EV_accounts_time},
 };
 
 static const struct field account_event[] = {
-    {NAME("active"), FORM_BOOL, EV_accounts_active}, {NAME("did"), FORM_DID, 0},
-    {NAME("seq"), FORM_SEQ, EV_accounts_seq},        {NAME("time"), FORM_STR, EV_accounts_time},
-    {NAME("status"), FORM_STR, EV_accounts_status},
+    {FIELD_NAME("active"), .form = FORM_BOOL, .column = EV_accounts_active},
+    {FIELD_NAME("did"), .form = FORM_DID, .column = 0},
+    {FIELD_NAME("seq"), .form = FORM_SEQ, .column = EV_accounts_seq},
+    {FIELD_NAME("status"), .form = FORM_STR, .column = EV_accounts_status},
+    {FIELD_NAME("time"), .form = FORM_STR, .column = EV_accounts_time},
 };
 
 struct shape shape_of_record(enum ev_type type) {

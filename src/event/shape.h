@@ -21,6 +21,7 @@ enum form {
 
 struct field {
     struct bl_str name;
+    char quoted[16]; /* the name as a message has it, "name": with its quotes */
     enum form form;
     unsigned column;
 };
@@ -29,6 +30,9 @@ struct shape {
     const struct field *fields;
     unsigned count; /* at most 64 */
 };
+
+#define FIELD_NAME(literal)                                                                                            \
+    .name = {"" literal, sizeof(literal) - 1}, .quoted = {"\"" literal "\":"}
 
 /* The members of the record of a commit type with a collection of its own. */
 struct shape shape_of_record(enum ev_type type);
@@ -46,4 +50,22 @@ static inline int shape_find(struct shape s, struct js_string key) {
         }
     }
     return -1;
+}
+
+/* The next member of the object at `c`: false at its end. `*place` is the field's, or -1. Members mostly come in the
+ * shape's order, some left out, so those behind `*after` are tried first, by their bytes. */
+static inline bool shape_next(struct shape s, struct js_cursor *c, struct js_string *key, bool *first, unsigned *after,
+                              int *place) {
+    if (js_object_ends(c)) return false;
+    for (unsigned i = *after; i < s.count; i++) {
+        if (!js_member_is(c, s.fields[i].quoted, s.fields[i].name.n + 3, first)) continue;
+        *key = (struct js_string){s.fields[i].name, false};
+        *place = (int)i;
+        *after = i + 1;
+        return true;
+    }
+    if (!js_member(c, key, first)) return false;
+    *place = shape_find(s, *key);
+    if (*place >= 0) *after = (unsigned)*place + 1;
+    return true;
 }

@@ -1,5 +1,7 @@
 #include "event/syntax.h"
 
+#include <emmintrin.h>
+
 #include "base/clock.h"
 
 /* What a byte may be part of. One table look-up a byte, no branch: these predicates run for every event. */
@@ -10,7 +12,6 @@ enum {
     HYPHEN = 8,
     IN_DID = 16,  /* method-specific part of a DID */
     IN_RKEY = 32, /* record key */
-    IN_TID = 64,  /* base32-sortable */
     IN_CID = 128, /* any multibase the lexicon's check lets through */
     LETTER = LOWER | UPPER,
     ALNUM = LETTER | DIGIT,
@@ -19,10 +20,10 @@ enum {
 };
 
 static const unsigned char class_of[256] = {
-    ['a' ... 'z'] = LOWER | IN_ALL | IN_TID,
+    ['a' ... 'z'] = LOWER | IN_ALL,
     ['A' ... 'Z'] = UPPER | IN_ALL,
     ['0' ... '1'] = DIGIT | IN_ALL,
-    ['2' ... '7'] = DIGIT | IN_ALL | IN_TID,
+    ['2' ... '7'] = DIGIT | IN_ALL,
     ['8' ... '9'] = DIGIT | IN_ALL,
     ['-'] = HYPHEN | IN_DID | IN_RKEY,
     ['.'] = IN_DID | IN_RKEY,
@@ -59,7 +60,26 @@ static bool all_in(struct bl_str s, unsigned mask) {
     return good;
 }
 
+/* Are these 16 bytes a to z and 2 to 7? */
+static inline bool is_base32(__m128i v) {
+    __m128i letter = _mm_sub_epi8(v, _mm_set1_epi8('a')), digit = _mm_sub_epi8(v, _mm_set1_epi8('2'));
+    __m128i good = _mm_or_si128(_mm_cmpeq_epi8(_mm_min_epu8(letter, _mm_set1_epi8(25)), letter),
+                                _mm_cmpeq_epi8(_mm_min_epu8(digit, _mm_set1_epi8(5)), digit));
+    return _mm_movemask_epi8(good) == 0xffff;
+}
+
+static inline __m128i load16(const char *p) { return _mm_loadu_si128((const __m128i *)(const void *)p); }
+
+static inline bool is_base32_text(struct bl_str s) { /* 8 to 16 bytes, or 16 to 32: in two loads that may overlap */
+    if (s.n >= 16) return is_base32(load16(s.p)) && is_base32(load16(s.p + s.n - 16));
+    return is_base32(_mm_unpacklo_epi64(_mm_loadl_epi64((const __m128i *)(const void *)s.p),
+                                        _mm_loadl_epi64((const __m128i *)(const void *)(s.p + s.n - 8))));
+}
+
 bool at_is_did(struct bl_str s) {
+    enum { PLC_LEN = 32, PLC_PREFIX = 8 }; /* nearly all are did:plc: and 24 digits of base32 */
+    if (s.n == PLC_LEN && memcmp(s.p, "did:plc:", PLC_PREFIX) == 0 && is_base32_text(bl_str_skip(s, PLC_PREFIX)))
+        return true;
     if (s.n > DID_MAX || !bl_str_starts(s, BL_LIT("did:"))) return false;
     size_t i = 4;
     while (i < s.n && class_at(s, i) & LOWER) i++;
@@ -101,9 +121,10 @@ bool at_is_nsid(struct bl_str s) {
 }
 
 /* 13 digits of five bits make 65 bits, a TID has 64: the first digit is below 16, "2" to "j". */
-bool at_is_tid(struct bl_str s) { return s.n == TID_LEN && s.p[0] <= 'j' && all_in(s, IN_TID); }
+bool at_is_tid(struct bl_str s) { return s.n == TID_LEN && s.p[0] <= 'j' && is_base32_text(s); }
 
 bool at_is_rkey(struct bl_str s) {
+    if (at_is_tid(s)) return true;
     if (s.n < 1 || s.n > RKEY_MAX || !all_in(s, IN_RKEY)) return false;
     return !bl_str_eq(s, BL_LIT(".")) && !bl_str_eq(s, BL_LIT(".."));
 }
@@ -202,16 +223,16 @@ static bool instant_of_digits(const unsigned char d[static 19], int micros, int6
     return true;
 }
 
-/* Subtracting the form leaves the value of each digit and 0 for each right separator. Without an early exit, so that
- * the compiler makes vector instructions of it. */
+/* Subtracting the form leaves the value of each digit and 0 for each right separator. */
 static bool has_canonical_form(const char text[static 24], unsigned char digits[static 24]) {
-    static const char form[] = "0000-00-00T00:00:00.000Z";
-    bool good = true;
-    for (size_t i = 0; i < 24; i++) {
-        digits[i] = (unsigned char)(text[i] - form[i]);
-        good &= digits[i] <= (form[i] == '0' ? 9 : 0);
+    static const char form[] = "0000-00-00T00:00:00.000Z", most[] = "9999-99-99T99:99:99.999Z";
+    int good = 0xffff;
+    for (size_t i = 0; i <= 8; i += 8) { /* bytes 0 to 15 and 8 to 23 */
+        __m128i zero = load16(form + i), d = _mm_sub_epi8(load16(text + i), zero);
+        good &= _mm_movemask_epi8(_mm_cmpeq_epi8(_mm_min_epu8(d, _mm_sub_epi8(load16(most + i), zero)), d));
+        _mm_storeu_si128((__m128i *)(void *)(digits + i), d);
     }
-    return good;
+    return good == 0xffff;
 }
 
 bool at_is_canonical_datetime(struct bl_str s, int64_t *wall_us) {

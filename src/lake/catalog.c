@@ -1,6 +1,7 @@
 #include "lake/catalog.h"
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/io.h"
 
 #include <inttypes.h>
@@ -66,7 +67,8 @@ static const char schema_sql[] =
     S(REMOVED, "SELECT path FROM removed_files ORDER BY snapshot_removed, id")                                         \
     S(FORGET_REMOVED, "DELETE FROM removed_files WHERE path = ?")                                                      \
     S(KNOWS_PATH, "SELECT 1 FROM files WHERE path = ?1 UNION ALL SELECT 1 FROM removed_files WHERE path = ?1")         \
-    S(ADD_GAP, "INSERT OR IGNORE INTO gaps(from_us, to_us, noted_us, host, reason, healed) VALUES(?, ?, ?, ?, ?, ?)")            \
+    S(ADD_GAP, "INSERT INTO gaps(from_us, to_us, noted_us, host, reason, healed) VALUES(?, ?, ?, ?, ?, ?) "                   \
+               "ON CONFLICT(from_us, to_us, host, reason) DO UPDATE SET healed = max(healed, excluded.healed)")            \
     S(SET_GAP, "UPDATE gaps SET from_us = ?, to_us = ?, noted_us = ?, host = ?, reason = ?, healed = ? WHERE id = ?")  \
     S(GAPS, "SELECT id, from_us, to_us, noted_us, host, reason, healed FROM gaps WHERE to_us >= ?1 AND "               \
             "from_us <= ?2 ORDER BY from_us, id")                                                                      \
@@ -376,7 +378,7 @@ static void account_offset(struct catalog_ledger *l, const struct catalog_intake
     if (in->offset == UINT64_MAX) return;
     uint64_t received = (uint64_t)in->received;
     if (late) {
-        l->missing -= in->received < l->missing ? in->received : l->missing;
+        l->missing -= in->written < l->missing ? in->written : l->missing; /* what was not written was not missing */
         return;
     }
     if (in->offset > l->next_offset) l->missing += (int64_t)(in->offset - l->next_offset);
@@ -410,13 +412,16 @@ static enum bl_rc apply(struct catalog *c, const struct catalog_commit *what, in
     for (size_t i = 0; i < what->add_count; i++) BL_TRY(add_file(c, &what->add[i], *snapshot, err));
     for (size_t i = 0; i < what->intake_count; i++) BL_TRY(add_intake(c, &what->intake[i], err));
     for (size_t i = 0; i < what->dead_count; i++) BL_TRY(add_dead(c, &what->dead[i], err));
+    BL_CRASH_POINT("catalog.before_commit");
     DO(c, ST_COMMIT, err, "");
+    BL_CRASH_POINT("catalog.after_commit");
     return BL_OK;
 }
 
 enum bl_rc catalog_commit(struct catalog *c, const struct catalog_commit *what, int64_t *snapshot,
                           struct bl_error *err) {
     DO(c, ST_BEGIN_WRITE, err, "");
+    BL_CRASH_POINT("catalog.after_begin");
     int64_t id = 0;
     enum bl_rc rc = apply(c, what, &id, err);
     if (rc != BL_OK) {

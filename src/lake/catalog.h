@@ -1,12 +1,13 @@
-/* catalog: what the lake holds, in one SQLite file DIR/catalog.sqlite (WAL, synchronous=FULL). sqlite3.h appears only in
- * catalog.c (and its parts).
+/* catalog: what the lake holds, in one SQLite file DIR/catalog.sqlite (WAL, synchronous=FULL). sqlite3.h appears only
+ * in catalog.c (and its parts).
  *
  * May include: base, event (types only). Schema: docs/FORMATS.md; PRAGMA user_version is its version.
  * The interface stays narrow so that another catalogue (DuckLake on PostgreSQL) could stand behind it.
- * A file is in the lake if and only if it is listed here. A commit is one transaction: files added and removed, stream positions,
- * the intake ledger, dead letters, gaps.
+ * A file is in the lake if and only if it is listed here. A commit is one transaction: files added and removed, stream
+ * positions, the intake ledger, dead letters, gaps.
  *
- * Threading: one thread a handle; any number of processes may read while one writes. Busy waits are bounded by 10 s (BL_E_BUSY). */
+ * Threading: one thread a handle; any number of processes may read while one writes. Busy waits are bounded by 10 s
+ * (BL_E_BUSY). */
 #pragma once
 #include "base/mem.h"
 #include "event/event.h"
@@ -61,10 +62,13 @@ struct catalog_commit {
     const char *job;       /* "write", "import", "compact": for the job journal */
 };
 /* One transaction; `*snapshot` gets the new snapshot id. All or nothing. */
-enum bl_rc catalog_commit(struct catalog *c, const struct catalog_commit *what, int64_t *snapshot, struct bl_error *err);
+enum bl_rc catalog_commit(struct catalog *c, const struct catalog_commit *what, int64_t *snapshot,
+                          struct bl_error *err);
 
-/* Blocks up to and including this seq of (incarnation, type) are in the lake: they must not be written again. 0 = none. */
-enum bl_rc catalog_committed_seq(struct catalog *c, uint64_t incarnation, enum ev_type type, uint64_t *seq, struct bl_error *err);
+/* Blocks up to and including this seq of (incarnation, type) are in the lake: they must not be written again. 0 = none.
+ */
+enum bl_rc catalog_committed_seq(struct catalog *c, uint64_t incarnation, enum ev_type type, uint64_t *seq,
+                                 struct bl_error *err);
 
 struct catalog_ledger {
     int64_t received, written, duplicates, dead;
@@ -75,11 +79,12 @@ struct catalog_ledger {
 };
 enum bl_rc catalog_ledger(struct catalog *c, struct catalog_ledger out[static EV_TYPE_COUNT], struct bl_error *err);
 
-/* Files whose time range overlaps [from_us, to_us] (0,0 = everything), newest first. `type` EV_TYPE_COUNT = all. Free with free(). */
-enum bl_rc catalog_files(struct catalog *c, enum ev_type type, int64_t from_us, int64_t to_us, struct catalog_file **out,
-                         size_t *count, struct bl_error *err);
-/* Distinct (type, hour) with an uncompacted file, whose hour ended before `before_us`. (Several compacted files in one hour
- * are an hour split for its size: nothing to do.) */
+/* Files whose time range overlaps [from_us, to_us] (0,0 = everything), newest first. `type` EV_TYPE_COUNT = all. Free
+ * with free(). */
+enum bl_rc catalog_files(struct catalog *c, enum ev_type type, int64_t from_us, int64_t to_us,
+                         struct catalog_file **out, size_t *count, struct bl_error *err);
+/* Distinct (type, hour) with an uncompacted file, whose hour ended before `before_us`. (Several compacted files in one
+ * hour are an hour split for its size: nothing to do.) */
 struct catalog_hour {
     enum ev_type type;
     int64_t hour_us;
@@ -98,13 +103,14 @@ struct catalog_gap {
     char host[256], reason[64];
     bool healed;
 };
-/* `id` 0 adds a gap, any other updates that one (to mark it healed). */
+/* `id` 0 adds a gap, or marks the same one healed when `healed`; any other updates that one. */
 enum bl_rc catalog_add_gap(struct catalog *c, const struct catalog_gap *gap, struct bl_error *err);
 enum bl_rc catalog_gaps(struct catalog *c, int64_t from_us, int64_t to_us, struct catalog_gap **out, size_t *count,
                         struct bl_error *err);
 /* Newest first, at most `limit`; each row is handed to `row`. */
-enum bl_rc catalog_dead_letters(struct catalog *c, size_t limit, void (*row)(void *context, const struct catalog_dead *dead),
-                                void *context, struct bl_error *err);
+enum bl_rc catalog_dead_letters(struct catalog *c, size_t limit,
+                                void (*row)(void *context, const struct catalog_dead *dead), void *context,
+                                struct bl_error *err);
 enum bl_rc catalog_dead_count(struct catalog *c, int64_t *count, struct bl_error *err);
 
 struct catalog_totals {

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/fault.h"
 #include "lake/lake_priv.h"
 #include "lake/reader.h"
 
@@ -163,7 +164,11 @@ static enum bl_rc replace(struct hour_job *j, struct lake_compact_stats *stats, 
 static enum bl_rc unlink_old(struct hour_job *j, struct bl_error *err) {
     for (size_t i = 0; i < j->old_count; i++) {
         BL_CLEANUP(bl_freep) char *path = bl_xasprintf("%s/%s", j->l->dir, j->old[i].path);
-        if (unlink(path) == 0) BL_TRY(catalog_forget_removed(j->l->catalog, j->old[i].path, err));
+        BL_CRASH_POINT("compact.before_unlink");
+        if (unlink(path) != 0) continue;
+        BL_CRASH_POINT("compact.after_unlink");
+        BL_TRY(catalog_forget_removed(j->l->catalog, j->old[i].path, err));
+        BL_CRASH_POINT("compact.after_forget");
     }
     return BL_OK;
 }
@@ -172,7 +177,9 @@ static enum bl_rc compact_files(struct hour_job *j, struct lake_compact_stats *s
     BL_TRY(rewrite(j, err));
     BL_TRY(read_back(j, err));
     BL_TRY(compare(j, err));
+    BL_CRASH_POINT("compact.before_place");
     BL_TRY(place(j, err));
+    BL_CRASH_POINT("compact.before_replace");
     return replace(j, stats, err);
 }
 
@@ -208,7 +215,7 @@ static int64_t clamp(int64_t v, int64_t low, int64_t high) {
 
 static enum bl_rc compact_hour(struct lake *l, const struct catalog_hour *hour, struct lake_compact_stats *stats,
                                struct bl_error *err) {
-    struct hour_job j = {.l = l, .type = hour->type, .hour_us = hour->hour_us, .options = {.codec = l->o.codec}};
+    struct hour_job j = {.l = l, .type = hour->type, .hour_us = hour->hour_us, .options = {.codec = l->o.codec, .stage = LAKE_STAGE_COMPACT}};
     j.options.row_group_bytes = clamp(l->o.file_bytes_max, 64 << 10, 96 << 20);
     BL_TRY(catalog_files(l->catalog, j.type, j.hour_us, j.hour_us + LAKE_HOUR_US - 1, &j.old, &j.old_count, err));
     if (!needs_work(&j)) {

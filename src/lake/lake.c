@@ -8,18 +8,28 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/io.h"
 #include "lake/lake_priv.h"
 
 /* ---- open and close */
 
-static enum bl_rc lock(struct lake *l, struct bl_error *err) {
-    BL_CLEANUP(bl_freep) char *path = bl_xasprintf("%s/.lock", l->dir);
-    l->lock_fd = open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0644);
-    if (l->lock_fd < 0) return bl_fail_errno(err, BL_E_IO, "cannot open %s", path);
-    if (flock(l->lock_fd, LOCK_EX | LOCK_NB) == 0) return BL_OK;
+enum bl_rc lake_lock(const char *dir, const char *name, const char *who, int *fd, struct bl_error *err) {
+    BL_CLEANUP(bl_freep) char *path = bl_xasprintf("%s/%s", dir, name);
+    *fd = open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0644);
+    if (*fd < 0) return bl_fail_errno(err, BL_E_IO, "cannot open %s", path);
+    if (flock(*fd, LOCK_EX | LOCK_NB) == 0) return BL_OK;
+    int saved = errno;
+    close(*fd);
+    *fd = -1;
+    errno = saved;
     if (errno != EWOULDBLOCK) return bl_fail_errno(err, BL_E_IO, "cannot lock %s", path);
-    return bl_fail(err, BL_E_BUSY, "another bluelake process writes to %s: stop it, or use another folder", l->dir);
+    return bl_fail(err, BL_E_BUSY, "another bluelake process %s %s: stop it, or use another folder", who, dir);
+}
+
+static enum bl_rc lock(struct lake *l, struct bl_error *err) {
+    return l->o.compactor ? lake_lock(l->dir, ".compact.lock", "compacts", &l->lock_fd, err)
+                          : lake_lock(l->dir, ".lock", "writes to", &l->lock_fd, err);
 }
 
 static enum bl_rc set_up(struct lake *l, struct bl_error *err) {
@@ -111,7 +121,7 @@ static enum bl_rc file_for(struct lake *l, enum ev_type type, int64_t hour_us, s
     if (!takes(l, f, type, hour_us)) {
         if (l->file_count == LAKE_OPEN_MAX)
             return bl_fail(err, BL_E_FULL, "%d files are open: commit first", LAKE_OPEN_MAX);
-        struct lake_file_options o = {.codec = l->o.codec};
+        struct lake_file_options o = {.codec = l->o.codec, .stage = LAKE_STAGE_WRITE};
         BL_TRY(lake_file_open(l->dir, type, hour_us, l->next_number++, &o, &f, err));
         l->files[l->file_count++] = f;
         l->memory += pq_memory(f->w);
@@ -241,7 +251,9 @@ enum bl_rc lake_sync_folder(struct lake *l, int64_t hour_us, struct bl_error *er
     char folder[64];
     lake_hour_folder(hour_us, folder, sizeof folder);
     BL_CLEANUP(bl_freep) char *path = bl_xasprintf("%s/%s", l->dir, folder);
+    BL_CRASH_POINT("lake.before_folder_fsync");
     BL_TRY(bl_fsync_dir(path, err));
+    BL_CRASH_POINT("lake.after_folder_fsync");
     size_t known = l->synced_count < LAKE_SYNCED ? l->synced_count : LAKE_SYNCED;
     for (size_t i = 0; i < known; i++)
         if (l->synced[i] == hour_us) return BL_OK;
@@ -295,7 +307,9 @@ static enum bl_rc commit_catalog(struct lake *l, const char *job, struct lake_co
         .dead_count = l->dead_count,
         .job = job,
     };
+    BL_CRASH_POINT("lake.before_catalog");
     enum bl_rc rc = catalog_commit(l->catalog, &commit, &stats->snapshot, err);
+    BL_CRASH_POINT("lake.after_catalog");
     free(add);
     return rc;
 }

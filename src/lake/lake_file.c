@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/io.h"
 #include "base/version.h"
 
@@ -65,7 +66,7 @@ enum bl_rc lake_file_open(const char *dir, enum ev_type type, int64_t hour_us, u
     f->hour_us = hour_us;
     f->min_us = INT64_MAX;
     f->max_us = INT64_MIN;
-    snprintf(f->staging, sizeof f->staging, ".staging/%s-%" PRIu64 ".parquet", ev_schema(type)->name, number);
+    snprintf(f->staging, sizeof f->staging, ".staging/%s%s-%" PRIu64 ".parquet", o->stage, ev_schema(type)->name, number);
     snprintf(path, sizeof path, "%s/%s", dir, f->staging);
     f->fd = open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0644);
     if (f->fd < 0) {
@@ -73,6 +74,7 @@ enum bl_rc lake_file_open(const char *dir, enum ev_type type, int64_t hour_us, u
         free(f);
         return rc;
     }
+    BL_CRASH_POINT("lake.after_create");
     f->w = open_writer(f->fd, type, o);
     *out = f;
     return BL_OK;
@@ -121,8 +123,11 @@ enum bl_rc lake_file_finish(struct lake_file *f, struct bl_error *err) {
         {"bluelake.type", ev_schema(f->type)->name},
         {"bluelake.writer", "bluelake " BL_VERSION},
     };
+    BL_CRASH_POINT("lake.before_finish");
     BL_TRY(pq_finish(f->w, metadata, sizeof metadata / sizeof *metadata, &f->sum, err));
+    BL_CRASH_POINT("lake.before_fsync");
     if (fsync(f->fd) != 0) return bl_fail_errno(err, BL_E_IO, "cannot fsync %s", f->staging);
+    BL_CRASH_POINT("lake.after_fsync");
     pq_close(&f->w);
     int fd = f->fd;
     f->fd = -1;
@@ -150,8 +155,10 @@ enum bl_rc lake_file_place(const char *dir, struct lake_file *f, const char *ste
         else
             snprintf(path, sizeof path, "%s/%s-%d.parquet", folder, stem, n);
         snprintf(to, sizeof to, "%s/%s", dir, path);
+        BL_CRASH_POINT("lake.before_rename");
         if (move_without_replacing(from, to) == 0) {
             memcpy(f->path, path, sizeof path);
+            BL_CRASH_POINT("lake.after_rename");
             return BL_OK;
         }
         if (errno != EEXIST) return bl_fail_errno(err, BL_E_IO, "cannot move %s to %s", from, to);

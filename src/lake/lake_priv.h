@@ -20,7 +20,10 @@ struct lake_file {
 struct lake_file_options {
     enum pq_codec codec;
     int64_t row_group_bytes; /* 0: the writer's */
+    const char *stage;       /* LAKE_STAGE_... : whose file it is while in .staging */
 };
+#define LAKE_STAGE_WRITE "write-"
+#define LAKE_STAGE_COMPACT "compact-"
 enum bl_rc lake_file_open(const char *dir, enum ev_type type, int64_t hour_us, uint64_t number,
                           const struct lake_file_options *o, struct lake_file **out, struct bl_error *err);
 enum bl_rc lake_file_append(struct lake_file *f, const struct event *ev, size_t raw_bytes, struct bl_error *err);
@@ -58,6 +61,9 @@ struct lake {
 };
 /* Make renames into the hour's folder durable, and the folder itself the first time. */
 enum bl_rc lake_sync_folder(struct lake *l, int64_t hour_us, struct bl_error *err);
+
+/* An exclusive lock on DIR/NAME held by `*fd`; BL_E_BUSY, with `who` in the message, when somebody else has it. */
+enum bl_rc lake_lock(const char *dir, const char *name, const char *who, int *fd, struct bl_error *err);
 
 /* ---- recover.c: what a crash left behind. The catalogue is the truth. */
 enum bl_rc lake_sweep(struct lake *l, struct bl_error *err);

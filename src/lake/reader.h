@@ -18,6 +18,6 @@ struct lake_scan {
     uint64_t columns;       /* bit set of columns wanted; 0 = all. Others come as null */
     int64_t memory_bytes;   /* DuckDB's limit; 0 means 512 MiB */
     int threads;            /* 0 means 1 */
-    struct duck *duck;      /* NULL: one is opened for this scan with the two limits above; many small scans share one */
+    struct duck *duck; /* NULL: one is opened for this scan with the two limits above; many small scans share one */
 };
 enum bl_rc lake_scan_rows(const struct lake_scan *scan, lake_row_fn row, void *context, struct bl_error *err);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/fault.h"
 #include "lake/lake_priv.h"
 
 struct sweep {
@@ -29,6 +30,7 @@ static enum bl_rc each_entry(struct sweep *s, const char *relative, const char *
 
 static enum bl_rc remove_file(struct sweep *s, const char *relative) {
     BL_CLEANUP(bl_freep) char *path = bl_xasprintf("%s/%s", s->l->dir, relative);
+    BL_CRASH_POINT("sweep.before_unlink");
     if (unlink(path) == 0 || errno == ENOENT) return BL_OK;
     return bl_fail_errno(s->err, BL_E_IO, "cannot remove the left-over %s", path);
 }
@@ -68,6 +70,7 @@ static enum bl_rc sweep_removed(struct sweep *s) {
     enum bl_rc rc = BL_OK;
     for (size_t i = 0; i < count; i++) {
         if (rc == BL_OK && !catalog_knows_path(s->l->catalog, paths[i])) rc = remove_file(s, paths[i]);
+        BL_CRASH_POINT("sweep.before_forget");
         if (rc == BL_OK) rc = catalog_forget_removed(s->l->catalog, paths[i], s->err);
         free(paths[i]);
     }
@@ -75,9 +78,19 @@ static enum bl_rc sweep_removed(struct sweep *s) {
     return rc;
 }
 
+/* A compactor may be about to list a file it has just put into its folder. */
+static enum bl_rc sweep_strays(struct sweep *s) {
+    int fd = -1;
+    enum bl_rc rc = lake_lock(s->l->dir, ".compact.lock", "compacts", &fd, s->err);
+    if (rc != BL_OK) return rc == BL_E_BUSY ? BL_OK : rc;
+    rc = each_entry(s, "", "year=", sweep_year);
+    close(fd);
+    return rc;
+}
+
 enum bl_rc lake_sweep(struct lake *l, struct bl_error *err) {
     struct sweep s = {l, err};
-    BL_TRY(each_entry(&s, ".staging", "", remove_file));
+    BL_TRY(each_entry(&s, ".staging", l->o.compactor ? LAKE_STAGE_COMPACT : LAKE_STAGE_WRITE, remove_file));
     BL_TRY(sweep_removed(&s));
-    return each_entry(&s, "", "year=", sweep_year);
+    return l->o.compactor ? BL_OK : sweep_strays(&s);
 }

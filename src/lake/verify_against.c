@@ -37,8 +37,8 @@ struct comparison {
     struct value_hasher hasher;
     uint64_t *dead; /* hashes of the dead letters' messages, ascending */
     size_t dead_count;
-    bool cursors;      /* some expected event carries a cursor */
-    uint8_t **matched; /* per file one bit a row: some expected event was found there */
+    bool cursors;                    /* some expected event carries a cursor */
+    uint8_t **matched;               /* per file one bit a row: some expected event was found there */
     const struct catalog_file *file; /* being read */
     size_t file_index;
     int64_t row;
@@ -88,8 +88,8 @@ static void expect(struct comparison *c, const struct event *ev, struct bl_str m
     if (ev_has(ev, cursor_column(ev->type))) c->cursors = true;
     if (*place) return;
     struct expected *e = &c->events[c->count++];
-    *e = (struct expected){.id = id, .value = value_hash(&c->hasher, message), .time_us = ev->v[EV_TIME_US].i,
-                           .type = (uint8_t)ev->type};
+    *e = (struct expected){
+        .id = id, .value = value_hash(&c->hasher, message), .time_us = ev->v[EV_TIME_US].i, .type = (uint8_t)ev->type};
     keep_text(c, message, e);
     *place = (uint32_t)c->count;
     if (e->time_us < c->from_us) c->from_us = e->time_us;

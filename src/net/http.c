@@ -28,8 +28,9 @@ static int left_ms(const struct exchange *x) {
 static enum bl_rc send_request(struct exchange *x, const struct url *u, struct bl_error *err) {
     BL_CLEANUP(bl_buf_release) struct bl_buf out = {0};
     bool ipv6 = strchr(u->host, ':') != NULL;
-    bl_buf_printf(&out, "GET %s HTTP/1.1\r\nHost: %s%s%s:%d\r\nConnection: close\r\nUser-Agent: bluelake/" BL_VERSION "\r\n\r\n",
-                  u->target, ipv6 ? "[" : "", u->host, ipv6 ? "]" : "", u->port);
+    bl_buf_printf(
+        &out, "GET %s HTTP/1.1\r\nHost: %s%s%s:%d\r\nConnection: close\r\nUser-Agent: bluelake/" BL_VERSION "\r\n\r\n",
+        u->target, ipv6 ? "[" : "", u->host, ipv6 ? "]" : "", u->port);
     BL_TRY(bl_buf_check(&out, "a request", err));
     return stream_write_all(x->stream, bl_buf_view(&out), left_ms(x), err);
 }
@@ -37,7 +38,8 @@ static enum bl_rc send_request(struct exchange *x, const struct url *u, struct b
 static enum bl_rc read_more(struct exchange *x, struct bl_error *err) {
     size_t got = 0;
     if (!bl_buf_reserve(&x->in, READ_SIZE))
-        return bl_fail(err, BL_E_TOO_LARGE, "%s: the answer is longer than %zu bytes", stream_peer(x->stream), x->in.max);
+        return bl_fail(err, BL_E_TOO_LARGE, "%s: the answer is longer than %zu bytes", stream_peer(x->stream),
+                       x->in.max);
     BL_TRY(stream_read(x->stream, x->in.p + x->in.n, READ_SIZE, left_ms(x), &got, err));
     x->in.n += got;
     x->ended = got == 0;
@@ -88,7 +90,8 @@ static enum bl_rc read_chunked(struct exchange *x, struct bl_buf *body, struct b
         body->n = before;
         int done = join_chunks(rest(x), body);
         if (done > 0) return BL_OK;
-        if (done < 0 || x->ended) return bl_fail(err, BL_E_NET, "%s: the body is cut off or garbled", stream_peer(x->stream));
+        if (done < 0 || x->ended)
+            return bl_fail(err, BL_E_NET, "%s: the body is cut off or garbled", stream_peer(x->stream));
         BL_TRY(read_more(x, err));
     }
 }
@@ -96,7 +99,8 @@ static enum bl_rc read_chunked(struct exchange *x, struct bl_buf *body, struct b
 static enum bl_rc read_body(struct exchange *x, struct bl_buf *body, struct bl_error *err) {
     struct bl_str head = bl_strn(x->in.p, x->head), value = {0};
     int64_t length = -1;
-    if (head_find(head, "Transfer-Encoding", &value) && head_list_has(value, "chunked")) return read_chunked(x, body, err);
+    if (head_find(head, "Transfer-Encoding", &value) && head_list_has(value, "chunked"))
+        return read_chunked(x, body, err);
     if (head_find(head, "Content-Length", &value) && !bl_parse_i64(value, 0, INT64_MAX, &length))
         return bl_fail(err, BL_E_NET, "%s: unusable Content-Length", stream_peer(x->stream));
     if (length > (int64_t)x->in.max)
@@ -111,8 +115,9 @@ static enum bl_rc read_body(struct exchange *x, struct bl_buf *body, struct bl_e
 enum bl_rc http_get(const struct http_get *request, int *status, struct bl_buf *body, struct bl_error *err) {
     int timeout_ms = request->timeout_ms > 0 ? request->timeout_ms : TIMEOUT_DEFAULT_MS;
     size_t body_max = request->body_max ? request->body_max : BODY_DEFAULT_MAX;
-    BL_CLEANUP(release) struct exchange x = {.deadline_ns = bl_mono_ns() + timeout_ms * INT64_C(1000000),
-                                             .in.max = body_max + HEAD_MAX + 2 * READ_SIZE};
+    BL_CLEANUP(release)
+    struct exchange x = {.deadline_ns = bl_mono_ns() + timeout_ms * INT64_C(1000000),
+                         .in.max = body_max + HEAD_MAX + 2 * READ_SIZE};
     struct stream_options o = {.host = request->url.host,
                                .port = request->url.port,
                                .tls = request->url.tls,

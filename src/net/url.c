@@ -133,7 +133,7 @@ enum bl_rc url_parse_listen(struct bl_str text, char addr[static 64], int *port,
         return bl_fail(err, BL_E_USAGE, "\"%.*s\" names no port: write ADDRESS:PORT, such as 127.0.0.1:8080",
                        BL_ARG(text));
     struct in_addr ipv4;
-    if (strcmp(host, "localhost") == 0) strcpy(host, "127.0.0.1");
+    if (strcmp(host, "localhost") == 0) snprintf(host, sizeof host, "127.0.0.1");
     if (!is_ipv6(host) && inet_pton(AF_INET, host, &ipv4) != 1)
         return bl_fail(err, BL_E_USAGE, "\"%s\" is not an address of this machine: write 127.0.0.1 or 0.0.0.0", host);
     memcpy(addr, host, sizeof host);

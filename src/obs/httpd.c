@@ -63,7 +63,8 @@ enum bl_rc obs_httpd_start(const struct obs_httpd_options *o, struct obs_httpd *
         int saved = errno;
         free(h);
         errno = saved;
-        return bl_fail_errno(err, BL_E_USAGE, "cannot listen on %s:%d (choose another port, 0 for any)", o->address, o->port);
+        return bl_fail_errno(err, BL_E_USAGE, "cannot listen on %s:%d (choose another port, 0 for any)", o->address,
+                             o->port);
     }
     *out = h;
     return BL_OK;

@@ -1,7 +1,7 @@
 /* httpd: /health and /metrics of the background roles. libmicrohttpd appears only in httpd.c.
  *
- * May include: base, obs. For the public API see src/http. Requests are answered on a thread of its own; the callbacks must be
- * thread-safe and must not block for longer than a second. */
+ * May include: base, obs. For the public API see src/http. Requests are answered on a thread of its own; the callbacks
+ * must be thread-safe and must not block for longer than a second. */
 #pragma once
 #include "base/mem.h"
 

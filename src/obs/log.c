@@ -59,7 +59,8 @@ void bl_log(enum bl_level level, const char *format, ...) {
 
 void bl_log_error(const char *what, const struct bl_error *err) {
     enum bl_class class = bl_rc_class(err->code);
-    bl_log(class == BL_CLASS_RETRY ? BL_WARN : BL_ERROR_LEVEL, "%s: %s (%s)", what, err->message, bl_rc_name(err->code));
+    bl_log(class == BL_CLASS_RETRY ? BL_WARN : BL_ERROR_LEVEL, "%s: %s (%s)", what, err->message,
+           bl_rc_name(err->code));
 }
 
 bool bl_log_due(int64_t *last_ns, int64_t interval_us) {

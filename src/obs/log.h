@@ -1,8 +1,9 @@
 /* log: one line an event, to standard error.
  *
  * May include: base. Library rooms log at DEBUG and INFO about what they do, never an error they return.
- * Form: "2026-11-21T08:05:00.123Z INFO  ingest  connected host=... cursor=..." or, with bl_log_json, one JSON object a line. Key=value pairs
- * carry the data, so that logs can be searched. No post text and no secret is ever logged. Thread-safe; a line is one write. */
+ * Form: "2026-11-21T08:05:00.123Z INFO  ingest  connected host=... cursor=..." or, with bl_log_json, one JSON object a
+ * line. Key=value pairs carry the data, so that logs can be searched. No post text and no secret is ever logged.
+ * Thread-safe; a line is one write. */
 #pragma once
 #include "base/clock.h"
 

@@ -1,8 +1,9 @@
 /* metrics: the process's numbers, from one table (metrics.def), as Prometheus text.
  *
  * May include: base, event (type names). Exposition format 0.0.4,
- * https://prometheus.io/docs/instrumenting/exposition_formats/. Values are relaxed atomics: any thread, no locks, no allocation.
- * A row belongs to roles; a process shows the rows of its role only. docs/METRICS.md is generated from the table. */
+ * https://prometheus.io/docs/instrumenting/exposition_formats/. Values are relaxed atomics: any thread, no locks, no
+ * allocation. A row belongs to roles; a process shows the rows of its role only. docs/METRICS.md is generated from the
+ * table. */
 #pragma once
 #include "base/mem.h"
 

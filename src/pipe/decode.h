@@ -1,15 +1,15 @@
 /* decode: threads that turn lines of JSON into events, in order.
  *
- * May include: base, event. A chunk is a run of lines (a block from the buffer, a piece of a file); workers decode it, verify every CID and
- * compute identities; chunks come back in the order they went in. The CPU-heavy part of writing runs here, side by side; what
- * touches the lake stays on one thread.
+ * May include: base, event. A chunk is a run of lines (a block from the buffer, a piece of a file); workers decode it,
+ * verify every CID and compute identities; chunks come back in the order they went in. The CPU-heavy part of writing
+ * runs here, side by side; what touches the lake stays on one thread.
  *
  *     struct chunk *c = decode_chunk(d);   // an idle chunk to fill: c->raw, c->tag
  *     decode_submit(d, c); ...
  *     while ((c = decode_next(d))) { use(c->events[i], c->ids[i]); decode_recycle(d, c); }
  *
- * Memory: at most `depth` chunks exist. decode_chunk returns NULL when all are under way: take one with decode_next first.
- * Threading: one owner calls everything; the workers are inside. */
+ * Memory: at most `depth` chunks exist. decode_chunk returns NULL when all are under way: take one with decode_next
+ * first. Threading: one owner calls everything; the workers are inside. */
 #pragma once
 #include "base/mem.h"
 #include "event/event.h"

@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 
+#include "base/fault.h"
 #include "base/rng.h"
 #include "pipe/lines.h"
 #include "pipe/write.h"
@@ -20,7 +21,9 @@ struct import {
 
 static enum bl_rc commit(struct import *im, struct bl_error *err) {
     struct lake_commit_stats stats;
+    BL_CRASH_POINT("import.before_commit");
     BL_TRY(lake_commit(im->lake, "import", &stats, err));
+    BL_CRASH_POINT("import.after_commit");
     im->result->bytes_written += stats.bytes;
     im->result->files_written += stats.files;
     return BL_OK;
@@ -28,14 +31,17 @@ static enum bl_rc commit(struct import *im, struct bl_error *err) {
 
 static enum bl_rc take(struct import *im, struct chunk *c, struct bl_error *err) {
     char origin[320];
-    snprintf(origin, sizeof origin, "import %016" PRIx64 " %.200s chunk %" PRId64, im->run, (const char *)c->tag, ++im->chunk);
-    struct intake_source from = {.type = EV_TYPE_COUNT, .offset = UINT64_MAX, .origin = origin, .received_us = bl_wall_us()};
+    snprintf(origin, sizeof origin, "import %016" PRIx64 " %.200s chunk %" PRId64, im->run, (const char *)c->tag,
+             ++im->chunk);
+    struct intake_source from = {
+        .type = EV_TYPE_COUNT, .offset = UINT64_MAX, .origin = origin, .received_us = bl_wall_us()};
     im->progress.rows += (int64_t)c->count;
     enum bl_rc rc = intake_chunk(im->lake, c, &from, &im->result->counts, err);
     decode_recycle(im->decode, c);
     if (rc != BL_OK) return rc;
     const struct conf *conf = im->options->conf;
-    bool full = lake_pending_bytes(im->lake) >= conf->write_memory || lake_pending_rows(im->lake) >= conf->write_batch_rows;
+    bool full =
+        lake_pending_bytes(im->lake) >= conf->write_memory || lake_pending_rows(im->lake) >= conf->write_batch_rows;
     if (im->options->progress) im->options->progress(im->options->context, &im->progress);
     return full ? commit(im, err) : BL_OK;
 }
@@ -72,7 +78,8 @@ static enum bl_rc import_one(struct import *im, const char *path, struct bl_erro
 
 static enum bl_rc import_all(struct import *im, char *const *paths, size_t count, struct bl_error *err) {
     enum bl_rc rc = BL_OK;
-    for (size_t i = 0; i < count && rc == BL_OK && !role_stopping(im->options->role); i++) rc = import_one(im, paths[i], err);
+    for (size_t i = 0; i < count && rc == BL_OK && !role_stopping(im->options->role); i++)
+        rc = import_one(im, paths[i], err);
     struct chunk *c;
     while ((c = decode_next(im->decode))) {
         struct bl_error later;
@@ -83,7 +90,8 @@ static enum bl_rc import_all(struct import *im, char *const *paths, size_t count
     struct bl_error later;
     enum bl_rc committed = commit(im, rc == BL_OK ? err : &later);
     im->result->bytes_read = im->progress.bytes;
-    if (rc == BL_OK && role_stopping(im->options->role)) return bl_fail(err, BL_E_CANCELLED, "stopped; what was read so far is in the lake");
+    if (rc == BL_OK && role_stopping(im->options->role))
+        return bl_fail(err, BL_E_CANCELLED, "stopped; what was read so far is in the lake");
     return rc == BL_OK ? committed : rc;
 }
 
@@ -92,7 +100,7 @@ enum bl_rc import_files(const struct import_options *o, char *const *paths, size
     unsigned threads = o->threads ? o->threads : 2;
     *out = (struct import_result){0};
     struct import im = {.options = o, .result = out, .run = bl_random_u64()};
-    BL_TRY(write_open_lake(o->conf, &im.lake, err));
+    BL_TRY(write_open_lake(o->conf, false, &im.lake, err));
     im.decode = decode_new(threads, threads * DEPTH_PER_THREAD);
     enum bl_rc rc = import_all(&im, paths, count, err);
     decode_free(&im.decode);

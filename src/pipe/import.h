@@ -1,7 +1,8 @@
 /* import: files of events straight into the lake, without Redis.
  *
- * May include: base, conf, event, lake, pipe. NDJSON: one event a line; plain, gzip or zstd, told apart by their first bytes; "-" is
- * standard input. Importing a file twice changes nothing: events are recognised by identity. Bad lines become dead letters. */
+ * May include: base, conf, event, lake, pipe. NDJSON: one event a line; plain, gzip or zstd, told apart by their first
+ * bytes; "-" is standard input. Importing a file twice changes nothing: events are recognised by identity. Bad lines
+ * become dead letters. */
 #pragma once
 #include "conf/conf.h"
 #include "pipe/intake.h"

@@ -6,8 +6,8 @@ struct tally {
     int64_t received, written, duplicates, dead;
 };
 
-static void note_dead(struct lake *lake, const struct intake_source *from, size_t number, enum ev_type type, const char *reason,
-                      const char *detail, struct bl_str line) {
+static void note_dead(struct lake *lake, const struct intake_source *from, size_t number, enum ev_type type,
+                      const char *reason, const char *detail, struct bl_str line) {
     char origin[384];
     snprintf(origin, sizeof origin, "%s line %zu", from->origin, number);
     lake_note_dead(lake, &(struct catalog_dead){.type = type,
@@ -29,7 +29,8 @@ static void note_ledger(struct lake *lake, const struct intake_source *from, enu
                                                     .dead = t->dead});
 }
 
-static enum bl_rc append_event(struct lake *lake, const struct chunk *chunk, size_t i, struct tally *t, struct bl_error *err) {
+static enum bl_rc append_event(struct lake *lake, const struct chunk *chunk, size_t i, struct tally *t,
+                               struct bl_error *err) {
     enum lake_outcome outcome;
     BL_TRY(lake_append(lake, chunk->events[i], chunk->ids[i], chunk->line_bytes[i], &outcome, err));
     t->received++;
@@ -44,8 +45,8 @@ static void add_counts(struct intake_counts *counts, enum ev_type type, const st
     counts->dead += t->dead;
 }
 
-enum bl_rc intake_chunk(struct lake *lake, const struct chunk *chunk, const struct intake_source *from, struct intake_counts *counts,
-                        struct bl_error *err) {
+enum bl_rc intake_chunk(struct lake *lake, const struct chunk *chunk, const struct intake_source *from,
+                        struct intake_counts *counts, struct bl_error *err) {
     bool mixed = from->type == EV_TYPE_COUNT;
     struct tally tallies[EV_TYPE_COUNT] = {0};
     for (size_t i = 0; i < chunk->count; i++)

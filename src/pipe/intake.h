@@ -1,8 +1,8 @@
 /* intake: decoded chunks -> lake, with the ledger kept. What the writer and the importer have in common.
  *
  * May include: base, event, obs, lake, pipe/decode.h. One thread.
- * Per chunk: every event is appended or recognised as a repetition, every bad line becomes a dead letter, and one ledger row says
- * received = written + duplicates + dead. */
+ * Per chunk: every event is appended or recognised as a repetition, every bad line becomes a dead letter, and one
+ * ledger row says received = written + duplicates + dead. */
 #pragma once
 #include "lake/lake.h"
 #include "pipe/decode.h"
@@ -11,7 +11,7 @@ struct intake_source { /* where a chunk came from */
     enum ev_type type;         /* of the block; EV_TYPE_COUNT for a file of mixed types */
     uint64_t incarnation, seq; /* 0,0 for files */
     uint64_t offset;           /* UINT64_MAX for files */
-    const char *origin;        /* for dead letters: unique a line, e.g. "block 0011..ff/posts/17" or "file.ndjson chunk 3" */
+    const char *origin; /* for dead letters: unique a line, e.g. "block 0011..ff/posts/17" or "file.ndjson chunk 3" */
     int64_t received_us;
 };
 struct intake_counts {
@@ -21,5 +21,5 @@ struct intake_counts {
 };
 /* Adds to `counts`. The lake must have room for a whole chunk: commit before
  * its memory is used up, a chunk is never split over two commits. */
-enum bl_rc intake_chunk(struct lake *lake, const struct chunk *chunk, const struct intake_source *from, struct intake_counts *counts,
-                        struct bl_error *err);
+enum bl_rc intake_chunk(struct lake *lake, const struct chunk *chunk, const struct intake_source *from,
+                        struct intake_counts *counts, struct bl_error *err);

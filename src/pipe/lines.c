@@ -53,7 +53,8 @@ enum bl_rc lines_open(const char *path, struct lines **out, struct bl_error *err
     struct lines *l = bl_xcalloc(1, sizeof *l);
     l->path = bl_xstrdup(strcmp(path, "-") == 0 ? "(standard input)" : path);
     l->fd = strcmp(path, "-") == 0 ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC);
-    enum bl_rc rc = l->fd < 0 ? bl_fail_errno(err, errno == ENOENT ? BL_E_NOT_FOUND : BL_E_IO, "%s", path) : detect(l, err);
+    enum bl_rc rc =
+        l->fd < 0 ? bl_fail_errno(err, errno == ENOENT ? BL_E_NOT_FOUND : BL_E_IO, "%s", path) : detect(l, err);
     if (rc == BL_OK)
         *out = l;
     else
@@ -91,7 +92,8 @@ static enum bl_rc take_gzip(struct lines *l, struct bl_buf *out, struct bl_error
     l->frame_open = rc != Z_STREAM_END;
     if (rc == Z_STREAM_END) rc = inflateReset(&l->inflate); /* members may follow one another */
     if (rc != Z_OK && rc != Z_BUF_ERROR)
-        return bl_fail(err, BL_E_CORRUPT, "%s: broken gzip data: %s", l->path, l->inflate.msg ? l->inflate.msg : "unknown");
+        return bl_fail(err, BL_E_CORRUPT, "%s: broken gzip data: %s", l->path,
+                       l->inflate.msg ? l->inflate.msg : "unknown");
     return BL_OK;
 }
 
@@ -125,7 +127,8 @@ static void hold_back(struct lines *l, struct bl_buf *out, size_t from) {
     out->n = whole;
 }
 
-enum bl_rc lines_read(struct lines *l, size_t want, size_t line_max, struct bl_buf *out, bool *end, struct bl_error *err) {
+enum bl_rc lines_read(struct lines *l, size_t want, size_t line_max, struct bl_buf *out, bool *end,
+                      struct bl_error *err) {
     size_t from = out->n;
     bl_buf_str(out, bl_buf_view(&l->held));
     bl_buf_clear(&l->held);
@@ -136,7 +139,8 @@ enum bl_rc lines_read(struct lines *l, size_t want, size_t line_max, struct bl_b
         if (out->n - from < want) continue;
         hold_back(l, out, from);
         if (out->n > from) break;
-        if (l->held.n > line_max) return bl_fail(err, BL_E_TOO_LARGE, "%s: a line is longer than %zu bytes", l->path, line_max);
+        if (l->held.n > line_max)
+            return bl_fail(err, BL_E_TOO_LARGE, "%s: a line is longer than %zu bytes", l->path, line_max);
         bl_buf_str(out, bl_buf_view(&l->held));
         bl_buf_clear(&l->held);
     }

@@ -14,7 +14,8 @@
 enum { PAUSE_MIN_NS = 200000000, STOP_STEP_MS = 20 };
 
 void process_init(struct process *p, const char *name, char *log_path, bool status) {
-    *p = (struct process){.name = name, .log_path = log_path, .status = status, .status_fd = -1, .pause_ns = PAUSE_MIN_NS};
+    *p = (struct process){
+        .name = name, .log_path = log_path, .status = status, .status_fd = -1, .pause_ns = PAUSE_MIN_NS};
 }
 
 void process_arg(struct process *p, const char *format, ...) {

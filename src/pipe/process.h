@@ -1,7 +1,8 @@
 /* process: one supervised child with a status pipe.
  *
- * May include: base. The child dies with SIGTERM when the supervisor dies (PR_SET_PDEATHSIG), has its standard error in a log file and, when
- * `status` is set, an inherited pipe on descriptor PROCESS_STATUS_FD, where it writes lines "key=value key=value". */
+ * May include: base. The child dies with SIGTERM when the supervisor dies (PR_SET_PDEATHSIG), has its standard error in
+ * a log file and, when `status` is set, an inherited pipe on descriptor PROCESS_STATUS_FD, where it writes lines
+ * "key=value key=value". */
 #pragma once
 #include <sys/types.h>
 
@@ -30,7 +31,8 @@ void process_release(struct process *p);
 enum bl_rc process_start(struct process *p, struct bl_error *err);
 /* Collects status lines and the end of the process; true when it ended since the last call. */
 bool process_poll(struct process *p);
-bool process_stop(struct process *p, int signal_number, int64_t wait_us); /* true when it ended in time; else it is killed */
+/* True when it ended in time; else it is killed. */
+bool process_stop(struct process *p, int signal_number, int64_t wait_us);
 /* A number of the newest status line; 0 when absent. */
 double process_number(const struct process *p, const char *key);
 bool process_text(const struct process *p, const char *key, char *out, size_t size);

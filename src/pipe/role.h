@@ -1,9 +1,9 @@
 /* role: what every long-running role (ingest, write, up) shares: being asked to stop, and telling how it goes.
  *
- * May include: base. A stop is asked for once, from a signal handler or another thread, and never taken back; `wake_fd` becomes
- * readable then, so that every poll() can include it.
- * Status: when `status_fd` is not -1, role_report writes one line "key=value key=value ...\n" to it (the supervisor's pipe) at most once
- * a second; a supervisor that has gone away is no error. */
+ * May include: base. A stop is asked for once, from a signal handler or another thread, and never taken back; `wake_fd`
+ * becomes readable then, so that every poll() can include it. Status: when `status_fd` is not -1, role_report writes
+ * one line "key=value key=value ...\n" to it (the supervisor's pipe) at most once a second; a supervisor that has gone
+ * away is no error. */
 #pragma once
 #include <stdatomic.h>
 

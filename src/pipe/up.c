@@ -26,6 +26,8 @@ enum {
     STOP_WRITER_US = 120000000,
     STOP_REDIS_US = 60000000,
     STOP_SIMULATOR_US = 5000000,
+    STOP_COMPACTOR_US = 1000000,    /* it may be stopped at any point */
+    COMPACT_EVERY_S = 600,
     STATE_MAX = 4096,
 };
 
@@ -36,7 +38,8 @@ struct up {
     char *data;        /* the lake's folder, made absolute */
     char *socket_path; /* of the private Redis */
     int lock_fd;
-    struct process redis, simulator, ingest, writer;
+    struct process redis, simulator, ingest, writer, compactor;
+    int64_t compact_at_ns;
     int simulator_port;
     int64_t simulated_start_us;
     int64_t last_line_ns, last_rate_ns;
@@ -58,7 +61,8 @@ static enum bl_rc choose_source(struct up *u, struct bl_error *err) {
         struct bl_error why = {0};
         printf("bluelake: looking for %s ...\n", conf->source_urls.count ? conf->source_urls.items[0] : "a Jetstream");
         fflush(stdout);
-        if (!source_reachable((const char *const *)conf->source_urls.items, conf->source_urls.count, REACH_TIMEOUT_MS, &why)) {
+        if (!source_reachable((const char *const *)conf->source_urls.items, conf->source_urls.count, REACH_TIMEOUT_MS,
+                              &why)) {
             u->simulated = true;
             printf("bluelake: no Jetstream can be reached (%s).\n"
                    "bluelake: collecting from the built-in simulated network instead, into a lake of its own.\n",
@@ -83,11 +87,14 @@ static enum bl_rc choose_folder(struct up *u, struct bl_error *err) {
     u->lock_fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     if (u->lock_fd < 0) return bl_fail_errno(err, BL_E_IO, "%s", lock);
     if (flock(u->lock_fd, LOCK_EX | LOCK_NB) != 0)
-        return bl_fail(err, BL_E_BUSY, "another `bluelake up` is collecting into %s: stop it, or choose another folder with --data", u->data);
+        return bl_fail(err, BL_E_BUSY,
+                       "another `bluelake up` is collecting into %s: stop it, or choose another folder with --data",
+                       u->data);
     return BL_OK;
 }
 
-/* The simulated network's first event: fixed when the lake is made, so that a later start goes on where the earlier one was. */
+/* The simulated network's first event: fixed when the lake is made, so that a later start goes on where the earlier one
+ * was. */
 static enum bl_rc simulated_start(struct up *u, int64_t *start_us, struct bl_error *err) {
     BL_CLEANUP(bl_freep) char *path = bl_xasprintf("%s/simulated-start", u->data);
     BL_CLEANUP(bl_buf_release) struct bl_buf text = {.max = STATE_MAX};
@@ -111,7 +118,8 @@ static void choose_socket(struct up *u) {
     if (strlen(u->socket_path) < sizeof((struct sockaddr_un *)0)->sun_path) return;
     const char *temporary = getenv("TMPDIR");
     free(u->socket_path);
-    u->socket_path = bl_xasprintf("%s/bluelake-%d.sock", temporary && strlen(temporary) < 64 ? temporary : "/tmp", (int)getpid());
+    u->socket_path =
+        bl_xasprintf("%s/bluelake-%d.sock", temporary && strlen(temporary) < 64 ? temporary : "/tmp", (int)getpid());
 }
 
 static void setup_redis(struct up *u) {
@@ -197,6 +205,15 @@ static void setup_writer(struct up *u) {
     process_arg(&u->writer, "--set=write.interval=%" PRId64 "us", u->options->conf->write_interval);
 }
 
+static void setup_compactor(struct up *u) {
+    struct process *p = &u->compactor;
+    process_init(p, "compactor", log_path(u, "compactor"), false);
+    process_arg(p, "%s", u->options->executable);
+    process_arg(p, "compact");
+    process_arg(p, "--data=%s", u->data);
+    u->compact_at_ns = bl_mono_ns() + (int64_t)COMPACT_EVERY_S * 1000000000;
+}
+
 static enum bl_rc setup(struct up *u, struct bl_error *err) {
     choose_socket(u);
     setup_redis(u);
@@ -207,6 +224,7 @@ static enum bl_rc setup(struct up *u, struct bl_error *err) {
     }
     setup_ingest(u);
     setup_writer(u);
+    setup_compactor(u);
     return BL_OK;
 }
 
@@ -220,7 +238,8 @@ static enum bl_rc start_redis(struct up *u, struct bl_error *err) {
         if (ended || bl_mono_ns() > until) {
             char words[512];
             process_last_words(&u->redis, words, sizeof words);
-            return bl_fail(err, BL_E_BACKEND, "the private Redis does not start: %s (see %s)", words, u->redis.log_path);
+            return bl_fail(err, BL_E_BACKEND, "the private Redis does not start: %s (see %s)", words,
+                           u->redis.log_path);
         }
         if (role_stopping(u->role)) return bl_fail(err, BL_E_CANCELLED, "stopped");
         role_pause(u->role, TICK_US / 10);
@@ -281,6 +300,14 @@ static enum bl_rc watch(struct up *u, struct process *p, struct bl_error *err) {
     return process_start(p, err);
 }
 
+/* A job, not a role: it runs beside the writer, ends by itself, and a failure is tried again at the next turn. */
+static enum bl_rc compact_now_and_then(struct up *u, struct bl_error *err) {
+    process_poll(&u->compactor);
+    if (u->compactor.pid || bl_mono_ns() < u->compact_at_ns) return BL_OK;
+    u->compact_at_ns = bl_mono_ns() + (int64_t)COMPACT_EVERY_S * 1000000000;
+    return process_start(&u->compactor, err);
+}
+
 static double received_now(const struct up *u) { return u->base_received + process_number(&u->ingest, "received"); }
 static double written_now(const struct up *u) { return u->base_written + process_number(&u->writer, "written"); }
 
@@ -299,14 +326,16 @@ static void print_line(struct up *u) {
     int64_t every_ns = u->terminal ? 1000000000 : (int64_t)PLAIN_LINE_EVERY_US * 1000;
     if (now - u->last_line_ns < every_ns) return;
     u->last_line_ns = now;
-    char rate[BL_TIME_TEXT_MAX], depth[BL_TIME_TEXT_MAX], written[BL_TIME_TEXT_MAX], lag[BL_TIME_TEXT_MAX], state[64] = "starting";
+    char rate[BL_TIME_TEXT_MAX], depth[BL_TIME_TEXT_MAX], written[BL_TIME_TEXT_MAX], lag[BL_TIME_TEXT_MAX],
+        state[64] = "starting";
     double bytes = u->base_bytes + process_number(&u->writer, "bytes"), rows = written_now(u);
     process_text(&u->ingest, "state", state, sizeof state);
-    printf("%s%-12s %8s ev/s  buffered %-8s  written %-11s  %5.1f B/event  lag %-8s  gaps %.0f%s", u->terminal ? "\r\033[K" : "", state,
-           bl_format_count((int64_t)u->rate, rate), bl_format_count((int64_t)process_number(&u->writer, "depth"), depth),
+    printf("%s%-12s %8s ev/s  buffered %-8s  written %-11s  %5.1f B/event  lag %-8s  gaps %.0f%s",
+           u->terminal ? "\r\033[K" : "", state, bl_format_count((int64_t)u->rate, rate),
+           bl_format_count((int64_t)process_number(&u->writer, "depth"), depth),
            bl_format_count((int64_t)rows, written), rows > 0 ? bytes / rows : 0.0,
-           bl_format_duration((int64_t)process_number(&u->ingest, "lag_us"), lag), u->base_gaps + process_number(&u->ingest, "gaps"),
-           u->terminal ? "" : "\n");
+           bl_format_duration((int64_t)process_number(&u->ingest, "lag_us"), lag),
+           u->base_gaps + process_number(&u->ingest, "gaps"), u->terminal ? "" : "\n");
     fflush(stdout);
 }
 
@@ -317,6 +346,7 @@ static enum bl_rc supervise(struct up *u, struct bl_error *err) {
         if (u->simulated) BL_TRY(watch(u, &u->simulator, err));
         BL_TRY(watch(u, &u->writer, err));
         BL_TRY(watch(u, &u->ingest, err));
+        BL_TRY(compact_now_and_then(u, err));
         update_rate(u);
         print_line(u);
         role_pause(u->role, TICK_US);
@@ -334,6 +364,7 @@ static void stop_all(struct up *u) {
     double depth = process_number(&u->writer, "depth");
     clean = process_stop(&u->redis, SIGTERM, STOP_REDIS_US) && clean;
     process_stop(&u->simulator, SIGTERM, STOP_SIMULATOR_US);
+    process_stop(&u->compactor, SIGTERM, STOP_COMPACTOR_US);
     keep_totals(u, &u->ingest);
     keep_totals(u, &u->writer);
     u->ingest.line[0] = u->writer.line[0] = 0;
@@ -342,7 +373,8 @@ static void stop_all(struct up *u) {
            bl_format_count((int64_t)u->base_received, received), bl_format_count((int64_t)u->base_written, written),
            bl_format_bytes((int64_t)u->base_bytes, bytes), u->base_written > 0 ? u->base_bytes / u->base_written : 0.0,
            u->base_duplicates, u->base_dead,
-           clean && depth <= 0 ? " Everything received is in the lake." : " The rest is safe in the buffer and will be written at the next start.");
+           clean && depth <= 0 ? " Everything received is in the lake."
+                               : " The rest is safe in the buffer and will be written at the next start.");
     printf("bluelake: the lake is %s\n"
            "  bluelake search --data %s 'cats lang:en'\n"
            "  bluelake query  --data %s 'SELECT count(*) FROM posts'\n",
@@ -369,7 +401,7 @@ static enum bl_rc run(struct up *u, struct bl_error *err) {
 
 enum bl_rc up_run(const struct up_options *o, struct role *role, struct bl_error *err) {
     struct up u = {.options = o, .role = role, .lock_fd = -1, .terminal = isatty(STDOUT_FILENO) == 1};
-    struct process *all[] = {&u.redis, &u.simulator, &u.ingest, &u.writer};
+    struct process *all[] = {&u.redis, &u.simulator, &u.ingest, &u.writer, &u.compactor};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) all[i]->status_fd = -1;
     enum bl_rc rc = run(&u, err);
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) process_release(all[i]);

@@ -1,8 +1,10 @@
 /* up: everything on one machine: a private Redis, ingest, writer, and where wanted the simulated network, supervised.
  *
- * May include: base, conf, source, pipe. Each role is a process of its own (this binary again), so that one that dies takes nothing with
- * it; it is started again after a pause that doubles up to 5 s. Roles log to DIR/logs/<role>.log; a live line tells how it goes.
- * On stop, in this order: ingest (everything received is in Redis), writer (everything in Redis is in the lake), Redis, simulator. */
+ * May include: base, conf, source, pipe. Each role is a process of its own (this binary again), so that one that dies
+ * takes nothing with it; it is started again after a pause that doubles up to 5 s. Roles log to DIR/logs/<role>.log; a
+ * live line tells how it goes. Every ten minutes the hours that are over are compacted, so that a lake of months holds
+ * few, large files. On stop, in this order: ingest (everything received is in Redis), writer (everything in
+ * Redis is in the lake), Redis, simulator. */
 #pragma once
 #include "conf/conf.h"
 #include "pipe/role.h"

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <sys/statvfs.h>
 
+#include "base/fault.h"
 #include "base/rng.h"
 #include "net/url.h"
 #include "obs/httpd.h"
@@ -43,6 +44,7 @@ struct id_list {
 struct run_seq { /* newest block of a run that is in the lake or in the open batch */
     uint64_t incarnation, seq;
     enum ev_type type;
+    bool holed; /* blocks before it may be missing: then a late one is not known by its number */
 };
 
 struct writer {
@@ -125,9 +127,12 @@ static enum bl_rc find_run(struct writer *w, uint64_t incarnation, enum ev_type 
             return BL_OK;
         }
     uint64_t seq;
+    struct catalog_ledger ledger[EV_TYPE_COUNT];
     BL_TRY(catalog_committed_seq(lake_catalog(w->lake), incarnation, type, &seq, err));
+    BL_TRY(catalog_ledger(lake_catalog(w->lake), ledger, err));
     w->runs = bl_xrealloc(w->runs, (w->run_count + 1) * sizeof *w->runs);
-    w->runs[w->run_count] = (struct run_seq){.incarnation = incarnation, .seq = seq, .type = type};
+    w->runs[w->run_count] =
+        (struct run_seq){.incarnation = incarnation, .seq = seq, .type = type, .holed = ledger[type].missing > 0};
     *out = &w->runs[w->run_count++];
     return BL_OK;
 }
@@ -208,7 +213,9 @@ static enum bl_rc ack_type(struct writer *w, enum ev_type type, struct bl_error 
         const char *ids[ACK_AT_ONCE];
         size_t n = list->count < ACK_AT_ONCE ? list->count : ACK_AT_ONCE;
         for (size_t i = 0; i < n; i++) ids[i] = list->ids[list->count - n + i];
+        BL_CRASH_POINT("write.before_ack");
         BL_TRY(buffer_ack(w->buffer, type, ids, n, err));
+        BL_CRASH_POINT("write.after_ack");
         list->count -= n;
     }
     return BL_OK;
@@ -219,6 +226,7 @@ static enum bl_rc drop_rejected(struct writer *w, struct bl_error *err) {
     while (list->count) {
         const char *id = list->ids[list->count - 1];
         BL_TRY(buffer_drop_rejected(w->buffer, &id, 1, err));
+        BL_CRASH_POINT("write.after_drop_rejected");
         list->count--;
     }
     return BL_OK;
@@ -236,7 +244,9 @@ static void acknowledge(struct writer *w) {
 static enum bl_rc commit(struct writer *w, struct bl_error *err) {
     if (!w->batch_start_ns) return BL_OK;
     struct lake_commit_stats stats;
+    BL_CRASH_POINT("write.before_commit");
     enum bl_rc rc = lake_commit(w->lake, "write", &stats, err);
+    BL_CRASH_POINT("write.after_commit");
     if (rc != BL_OK) {
         w->failures++;
         metric_add(M_writer_failures, 0, 1);
@@ -253,6 +263,7 @@ static enum bl_rc commit(struct writer *w, struct bl_error *err) {
     w->batch = (struct intake_counts){0};
     w->batch_start_ns = 0;
     acknowledge(w);
+    BL_CRASH_POINT("write.after_acks");
     update_storage(w);
     update_ledger(w);
     update_success(w);
@@ -282,6 +293,7 @@ static enum bl_rc take_chunk(struct writer *w, struct chunk *c, struct bl_error 
     for (size_t i = 0; i < c->dead_count; i++) metric_add(M_dead, c->dead[i].reason, 1);
     for (size_t i = 0; i < c->count; i++) metric_add(M_raw_bytes, 0, c->line_bytes[i]);
     enum bl_rc rc = intake_chunk(w->lake, c, &from, &w->batch, err);
+    BL_CRASH_POINT("write.after_block");
     if (rc == BL_OK) add_id(&w->acks[tag->type], tag->id);
     decode_recycle(w->decode, c);
     return rc;
@@ -340,6 +352,8 @@ static enum bl_rc submit_block(struct writer *w, const struct buffer_entry *e, s
     return BL_OK;
 }
 
+/* Blocks of a type come in order, so that a number up to the newest means "written already". Only where numbers were passed over (a block
+ * stayed with another consumer that died, and is claimed later) an older one may be new; then the identities of its events decide. */
 static enum bl_rc take_entry(struct writer *w, const struct buffer_entry *e, struct bl_error *err) {
     batch_touch(w);
     if (e->corrupt) {
@@ -348,12 +362,13 @@ static enum bl_rc take_entry(struct writer *w, const struct buffer_entry *e, str
     }
     struct run_seq *run;
     BL_TRY(find_run(w, e->block.incarnation, e->type, &run, err));
-    if (e->block.seq <= run->seq) {
+    if (e->block.seq <= run->seq && !run->holed) {
         metric_add(M_blocks_skipped, 0, 1);
         add_id(&w->acks[e->type], e->id);
         return BL_OK;
     }
-    run->seq = e->block.seq;
+    if (e->block.seq > run->seq + 1) run->holed = true;
+    if (e->block.seq > run->seq) run->seq = e->block.seq;
     return submit_block(w, e, err);
 }
 
@@ -373,8 +388,12 @@ static enum bl_rc take_gap(struct writer *w, const struct buffer_rejected *r, st
             continue;
         }
         if (!js_skip(&c, &raw, NULL)) break;
-        int64_t *target = bl_str_eq(key.raw, BL_LIT("from_us")) ? &gap.from_us : &gap.to_us;
+        int64_t healed = 0;
+        int64_t *target = bl_str_eq(key.raw, BL_LIT("from_us")) ? &gap.from_us
+                          : bl_str_eq(key.raw, BL_LIT("to_us")) ? &gap.to_us
+                                                                : &healed;
         if (!js_i64(raw, target)) break;
+        if (healed) gap.healed = true;
     }
     return catalog_add_gap(lake_catalog(w->lake), &gap, err);
 }
@@ -417,6 +436,7 @@ static enum bl_rc read_once(struct writer *w, size_t *entries, struct bl_error *
     }
     set_redis(w, true);
     *entries = batch.count;
+    if (batch.count) BL_CRASH_POINT("write.after_read");
     w->torn = batch.count > 0;
     for (size_t i = 0; i < batch.count; i++) {
         BL_TRY(take_entry(w, &batch.entries[i], err));
@@ -577,9 +597,10 @@ static enum bl_rc parse_codec(const char *name, enum pq_codec *out, struct bl_er
     return bl_fail(err, BL_E_USAGE, "write.codec: \"%s\" is none of zstd, snappy, gzip, none", name);
 }
 
-enum bl_rc write_open_lake(const struct conf *conf, struct lake **out, struct bl_error *err) {
+enum bl_rc write_open_lake(const struct conf *conf, bool compactor, struct lake **out, struct bl_error *err) {
     struct lake_options options = {.dir = conf->data,
                                    .codec_set = true,
+                                   .compactor = compactor,
                                    .memory_bytes = conf->write_memory + CHUNK_SLACK,
                                    .dedup_bytes = conf->write_dedup_memory};
     BL_TRY(parse_codec(conf->write_codec, &options.codec, err));
@@ -621,7 +642,7 @@ static enum bl_rc start(struct writer *w, struct bl_error *err) {
     enum bl_rc rc = buffer_open(&settings.options, &w->buffer, err);
     buffer_settings_release(&settings);
     if (rc != BL_OK) return rc;
-    BL_TRY(write_open_lake(w->conf, &w->lake, err));
+    BL_TRY(write_open_lake(w->conf, false, &w->lake, err));
     BL_TRY(name_owner(w, err));
     atomic_store(&w->lake_ok, true);
     update_storage(w);

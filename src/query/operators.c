@@ -74,6 +74,11 @@ static void tag_clause(struct search_sql *sql, const struct search_node *node) {
     search_bind_text(sql, node->value);
 }
 
+static void rkey_clause(struct search_sql *sql, const struct search_node *node) {
+    bl_buf_z(&sql->text, "rkey = ?");
+    search_bind_text(sql, node->value);
+}
+
 static const char *accept_account(struct search_node *node) {
     if (bl_str_starts(node->value, BL_LIT("@"))) node->value = bl_str_skip(node->value, 1);
     if (bl_str_starts(node->value, BL_LIT("did:"))) {
@@ -189,6 +194,7 @@ static void thing_clause(struct search_sql *sql, const struct search_node *node)
 const struct search_operator search_word = {NULL, "text contains", "WORD", "the text holds it, anywhere, also inside a word",
                                             accept_any, word_clause};
 const struct search_operator search_tag = {NULL, "tagged", "TAG", "the post carries the tag", accept_any, tag_clause};
+const struct search_operator search_rkey = {NULL, "with the key", "KEY", "its record key", accept_any, rkey_clause};
 const struct search_operator search_operators[] = {
     {"from", "written by", "HANDLE|DID", "who wrote it", accept_account, from_clause},
     {"mentions", "mentions", "HANDLE|DID", "who is mentioned in it", accept_account, mentions_clause},

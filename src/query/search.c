@@ -102,7 +102,7 @@ static struct bl_str operator_name(const struct parser *p) {
     return bl_strn(rest.p, n);
 }
 
-static const struct search_operator *find_operator(struct bl_str name) {
+const struct search_operator *search_operator_named(struct bl_str name) {
     for (size_t i = 0; i < search_operator_count; i++)
         if (bl_str_eq(name, bl_str(search_operators[i].name))) return &search_operators[i];
     return NULL;
@@ -116,7 +116,7 @@ static enum bl_rc read_value(struct parser *p, struct bl_str *value) {
 
 static enum bl_rc read_operator(struct parser *p, struct bl_str name, struct search_node *node) {
     size_t start = p->at;
-    node->op = find_operator(name);
+    node->op = search_operator_named(name);
     if (!node->op) return unknown_operator(p, start, name);
     p->at += name.n + 1;
     size_t value_at = p->at;

@@ -49,7 +49,8 @@ struct search_operator {
 };
 extern const struct search_operator search_operators[];
 extern const size_t search_operator_count;
-extern const struct search_operator search_word, search_tag;
+extern const struct search_operator search_word, search_tag, search_rkey; /* rkey: the record key, for our own use */
+const struct search_operator *search_operator_named(struct bl_str name); /* NULL: there is none */
 
 /* BL_E_USAGE with "column N: ..." (characters, from 1). `*tree` is NULL for an empty text: it matches every post. */
 enum bl_rc search_parse(struct bl_str text, struct bl_arena *arena, struct search_node **tree, struct bl_error *err);

@@ -19,6 +19,7 @@ void query_close(struct query **query) {
     if (q->duck) duck_close(&q->duck);
     if (q->catalog) catalog_close(&q->catalog);
     forget_files(q);
+    for (unsigned t = 0; t < EV_TYPE_COUNT; t++) free(q->shadowed[t].ids);
     free(q->dir);
     free(q);
     *query = NULL;
@@ -44,7 +45,7 @@ enum bl_rc query_open(const struct query_options *o, struct query **out, struct 
     struct query *q = bl_xcalloc(1, sizeof *q);
     q->dir = bl_xstrdup(o->lake_dir);
     q->deadline_us = o->deadline_us ? o->deadline_us : DEADLINE_DEFAULT_US;
-    q->snapshot = q->views_snapshot = -1;
+    q->snapshot = q->views_snapshot = q->shadow_snapshot = -1;
     enum bl_rc rc = open_parts(q, o, err);
     if (rc == BL_OK)
         *out = q;

@@ -10,6 +10,10 @@ struct file_list { /* of one type, newest first by max_us */
     struct catalog_file *files;
     size_t count;
 };
+struct id_list { /* sorted */
+    int64_t *ids;
+    size_t count;
+};
 struct query {
     char *dir;
     int64_t deadline_us;
@@ -19,6 +23,8 @@ struct query {
     struct watchdog *watchdog;
     struct file_list files[EV_TYPE_COUNT];
     int64_t views_snapshot; /* the snapshot the views show; -1: there are none yet */
+    int64_t shadow_snapshot; /* the same of shadow.h */
+    struct id_list shadowed[EV_TYPE_COUNT]; /* files whose deletes, updates and account states are in its tables */
 };
 
 /* "read_parquet(['...', ...], hive_partitioning = ...)" over `count` files. Paths are ours, and quoted. */

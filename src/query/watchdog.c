@@ -82,6 +82,14 @@ void watchdog_begin(struct watchdog *w, int64_t deadline_us) {
     pthread_mutex_unlock(&w->lock);
 }
 
+void watchdog_extend(struct watchdog *w, int64_t deadline_us) {
+    pthread_mutex_lock(&w->lock);
+    w->allowed_us = deadline_us;
+    if (!w->expired) w->deadline_ns = bl_mono_ns() + deadline_us * 1000;
+    pthread_cond_signal(&w->changed);
+    pthread_mutex_unlock(&w->lock);
+}
+
 /* The lock is held. */
 static enum bl_rc verdict(const struct watchdog *w, struct bl_error *err) {
     if (w->cancelled) return bl_fail(err, BL_E_CANCELLED, "the question was cancelled");

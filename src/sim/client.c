@@ -32,9 +32,9 @@ struct client {
     struct ws_parser parser;
     struct bl_buf in, out, event, shown, held, extra, packed;
     enum mood mood;
-    bool open; /* past the handshake */
-    uint64_t next, meet; /* meet: where the replay met the live stream, see FAULT_CUTOVER */
-    bool outdated;       /* a time cursor was raised to the floor */
+    bool open;                /* past the handshake */
+    uint64_t next, meet;      /* meet: where the replay met the live stream, see FAULT_CUTOVER */
+    bool outdated;            /* a time cursor was raised to the floor */
     int64_t ping_ns, pong_ns; /* when to ping next; by when a pong must come, 0: none awaited */
 };
 
@@ -92,7 +92,8 @@ static struct refusal answer_to(struct client *c, size_t head_n) {
     if (r.status == 200) return r;
     bool typed = c->request.endpoint == ENDPOINT_EVENTS;
     uint64_t n = atomic_fetch_add(&s->requests, 1);
-    if (n < every[FAULT_HTTP_503]) return request_refusal(503, typed ? "ServiceUnavailable" : NULL, "service not ready");
+    if (n < every[FAULT_HTTP_503])
+        return request_refusal(503, typed ? "ServiceUnavailable" : NULL, "service not ready");
     if (n < every[FAULT_HTTP_429]) {
         r = request_refusal(429, NULL, "slow down");
         r.retry_after_s = 1;
@@ -114,10 +115,11 @@ static void send_dictionary(struct client *c) {
     snprintf(etag, sizeof etag, "\"zstd-dict-%u\"", s->dictionary_id);
     bool known = strcmp(etag, c->request.etag) == 0;
     bl_buf_clear(&c->out);
-    bl_buf_printf(&c->out,
-                  "HTTP/1.1 %s\r\nContent-Type: application/octet-stream\r\nX-Zstd-Dictionary-Id: %u\r\nETag: %s\r\n"
-                  "Cache-Control: public, max-age=31536000, immutable\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n",
-                  known ? "304 Not Modified" : "200 OK", s->dictionary_id, etag, known ? 0 : s->dictionary.n);
+    bl_buf_printf(
+        &c->out,
+        "HTTP/1.1 %s\r\nContent-Type: application/octet-stream\r\nX-Zstd-Dictionary-Id: %u\r\nETag: %s\r\n"
+        "Cache-Control: public, max-age=31536000, immutable\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n",
+        known ? "304 Not Modified" : "200 OK", s->dictionary_id, etag, known ? 0 : s->dictionary.n);
     if (!known) bl_buf_str(&c->out, bl_buf_view(&s->dictionary));
     if (link_write(&c->link, bl_buf_view(&c->out), STALL_MS)) link_linger(&c->link, true, LINGER_MS);
 }
@@ -222,7 +224,8 @@ static void add_bomb(struct client *c) {
     ZSTD_outBuffer out = {c->packed.p, c->packed.cap, 0};
     for (int n = 0; n < CHUNKS; n++) {
         in.pos = 0;
-        while (ZSTD_compressStream2(packer, &out, &in, n + 1 < CHUNKS ? ZSTD_e_continue : ZSTD_e_end) || in.pos < in.size)
+        while (ZSTD_compressStream2(packer, &out, &in, n + 1 < CHUNKS ? ZSTD_e_continue : ZSTD_e_end) ||
+               in.pos < in.size)
             BL_ASSERT(out.pos < out.size);
     }
     free((void *)(uintptr_t)in.src);
@@ -240,7 +243,8 @@ static struct bl_str dress(struct client *c, struct bl_str json, uint64_t seq) {
 
 static void add_sync(struct client *c, int64_t time_us) {
     bl_buf_clear(&c->extra);
-    frame_sync(BL_LIT("did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"), feed_seq(&c->server->feed, c->next - 1) + 1, time_us, &c->extra);
+    frame_sync(BL_LIT("did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"), feed_seq(&c->server->feed, c->next - 1) + 1, time_us,
+               &c->extra);
     add_message(c, bl_buf_view(&c->extra));
 }
 

@@ -178,8 +178,7 @@ struct feed_start feed_start(const struct feed *f, const struct sim *s, bool has
     uint64_t existing = feed_existing(f);
     struct feed_start start = {.by_seq = v2 && has_cursor && cursor < SEQ_END};
     /* Without a newest event there is nothing to look back from. */
-    if (existing != UINT64_MAX)
-        start.floor = first_at(f, s, feed_time(f, s, existing - 1) - f->lookback_us, existing);
+    if (existing != UINT64_MAX) start.floor = first_at(f, s, feed_time(f, s, existing - 1) - f->lookback_us, existing);
     if (!has_cursor) {
         start.next = f->rate <= 0 && !f->clock ? 0 : existing - 1;
         return start;

@@ -115,11 +115,13 @@ void misbehave_message(enum fault fault, int64_t time_us, struct bl_buf *out) {
                       "\"cid\":\"bafyreiaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"}}");
         break;
     case FAULT_UNKNOWN:
-        bl_buf_printf(out, "{\"did\":\"did:plc:aaaaaaaaaaaaaaaaaaaaaaaa\",\"time_us\":%lld,\"kind\":\"wave\",\"wave\":{}}",
+        bl_buf_printf(out,
+                      "{\"did\":\"did:plc:aaaaaaaaaaaaaaaaaaaaaaaa\",\"time_us\":%lld,\"kind\":\"wave\",\"wave\":{}}",
                       (long long)time_us);
         break;
     case FAULT_UNKNOWN_FRAME:
-        bl_buf_z(out, "{\"$type\":\"message\",\"payload\":{\"$type\":\"network.bsky.jetstream.subscribeEvents#wave\",\"height\":3}}");
+        bl_buf_z(out, "{\"$type\":\"message\",\"payload\":{\"$type\":\"network.bsky.jetstream.subscribeEvents#wave\","
+                      "\"height\":3}}");
         break;
     case FAULT_POISON:
         for (int n = 0; n < 5000; n++) bl_buf_byte(out, '[');

@@ -99,7 +99,8 @@ static enum bl_rc take_v2_collection(struct request *q, struct bl_str value, str
 static enum bl_rc refuse_v1_name(struct bl_str name, struct bl_str value, struct bl_error *err) {
     static const char *const old[] = {"wantedDids", "wantedCollections", "requireHello"};
     for (size_t i = 0; i < sizeof old / sizeof *old; i++)
-        if (bl_str_eq(name, bl_str(old[i]))) return bl_fail(err, BL_E_USAGE, "%s is not a parameter of this endpoint", old[i]);
+        if (bl_str_eq(name, bl_str(old[i])))
+            return bl_fail(err, BL_E_USAGE, "%s is not a parameter of this endpoint", old[i]);
     if (bl_str_eq(name, BL_LIT("compress")) && bl_str_eq(value, BL_LIT("true")))
         return bl_fail(err, BL_E_USAGE, "compress is not a parameter of this endpoint: use zstdDictionary");
     return BL_OK;
@@ -113,7 +114,8 @@ static enum bl_rc take_v2_parameter(struct request *q, struct counts *n, struct 
         return ++n->kinds > V2_KINDS_MAX ? bl_fail(err, BL_E_USAGE, "too many kinds")
                                          : filter_want_kind(&q->filter, value, err);
     if (bl_str_eq(name, BL_LIT("dids")))
-        return ++n->dids > V2_DIDS_MAX ? bl_fail(err, BL_E_USAGE, "too many dids") : filter_want_did(&q->filter, value, err);
+        return ++n->dids > V2_DIDS_MAX ? bl_fail(err, BL_E_USAGE, "too many dids")
+                                       : filter_want_did(&q->filter, value, err);
     if (bl_str_eq(name, BL_LIT("collections")))
         return ++n->collections > V2_COLLECTIONS_MAX ? bl_fail(err, BL_E_USAGE, "too many collections")
                                                      : take_v2_collection(q, value, err);

@@ -28,7 +28,7 @@ struct sim_server_options {
     int ping_ms;                              /* 0 means 30,000 */
     bool v2;
     uint64_t seq_start; /* sequence number of event 0; 0 means 1: hosts number differently */
-    bool live; /* an event exists once the wall clock reaches its time_us; `rate` is then 0 */
+    bool live;          /* an event exists once the wall clock reaches its time_us; `rate` is then 0 */
 };
 enum bl_rc sim_server_start(const struct sim_server_options *o, struct sim_server **out, struct bl_error *err);
 int sim_server_port(const struct sim_server *s);

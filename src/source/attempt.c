@@ -1,14 +1,12 @@
 #include "source/attempt.h"
 
-#include <errno.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "obs/log.h"
 #include "source/request.h"
+#include "source/thread.h"
 
 struct attempt {
     pthread_t thread;
@@ -30,7 +28,8 @@ static void fetch(struct attempt *a, struct dictionary *d) {
     struct attempt_result *r = &a->result;
     struct bl_error err = {0};
     *d = (struct dictionary){0};
-    enum bl_rc rc = dictionary_fetch(a->options.folder, &a->options.ws.url, a->options.ws.ca_file, a->options.ws.wake_fd, d, &err);
+    enum bl_rc rc =
+        dictionary_fetch(a->options.folder, &a->options.ws.url, a->options.ws.ca_file, a->options.ws.wake_fd, d, &err);
     r->no_dictionary = rc == BL_E_NOT_FOUND;
     if (rc != BL_OK && rc != BL_E_CANCELLED)
         bl_log(BL_INFO, "source goes on without compression cause=\"%s\"", err.message);
@@ -67,28 +66,16 @@ static void *attempt_main(void *argument) {
     return NULL;
 }
 
-/* Signals belong to the threads that expect them. */
-static int start_thread(struct attempt *a) {
-    sigset_t all, old;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    int failure = pthread_create(&a->thread, NULL, attempt_main, a);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    return failure;
-}
-
 enum bl_rc attempt_start(const struct attempt_options *o, struct attempt **out, struct bl_error *err) {
     int done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (done_fd < 0) return bl_fail_errno(err, BL_E_NET, "eventfd");
     struct attempt *a = bl_xcalloc(1, sizeof *a);
     a->done_fd = done_fd;
     a->options = *o;
-    int failure = start_thread(a);
-    if (failure) {
+    if (!source_thread(&a->thread, attempt_main, a)) {
         close(done_fd);
         free(a);
-        errno = failure;
-        return bl_fail_errno(err, BL_E_NET, "cannot start a thread to connect");
+        return bl_fail(err, BL_E_NET, "cannot start a thread to connect");
     }
     *out = a;
     return BL_OK;

@@ -39,7 +39,8 @@ enum bl_rc dictionary_fetch(const char *folder, const struct url *host, const ch
     int status = 0;
     strcpy(request.url.target, TARGET);
     BL_TRY(http_get(&request, &status, &body, err));
-    if (status != 200) return bl_fail(err, BL_E_NOT_FOUND, "%s hands out no zstd dictionary: HTTP %d", host->host, status);
+    if (status != 200)
+        return bl_fail(err, BL_E_NOT_FOUND, "%s hands out no zstd dictionary: HTTP %d", host->host, status);
     unsigned id = body.n ? ZSTD_getDictID_fromDict(body.p, body.n) : 0;
     if (!id) return bl_fail(err, BL_E_CORRUPT, "%s hands out a zstd dictionary that is none", host->host);
     struct dictionary got;

@@ -73,10 +73,11 @@ static enum bl_rc init_v2(struct request *r, const struct source_options *o, str
     add_list(&r->query, "collections", o->collections, o->collection_count);
     add_list(&r->query, "dids", o->dids, o->did_count);
     if (r->query.n > QUERY_MAX)
-        return bl_fail(err, BL_E_USAGE,
-                       "the filters take %zu bytes and v2 accepts them in its address alone (%d): shorten source.dids, or "
-                       "use v1 (source.protocol = v1)",
-                       r->query.n, QUERY_MAX);
+        return bl_fail(
+            err, BL_E_USAGE,
+            "the filters take %zu bytes and v2 accepts them in its address alone (%d): shorten source.dids, or "
+            "use v1 (source.protocol = v1)",
+            r->query.n, QUERY_MAX);
     return bl_buf_check(&r->query, "the query", err);
 }
 
@@ -131,16 +132,23 @@ bool request_is_v2(const struct url *base) {
     return strncmp(base->target, events_path, n) == 0 && (base->target[n] == 0 || base->target[n] == '?');
 }
 
+void request_host_name(const struct url *u, char name[static 256]) {
+    bool usual = u->port == (u->tls ? 443 : 80);
+    int n = usual ? snprintf(name, 256, "%s", u->host) : snprintf(name, 256, "%s:%d", u->host, u->port);
+    if (n >= 256) name[255] = 0;
+}
+
 enum bl_rc request_base(const char *text, enum source_protocol protocol, struct url *out, struct bl_error *err) {
     struct url u;
     enum bl_rc rc = url_parse(bl_str(text), &u, err);
     if (rc != BL_OK) return bl_err_prefix(err, rc, "source address \"%.200s\"", text);
-    if (strcmp(u.target, "/") == 0) strcpy(u.target, protocol == SOURCE_V2 ? events_path : "/subscribe");
+    if (strcmp(u.target, "/") == 0)
+        snprintf(u.target, sizeof u.target, "%s", protocol == SOURCE_V2 ? events_path : "/subscribe");
     if (strlen(u.target) > BASE_MAX)
         return bl_fail(err, BL_E_USAGE, "%.100s...: longer than %d characters", text, BASE_MAX);
     if (protocol != SOURCE_AUTO && request_is_v2(&u) != (protocol == SOURCE_V2))
-        return bl_fail(err, BL_E_USAGE, "%.200s does not fit source.protocol = %s: leave the path out, or use auto", text,
-                       protocol == SOURCE_V2 ? "v2" : "v1");
+        return bl_fail(err, BL_E_USAGE, "%.200s does not fit source.protocol = %s: leave the path out, or use auto",
+                       text, protocol == SOURCE_V2 ? "v2" : "v1");
     BL_TRY(check_query(text, &u, err));
     *out = u;
     return BL_OK;

@@ -16,6 +16,8 @@ void request_release(struct request *r);
 /* Host or full address to the address of its subscription, without our query. */
 enum bl_rc request_base(const char *text, enum source_protocol protocol, struct url *out, struct bl_error *err);
 bool request_is_v2(const struct url *base);
+/* "host", or "host:port" where the port is not the usual one. */
+void request_host_name(const struct url *u, char name[static 256]);
 /* Append query and cursor (0 for none) to the base address in `u`. */
 enum bl_rc request_target(const struct request *r, int64_t cursor, struct url *u, struct bl_error *err);
 enum bl_rc request_parameter(struct url *u, const char *name, int64_t value, struct bl_error *err);

@@ -76,7 +76,7 @@ struct source {
     uint64_t drop_below; /* numbers up to this one were handed out already */
     bool gap_certain;    /* the host said that it no longer has the position */
     bool compressed;     /* v2 */
-    int64_t known_us; /* newest_us when the connection was made */
+    int64_t known_us;    /* newest_us when the connection was made */
     int64_t overlap_until_us;
     int64_t received_us; /* of the bytes at hand */
     uint64_t client_bytes, client_oversized;
@@ -144,10 +144,7 @@ static enum bl_rc init_hosts(struct source *s, const struct source_options *o, s
         struct host *h = &s->hosts[i];
         BL_TRY(request_base(o->urls[i], o->protocol, &h->base, err));
         h->v2 = request_is_v2(&h->base);
-        bool usual = h->base.port == (h->base.tls ? 443 : 80);
-        int n = usual ? snprintf(h->name, sizeof h->name, "%s", h->base.host)
-                      : snprintf(h->name, sizeof h->name, "%s:%d", h->base.host, h->base.port);
-        if (n >= (int)sizeof h->name) h->name[sizeof h->name - 1] = 0;
+        request_host_name(&h->base, h->name);
         if (o->start_host && strcmp(o->start_host, h->name) == 0) h->newest_seq = o->start_seq;
     }
     return BL_OK;
@@ -347,6 +344,23 @@ static void disconnect(struct source *s, bool rotate, const struct bl_error *why
     atomic_store(&s->connected_since_us, 0);
     if (s->progressed || stable) s->failures_in_row = 0;
     schedule_retry(s, rotate, why);
+}
+
+void source_restart(struct source *s, const struct source_cursor *cursor) {
+    struct bl_error why = {0};
+    BL_IGNORE(bl_fail(&why, BL_E_CANCELLED, "the receiver asks again for what it lost"));
+    if (s->attempt) {
+        struct attempt_result result = attempt_finish(&s->attempt);
+        wsclient_close(&result.client);
+    }
+    if (s->client) disconnect(s, false, &why);
+    if (cursor_plausible(cursor->us)) {
+        s->durable = *cursor;
+        s->newest_us = cursor->us;
+    }
+    for (size_t i = 0; i < s->host_count; i++) /* later numbers were not handed out, as far as the receiver knows */
+        s->hosts[i].newest_seq = strcmp(s->hosts[i].name, cursor->host) == 0 ? cursor->seq : 0;
+    s->retry_at_ns = here(s)->not_before_ns;
 }
 
 /* ---- connecting ---- */
@@ -551,8 +565,9 @@ static bool numbering_changed(struct source *s, uint64_t seq) {
 
 static enum step leave_numbering(struct source *s, uint64_t seq) {
     struct bl_error err = {0};
-    (void)!bl_fail(&err, BL_E_NET, "%s counts anew: it was asked for number %llu and begins with %llu; resuming by time",
-                   here(s)->name, (unsigned long long)s->asked_seq, (unsigned long long)seq);
+    (void)!bl_fail(&err, BL_E_NET,
+                   "%s counts anew: it was asked for number %llu and begins with %llu; resuming by time", here(s)->name,
+                   (unsigned long long)s->asked_seq, (unsigned long long)seq);
     bl_log_error("source", &err);
     here(s)->newest_seq = 0;
     disconnect(s, false, &err);

@@ -7,8 +7,8 @@
 #define PREFIX "network.bsky.jetstream.subscribeEvents#"
 
 enum member { M_TYPE, M_SEQ, M_DID, M_TIME, M_REV, M_OPERATION, M_COLLECTION, M_RKEY, M_RECORD, M_CID, M_OWN, M_COUNT };
-static const char *const member_names[M_OWN] = {"$type",      "seq",  "did",    "time", "rev", "operation",
-                                                "collection", "rkey", "record", "cid"};
+static const char *const member_names[M_OWN] = {"$type",     "seq",        "did",  "time",   "rev",
+                                                "operation", "collection", "rkey", "record", "cid"};
 
 struct payload {
     struct bl_str raw[M_COUNT]; /* value texts; of a repeated member the last, as in Go's encoding/json */
@@ -87,9 +87,7 @@ static bool read_payload(struct bl_str object, struct payload *p) {
 /* "2026-01-05T00:00:00.000755Z" and nothing else, so that the number gives the text back. */
 static bool exact_time(struct bl_str text, int64_t *time_us) {
     static const char form[] = "dddd-dd-ddTdd:dd:dd.ddddddZ";
-    static const struct {
-        int at, n;
-    } parts[] = {{0, 4}, {5, 2}, {8, 2}, {11, 2}, {14, 2}, {17, 2}, {20, 6}};
+    static const struct { int at, n; } parts[] = {{0, 4}, {5, 2}, {8, 2}, {11, 2}, {14, 2}, {17, 2}, {20, 6}};
     int value[7] = {0};
     if (text.n != sizeof form - 1) return false;
     for (size_t i = 0; i < text.n; i++)
@@ -97,8 +95,8 @@ static bool exact_time(struct bl_str text, int64_t *time_us) {
     for (size_t k = 0; k < 7; k++)
         for (int i = 0; i < parts[k].n; i++) value[k] = value[k] * 10 + (text.p[parts[k].at + i] - '0');
     struct bl_date d = {value[0], value[1], value[2], value[3], value[4], value[5], value[6]};
-    bool real = d.month >= 1 && d.month <= 12 && d.day >= 1 && d.day <= bl_days_in_month(d.year, d.month) && d.hour < 24 &&
-                d.minute < 60 && d.second < 60;
+    bool real = d.month >= 1 && d.month <= 12 && d.day >= 1 && d.day <= bl_days_in_month(d.year, d.month) &&
+                d.hour < 24 && d.minute < 60 && d.second < 60;
     if (real) *time_us = bl_us_of_date(d);
     return real;
 }
@@ -123,8 +121,8 @@ static void add_others(struct bl_buf *out, bool *first, struct bl_str object, co
     bool start = true;
     if (!js_object(&c)) return;
     while (js_member(&c, &key, &start) && js_skip(&c, &raw, NULL)) {
-        bool known = p ? member_of(p, key) >= 0
-                       : js_string_is(key, BL_LIT("$type")) || js_string_is(key, BL_LIT("payload"));
+        bool known =
+            p ? member_of(p, key) >= 0 : js_string_is(key, BL_LIT("$type")) || js_string_is(key, BL_LIT("payload"));
         if (known) continue;
         if (!*first) bl_buf_byte(out, ',');
         *first = false;

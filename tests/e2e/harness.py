@@ -4,6 +4,7 @@ Every wait is bounded, every port is free, every process started here ends with 
 import json
 import os
 import pathlib
+import random
 import re
 import signal
 import socket
@@ -16,7 +17,7 @@ REPO = pathlib.Path(__file__).resolve().parents[2]
 BINARY = pathlib.Path(os.environ.get("BLUELAKE", REPO / "build/release/bluelake"))
 SHARED = REPO.parent / "shared"
 FIXTURE = REPO / "tests/fixtures/events.ndjson"
-QUIET = "log.level=info"
+TYPES = ["posts", "likes", "reposts", "follows", "blocks", "profiles", "accounts", "others"]
 
 
 def run(*args, check=True, timeout=300, **options):
@@ -39,9 +40,15 @@ def wait_for(what, condition, seconds=60):
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A port nobody listens on, below the range from which outgoing connections take theirs: it stays free while a server is restarted."""
+    while True:
+        port = random.randrange(12000, 32000)
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
 
 
 def get(port, path, timeout=10):
@@ -74,6 +81,7 @@ class Process:
         self.start()
 
     def start(self):
+        self.log_before = len(self.text())
         with open(self.log, "ab") as out:
             self.child = subprocess.Popen(self.args, stdout=out, stderr=subprocess.STDOUT, env=self.env)
         return self
@@ -163,6 +171,11 @@ class World:
                 return db.execute("SELECT coalesce(sum(rows), 0) FROM files").fetchone()[0]
             except sqlite3.OperationalError:
                 return 0
+
+    def buffered(self):
+        """Events Redis ever took; None while it cannot say (down, or loading)."""
+        counts = self.redis_cli("hmget", "firehose:metadata", *[f"received:{name}" for name in TYPES]).split("\n")
+        return sum(int(text or 0) for text in counts) if all(text.isdigit() or not text for text in counts) else None
 
     def close(self):
         for process in reversed(self.processes):

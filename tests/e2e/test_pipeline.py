@@ -1,6 +1,7 @@
 """The main job: WebSocket -> ingest -> Redis -> writer -> Parquet -> answers, on the real binary."""
 import collections
 import json
+import time
 
 import pytest
 
@@ -135,3 +136,22 @@ def test_compaction_keeps_every_event(world, tmp_path):
     assert {"posts.parquet", "likes.parquet", "follows.parquet", "reposts.parquet", "blocks.parquet"} <= names
     again = json.loads(run("compact", "--data", world.lake, "--json").stdout)
     assert again["hours"] == 0
+
+
+def test_compaction_beside_a_writer_disturbs_neither(world):
+    """Hours are compacted again and again while events go on arriving, late ones included."""
+    count = 60000
+    world.simulator("--count", count, "--network-rate", 3, "--rate", 20000)  # five and a half hours of time stamps in three seconds
+    world.redis()
+    writer, ingest = world.writer("write.interval=200ms"), world.ingest("source.cursor=2026-01-05T00:00:00Z")
+    compacted, end = 0, time.monotonic() + 90
+    while world.catalog_rows() < count:
+        assert time.monotonic() < end, writer.text()[-2000:]
+        done = run("compact", "--data", world.lake, "--json", check=False, timeout=60)
+        if done.returncode == 0:
+            compacted += json.loads(done.stdout)["hours"]
+        assert writer.alive() and ingest.alive(), writer.text()[-2000:]
+    assert ingest.stop() == 0 and writer.stop() == 0, writer.text()[-2000:]
+    assert compacted > 0
+    result = json.loads(run("verify", "--data", world.lake, "--against-simulator", f"seed=1,count={count},rate=3", "--json").stdout)
+    assert result["missing"] == result["different"] == result["twice"] == result["unexpected"] == result["problems"] == 0

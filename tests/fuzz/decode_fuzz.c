@@ -5,10 +5,13 @@
  *
  * jansson drops a NUL byte that stands behind a number; no JSON text holds one outside a string escape, so such a text
  * is expected to be refused without asking it. Where jansson knows less than RFC 8259, the copy of the text that it
- * gets is first brought to a form it takes, the same way for the original and for the rebuilt event: lone surrogate
- * escapes      refused by jansson; become \ufffd numbers beyond its range    refused by jansson; become 0 with blanks
- * around \u0000 in a key             refused by jansson; all \u0000 become \u0001 Its limit of depth is higher than
- * bluelake's: too_deep is not compared. */
+ * gets is first brought to a form it takes, the same way for the original and for the rebuilt event:
+ *
+ *   lone surrogate escapes      refused by jansson; become \ufffd
+ *   numbers beyond its range    refused by jansson; become 0 with blanks around
+ *   \u0000 in a key             refused by jansson; all \u0000 become \u0001
+ *
+ * Its limit of depth is higher than bluelake's: too_deep is not compared. */
 #include <jansson.h>
 #include <stdlib.h>
 #include <unistd.h>

@@ -79,7 +79,7 @@ static void copy_conf(struct server *s, const char *from) {
 
 void server_start(struct server *s, const char *conf, const char *const *options) {
     *s = (struct server){0};
-    strcpy(s->dir, "/tmp/bl-redis-XXXXXX");
+    snprintf(s->dir, sizeof s->dir, "/tmp/bl-redis-XXXXXX");
     EXPECT(mkdtemp(s->dir));
     snprintf(s->socket, sizeof s->socket, "%s/redis.sock", s->dir);
     if (conf) copy_conf(s, conf);

@@ -297,7 +297,7 @@ static void a_crash_before_the_commit_leaves_nothing_and_committed_files_stay(vo
     commit(&p);
     lake_close(&p.lake);
     /* As if the process had died: in staging, after the rename, and somebody else's file. */
-    put_file(&p, ".staging/likes-7.parquet");
+    put_file(&p, ".staging/write-likes-7.parquet");
     put_file(&p, "year=2026/month=11/day=21/hour=08/likes-1-2.parquet");
     put_file(&p, "year=2026/month=11/day=21/hour=09/posts.parquet");
     put_file(&p, "year=2026/month=11/day=21/hour=09/README.txt");

@@ -35,11 +35,10 @@ static const char *const embeds[] = {NULL, "images", "gallery", "video", "extern
 static void make_posts(struct bl_rng *r) {
     for (int i = 0; i < POSTS; i++) {
         snprintf(rkeys[i], sizeof rkeys[i], "r%05d", i);
+        size_t n = 0;
         texts[i][0] = 0;
-        for (size_t w = 1 + bl_rng_below(r, 6); w > 0; w--) {
-            strcat(texts[i], PICK(r, words));
-            if (w > 1) strcat(texts[i], " ");
-        }
+        for (size_t w = 1 + bl_rng_below(r, 6); w > 0; w--)
+            n += (size_t)snprintf(texts[i] + n, sizeof texts[i] - n, "%s%s", PICK(r, words), w > 1 ? " " : "");
         posts[i] = (struct post){.time_us = START_US + i * (HOURS * HOUR_US / POSTS), .did = PICK(r, dids), .operation = "create",
                                  .rkey = rkeys[i], .text = bl_rng_below(r, 20) ? texts[i] : NULL};
         for (size_t k = bl_rng_below(r, 3); k > 0; k--) posts[i].langs[k - 1] = PICK(r, langs);

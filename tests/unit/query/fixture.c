@@ -150,6 +150,57 @@ void fixture_accounts(struct fixture *f, const struct account *accounts, size_t 
     end_file(f, &file, EV_accounts, accounts[0].time_us, accounts[count - 1].time_us);
 }
 
+void fixture_profiles(struct fixture *f, const struct profile *profiles, size_t count) {
+    struct bl_error err = {0};
+    struct open_file file;
+    char rev[32];
+    begin_file(f, EV_profiles, profiles[0].time_us, &file);
+    for (size_t i = 0; i < count; i++) {
+        const struct profile *p = &profiles[i];
+        snprintf(rev, sizeof rev, "%" PRId64, p->time_us);
+        for (unsigned c = 0; c < ev_schema(EV_profiles)->count; c++) switch (c) {
+            case EV_profiles_time_us: pq_i64(file.writer, c, p->time_us); break;
+            case EV_profiles_did: put_text(file.writer, c, p->did); break;
+            case EV_profiles_operation: put_text(file.writer, c, p->operation); break;
+            case EV_profiles_rkey: put_text(file.writer, c, "self"); break;
+            case EV_profiles_rev: put_text(file.writer, c, rev); break;
+            case EV_profiles_display_name: put_text(file.writer, c, p->name); break;
+            case EV_profiles_description: put_text(file.writer, c, p->about); break;
+            default: pq_null(file.writer, c); break;
+        }
+        EXPECT_OK(pq_row_end(file.writer, &err), &err);
+    }
+    end_file(f, &file, EV_profiles, profiles[0].time_us, profiles[count - 1].time_us);
+}
+
+/* The column that holds the subject follows the record's common ones in each of these types. */
+void fixture_records(struct fixture *f, enum ev_type type, const struct record *records, size_t count) {
+    struct bl_error err = {0};
+    struct open_file file;
+    char rev[32];
+    const unsigned subject = EV_TIME_SKEW + 1;
+    int64_t min_us = INT64_MAX, max_us = INT64_MIN;
+    begin_file(f, type, records[0].time_us, &file);
+    for (size_t i = 0; i < count; i++) {
+        const struct record *p = &records[i];
+        snprintf(rev, sizeof rev, "%" PRId64, p->time_us);
+        min_us = p->time_us < min_us ? p->time_us : min_us;
+        max_us = p->time_us > max_us ? p->time_us : max_us;
+        for (unsigned c = 0; c < ev_schema(type)->count; c++) {
+            if (c == EV_TIME_US) pq_i64(file.writer, c, p->time_us);
+            else if (c == EV_DID) put_text(file.writer, c, p->did);
+            else if (c == EV_OPERATION) put_text(file.writer, c, p->operation);
+            else if (c == EV_RKEY) put_text(file.writer, c, p->rkey);
+            else if (c == EV_REV) put_text(file.writer, c, rev);
+            else if (c == subject) put_text(file.writer, c, p->subject);
+            else pq_null(file.writer, c);
+        }
+        EXPECT_OK(pq_row_end(file.writer, &err), &err);
+    }
+    EXPECT(min_us / HOUR_US == max_us / HOUR_US);
+    end_file(f, &file, type, min_us, max_us);
+}
+
 struct query *fixture_query(const struct fixture *f, int64_t deadline_us) {
     struct bl_error err = {0};
     struct query *q = NULL;

@@ -15,6 +15,14 @@ struct account {
     const char *did, *handle; /* handle: an identity event; NULL: an account event */
     bool active;
 };
+struct profile {
+    int64_t time_us;
+    const char *did, *operation, *name, *about;
+};
+struct record { /* of likes, reposts, follows, blocks; subject: a URI, or a DID; NULL with "delete" */
+    int64_t time_us;
+    const char *did, *operation, *rkey, *subject;
+};
 
 struct fixture {
     char dir[64];
@@ -26,6 +34,8 @@ void fixture_close(struct fixture *f); /* removes the folder */
 /* One file and one commit. All rows must fall into one hour. */
 void fixture_posts(struct fixture *f, const struct post *posts, size_t count);
 void fixture_accounts(struct fixture *f, const struct account *accounts, size_t count);
+void fixture_profiles(struct fixture *f, const struct profile *profiles, size_t count);
+void fixture_records(struct fixture *f, enum ev_type type, const struct record *records, size_t count);
 struct query *fixture_query(const struct fixture *f, int64_t deadline_us);
 
 /* Hits or rows, one text a line: rkeys of hits; values of a row joined by "|", null as "NULL". */

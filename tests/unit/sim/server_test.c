@@ -70,7 +70,7 @@ static int peer_request(struct peer *p, const char *target, const char *headers)
     memcpy(p->head, p->in, head);
     p->n -= head;
     memmove(p->in, p->in + head, p->n);
-    return atoi(p->head + 9);
+    return (int)strtol(p->head + 9, NULL, 10);
 }
 
 static void connect_to(struct peer *p, const struct sim_server *s, const char *target) {

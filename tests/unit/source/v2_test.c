@@ -28,26 +28,34 @@ static void expect_event(const char *frame, const char *event) {
 
 static void members_find_their_places(void **state) {
     (void)state;
-    expect_event("{\"$type\":\"message\",\"payload\":{" KIND "commit\",\"cid\":\"c\",\"collection\":\"a.b.c\",\"did\":\"did:plc:x\","
-                 "\"operation\":\"create\",\"record\":{\"seq\":1.0},\"rev\":\"r\",\"rkey\":\"k\",\"seq\":42,"
-                 "\"time\":\"2026-01-05T00:00:00.000755Z\"}}",
-                 "{\"did\":\"did:plc:x\",\"time_us\":1767571200000755,\"cursor\":42,\"kind\":\"commit\",\"commit\":{\"rev\":\"r\","
-                 "\"operation\":\"create\",\"collection\":\"a.b.c\",\"rkey\":\"k\",\"record\":{\"seq\":1.0},\"cid\":\"c\"}}");
-    expect_event("{\"payload\":{\"time\":\"2026-01-05T00:00:00.000000Z\",\"identity\":{\"seq\":7},\"seq\":43,\"did\":\"d\"," KIND
-                 "identity\"},\"$type\":\"message\"}",
-                 "{\"did\":\"d\",\"time_us\":1767571200000000,\"cursor\":43,\"kind\":\"identity\",\"identity\":{\"seq\":7}}");
+    expect_event(
+        "{\"$type\":\"message\",\"payload\":{" KIND
+        "commit\",\"cid\":\"c\",\"collection\":\"a.b.c\",\"did\":\"did:plc:x\","
+        "\"operation\":\"create\",\"record\":{\"seq\":1.0},\"rev\":\"r\",\"rkey\":\"k\",\"seq\":42,"
+        "\"time\":\"2026-01-05T00:00:00.000755Z\"}}",
+        "{\"did\":\"did:plc:x\",\"time_us\":1767571200000755,\"cursor\":42,\"kind\":\"commit\",\"commit\":{\"rev\":"
+        "\"r\","
+        "\"operation\":\"create\",\"collection\":\"a.b.c\",\"rkey\":\"k\",\"record\":{\"seq\":1.0},\"cid\":\"c\"}}");
+    expect_event(
+        "{\"payload\":{\"time\":\"2026-01-05T00:00:00.000000Z\",\"identity\":{\"seq\":7},\"seq\":43,\"did\":\"d\"," KIND
+        "identity\"},\"$type\":\"message\"}",
+        "{\"did\":\"d\",\"time_us\":1767571200000000,\"cursor\":43,\"kind\":\"identity\",\"identity\":{\"seq\":7}}");
 }
 
 static void what_has_no_place_is_kept(void **state) {
     (void)state;
-    expect_event("{\"$type\":\"message\",\"extra\":[1],\"payload\":{" KIND "account\",\"account\":{},\"kind\":\"x\",\"rev\":\"r\","
+    expect_event("{\"$type\":\"message\",\"extra\":[1],\"payload\":{" KIND
+                 "account\",\"account\":{},\"kind\":\"x\",\"rev\":\"r\","
                  "\"seq\":\"43\",\"time\":\"2026-01-05T00:00:00.5Z\"}}",
-                 "{\"time_us\":1767571200500000,\"cursor\":\"43\",\"kind\":\"account\",\"account\":{},\"v2\":{\"frame\":{\"extra\":[1]},"
+                 "{\"time_us\":1767571200500000,\"cursor\":\"43\",\"kind\":\"account\",\"account\":{},\"v2\":{"
+                 "\"frame\":{\"extra\":[1]},"
                  "\"payload\":{\"time\":\"2026-01-05T00:00:00.5Z\",\"kind\":\"x\",\"rev\":\"r\"}}}");
     expect_event("{\"$type\":\"message\",\"payload\":{" KIND "commit\",\"commit\":{\"a\":1},\"time\":7}}",
                  "{\"kind\":\"commit\",\"commit\":{},\"v2\":{\"payload\":{\"time\":7,\"commit\":{\"a\":1}}}}");
-    expect_event("{\"$type\":\"message\",\"payload\":{" KIND "sync\",\"did\":\"d\",\"sync\":{},\"time\":\"2026-13-05T00:00:00.000000Z\"}}",
-                 "{\"did\":\"d\",\"kind\":\"sync\",\"sync\":{},\"v2\":{\"payload\":{\"time\":\"2026-13-05T00:00:00.000000Z\"}}}");
+    expect_event("{\"$type\":\"message\",\"payload\":{" KIND
+                 "sync\",\"did\":\"d\",\"sync\":{},\"time\":\"2026-13-05T00:00:00.000000Z\"}}",
+                 "{\"did\":\"d\",\"kind\":\"sync\",\"sync\":{},\"v2\":{\"payload\":{\"time\":\"2026-13-05T00:00:00."
+                 "000000Z\"}}}");
 }
 
 static void infos_errors_and_strangers_are_told_apart(void **state) {
@@ -140,13 +148,21 @@ static struct bl_str truth(struct sim *sim, uint64_t i, uint64_t seq, struct bl_
 
 static void every_event_comes_once_and_equal_across_cuts(void **state) {
     (void)state;
-    static const char *const faults[] = {NULL, "cut-every=700", "half-frame-every=333", "close-every=450", "error-every=1000",
-                                         "fragment-every=3", "http-503-first=2"};
+    static const char *const faults[] = {NULL,
+                                         "cut-every=700",
+                                         "half-frame-every=333",
+                                         "close-every=450",
+                                         "error-every=1000",
+                                         "fragment-every=3",
+                                         "http-503-first=2"};
     struct sim *sim = sim_new(&(struct sim_options){.batch = 5});
     struct bl_buf want = {0};
     for (size_t f = 0; f < sizeof faults / sizeof *faults; f++) {
         struct place p;
-        serve_at(&p, (struct sim_server_options){.network.batch = 5, .count = COUNT, .misbehave = faults[f], .seq_start = 100}, 0);
+        serve_at(
+            &p,
+            (struct sim_server_options){.network.batch = 5, .count = COUNT, .misbehave = faults[f], .seq_start = 100},
+            0);
         struct source *s = open_source((struct source_options){0}, &p);
         struct source_message m;
         for (uint64_t i = 0; i < COUNT; i++) {
@@ -294,7 +310,8 @@ static void the_dictionary_is_fetched_kept_and_renewed(void **state) {
     char path[200];
     snprintf(path, sizeof path, "%s/%u.zdict", keep, one > two ? one : two);
     EXPECT_RC(bl_write_file_atomic(path, BL_LIT("not a dictionary at all, but long enough"), NULL), BL_OK);
-    (void)read_all((struct sim_server_options){.dictionary_file = one > two ? first : second}, keep); /* a file gone bad */
+    (void)read_all((struct sim_server_options){.dictionary_file = one > two ? first : second},
+                   keep); /* a file gone bad */
 }
 
 static void positions_are_kept_in_one_text(void **state) {

@@ -1,0 +1,135 @@
+#include "http/exchange.h"
+
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "http/routes.h"
+
+enum { STREAM_PIECE = 64 << 10 };
+
+void http_request_release(struct http_request *rq) { bl_arena_release(&rq->arena); }
+
+void http_response_release(struct http_response *res) { bl_buf_release(&res->body); }
+
+void http_header(struct http_response *res, const char *name, const char *value) {
+    for (size_t i = 0; i < res->header_count; i++)
+        if (strcmp(res->headers[i].name, name) == 0) {
+            res->headers[i].value = value;
+            return;
+        }
+    BL_ASSERT(res->header_count < HTTP_HEADERS_MAX);
+    res->headers[res->header_count++] = (struct http_header){name, value};
+}
+
+void http_header_printf(struct http_response *res, const char *name, const char *format, ...) {
+    char text[512];
+    va_list arguments;
+    va_start(arguments, format);
+    int n = vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    BL_ASSERT(n >= 0);
+    struct bl_str copy = bl_arena_dup(res->arena, bl_strn(text, strlen(text) + 1));
+    if (copy.p) http_header(res, name, copy.p);
+}
+
+const char *http_header_of(const struct http_response *res, const char *name) {
+    for (size_t i = 0; i < res->header_count; i++)
+        if (strcmp(res->headers[i].name, name) == 0) return res->headers[i].value;
+    return NULL;
+}
+
+struct bl_str http_body(const struct http_response *res) { return res->fixed.n ? res->fixed : bl_buf_view(&res->body); }
+
+void http_json(struct bl_buf *out, struct bl_str s) {
+    if (s.p)
+        bl_buf_json(out, s);
+    else
+        bl_buf_z(out, "null");
+}
+
+void http_json_text(struct bl_buf *out, struct bl_str s) { http_json(out, bl_utf8_valid(s) ? s : BL_LIT("?")); }
+
+void http_json_time(struct bl_buf *out, int64_t us, int digits) {
+    char text[BL_TIME_TEXT_MAX];
+    bl_buf_byte(out, '"');
+    bl_buf_z(out, bl_format_time(us, digits, text));
+    bl_buf_byte(out, '"');
+}
+
+void http_refuse(struct http_response *res, unsigned status, const char *code, const char *parameter, const char *cure,
+                 const char *format, ...) {
+    char message[BL_ERROR_MESSAGE_MAX];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(message, sizeof message, format, arguments);
+    va_end(arguments);
+    res->status = status;
+    res->content_type = "application/json";
+    res->streaming = false;
+    res->fixed = (struct bl_str){0};
+    bl_buf_clear(&res->body);
+    bl_buf_printf(&res->body, "{\"error\":{\"code\":\"%s\",\"parameter\":", code);
+    http_json(&res->body, bl_str(parameter));
+    bl_buf_z(&res->body, ",\"message\":");
+    http_json_text(&res->body, bl_str(message));
+    bl_buf_z(&res->body, ",\"cure\":");
+    http_json(&res->body, bl_str(cure));
+    bl_buf_z(&res->body, "}}\n");
+}
+
+/* The query room names the parameter in front of its message, or the column of a search text. */
+static const char *parameter_at_fault(const struct http_request *rq, const char *message) {
+    for (size_t i = 0; rq->route && i < rq->route->parameter_count; i++) {
+        const char *name = rq->route->parameters[i].name;
+        if (strncmp(message, name, strlen(name)) == 0 && message[strlen(name)] == ':') return name;
+    }
+    return http_has(rq, "q") ? "q" : NULL;
+}
+
+static bool is_callers_fault(enum bl_rc code) {
+    return code == BL_E_USAGE || code == BL_E_INVALID || code == BL_E_SYNTAX || code == BL_E_TOO_LARGE;
+}
+
+void http_refuse_error(struct http_response *res, const struct http_request *rq, const struct bl_error *err) {
+    if (is_callers_fault(err->code)) {
+        http_refuse(res, 400, "bad_search", parameter_at_fault(rq, err->message), "see /docs for what may be asked", "%s", err->message);
+    } else if (err->code == BL_E_NOT_FOUND) {
+        http_refuse(res, 404, "not_found", NULL, "see /search for what there is", "%s", err->message);
+    } else if (err->code == BL_E_TIMEOUT) {
+        http_refuse(res, 504, "deadline", NULL, "narrow the time range with start and end, or look for something more common",
+                    "the question took longer than the server allows");
+    } else if (err->code == BL_E_FULL || err->code == BL_E_BUSY || err->code == BL_E_CANCELLED) {
+        http_refuse(res, 503, "busy", NULL, "try again in a few seconds, or ask for less", "the server cannot answer this now");
+        http_header(res, "Retry-After", "5");
+    } else {
+        http_refuse(res, 500, "internal", NULL, "the server's log has the reason under this id", "request %s failed", rq->id);
+    }
+}
+
+static const struct http_value *find_value(const struct http_request *rq, const char *name) {
+    for (size_t i = 0; i < rq->value_count; i++)
+        if (strcmp(rq->values[i].parameter->name, name) == 0) return &rq->values[i];
+    return NULL;
+}
+
+struct bl_str http_text(const struct http_request *rq, const char *name) {
+    const struct http_value *value = find_value(rq, name);
+    return value ? value->text : (struct bl_str){0};
+}
+
+int64_t http_number(const struct http_request *rq, const char *name, int64_t otherwise) {
+    const struct http_value *value = find_value(rq, name);
+    return value ? value->number : otherwise;
+}
+
+bool http_has(const struct http_request *rq, const char *name) { return find_value(rq, name) != NULL; }
+
+enum bl_rc http_stream(struct http_response *res, bool flush, struct bl_error *err) {
+    BL_TRY(bl_buf_check(&res->body, "the answer", err));
+    if (res->body.n < STREAM_PIECE && !flush) return BL_OK;
+    if (!res->started) BL_TRY(res->sink->start(res->sink->context, err));
+    res->started = true;
+    enum bl_rc rc = res->body.n ? res->sink->write(res->sink->context, bl_buf_view(&res->body), err) : BL_OK;
+    bl_buf_clear(&res->body);
+    return rc;
+}

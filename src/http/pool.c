@@ -1,0 +1,354 @@
+#include "http/pool.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "obs/log.h"
+
+enum {
+    WORKERS_MAX = 64,
+    TICK_US = 50000,
+    SNAPSHOT_EVERY_NS = 500000000,
+    PROBE_EVERY_S = 5,   /* a question of our own tells whether the lake can be read */
+    WORKER_THREADS = 2,  /* of DuckDB, in each session */
+};
+
+struct worker {
+    struct pool *pool;
+    pthread_t thread;
+    bool started;
+    struct http_context context;
+    struct pool_job *job; /* running; under the lock */
+};
+struct pool {
+    struct pool_options options;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    struct pool_job *first, **last;
+    size_t waiting;
+    int long_running;
+    bool stopping, probing;
+    bool stopped; /* the threads are joined, by whoever calls pool_stop */
+    int64_t snapshot, last_probe_ns;
+    char trouble[512]; /* why the lake cannot be read; "" = it can */
+    bool broken;       /* a question failed for a reason of the lake's */
+    pthread_t watcher;
+    bool watching;
+    struct worker workers[WORKERS_MAX];
+};
+
+/* ---- sessions ---- */
+
+static void close_session(struct worker *w) {
+    pthread_mutex_lock(&w->pool->lock);
+    struct query *q = w->context.query;
+    w->context.query = NULL;
+    pthread_mutex_unlock(&w->pool->lock);
+    query_close(&q);
+    catalog_close(&w->context.catalog);
+}
+
+static enum bl_rc open_session(struct worker *w, struct bl_error *err) {
+    const struct pool_options *o = &w->pool->options;
+    struct query_options query = {.lake_dir = o->lake_dir,
+                                  .memory_bytes = o->memory_bytes / o->workers,
+                                  .threads = WORKER_THREADS,
+                                  .deadline_us = o->deadline_us};
+    struct query *q = NULL;
+    BL_TRY(catalog_open(o->lake_dir, CATALOG_READ, &w->context.catalog, err));
+    enum bl_rc rc = query_open(&query, &q, err);
+    if (rc != BL_OK) {
+        catalog_close(&w->context.catalog);
+        return rc;
+    }
+    pthread_mutex_lock(&w->pool->lock);
+    w->context.query = q;
+    pthread_mutex_unlock(&w->pool->lock);
+    return BL_OK;
+}
+
+static void note_trouble(struct pool *p, const struct bl_error *err) {
+    pthread_mutex_lock(&p->lock);
+    snprintf(p->trouble, sizeof p->trouble, "%.500s", err ? err->message : "");
+    p->broken = err != NULL;
+    pthread_mutex_unlock(&p->lock);
+}
+
+static bool prepare_session(struct worker *w) {
+    struct bl_error err = {0};
+    enum bl_rc rc = w->context.query ? BL_OK : open_session(w, &err);
+    if (rc == BL_OK && query_snapshot(w->context.query) != pool_snapshot(w->pool)) rc = query_refresh(w->context.query, &err);
+    if (rc == BL_OK) return true;
+    note_trouble(w->pool, &err);
+    if (w->context.query) close_session(w);
+    return false;
+}
+
+/* ---- jobs ---- */
+
+static bool may_run(const struct pool *p, const struct pool_job *job) {
+    int free_for_short = p->options.workers > 1;
+    return !job->is_long || p->long_running < p->options.workers - free_for_short;
+}
+
+/* The oldest job that may run now. */
+static struct pool_job *take_job(struct pool *p) {
+    for (struct pool_job **link = &p->first; *link; link = &(*link)->next) {
+        struct pool_job *job = *link;
+        if (!may_run(p, job)) continue;
+        *link = job->next;
+        if (!*link) p->last = link;
+        p->waiting--;
+        return job;
+    }
+    return NULL;
+}
+
+static enum bl_rc ignore_hit(void *context, const struct query_hit *hit, struct bl_error *err) {
+    (void)context, (void)hit, (void)err;
+    return BL_OK;
+}
+
+static void probe(struct worker *w) {
+    struct bl_error err = {0};
+    struct query_search any = {.limit = 1};
+    if (!prepare_session(w)) return;
+    enum bl_rc rc = query_search(w->context.query, &any, ignore_hit, NULL, NULL, &err);
+    note_trouble(w->pool, rc == BL_OK || rc == BL_E_CANCELLED || rc == BL_E_TIMEOUT ? NULL : &err);
+}
+
+static void run_job(struct worker *w, struct pool_job *job) {
+    if (prepare_session(w))
+        job->run(job, &w->context);
+    else
+        job->refuse(job, POOL_NO_LAKE);
+}
+
+static void *work(void *context) {
+    struct worker *w = context;
+    struct pool *p = w->pool;
+    pthread_mutex_lock(&p->lock);
+    while (!p->stopping) {
+        bool want_probe = p->probing;
+        struct pool_job *job = want_probe ? NULL : take_job(p);
+        if (!job && !want_probe) {
+            pthread_cond_wait(&p->changed, &p->lock);
+            continue;
+        }
+        p->probing = false;
+        bool is_long = job && job->is_long;
+        w->job = job;
+        p->long_running += is_long;
+        pthread_mutex_unlock(&p->lock);
+        if (job)
+            run_job(w, job);
+        else
+            probe(w);
+        pthread_mutex_lock(&p->lock);
+        w->job = NULL;
+        p->long_running -= is_long;
+        if (job) job->release(job);
+        pthread_cond_broadcast(&p->changed);
+    }
+    pthread_mutex_unlock(&p->lock);
+    close_session(w);
+    return NULL;
+}
+
+/* ---- watching ---- */
+
+static struct pool_job *take_expired(struct pool *p, int64_t now_ns, bool all) {
+    for (struct pool_job **link = &p->first; *link; link = &(*link)->next) {
+        struct pool_job *job = *link;
+        if (!all && now_ns - job->queued_ns < p->options.wait_us * 1000) continue;
+        *link = job->next;
+        if (!*link) p->last = link;
+        p->waiting--;
+        return job;
+    }
+    return NULL;
+}
+
+static void refuse_expired(struct pool *p, bool all) {
+    for (;;) {
+        pthread_mutex_lock(&p->lock);
+        struct pool_job *job = take_expired(p, bl_mono_ns(), all);
+        pthread_mutex_unlock(&p->lock);
+        if (!job) return;
+        job->refuse(job, all ? POOL_STOPPING : POOL_WAITED);
+        job->release(job);
+    }
+}
+
+static bool hung_up(int fd) {
+    struct pollfd socket = {.fd = fd, .events = POLLRDHUP};
+    return fd >= 0 && poll(&socket, 1, 0) == 1 && (socket.revents & (POLLRDHUP | POLLHUP | POLLERR));
+}
+
+/* The lock is held: the job cannot end and its descriptor cannot be closed meanwhile. */
+static void cancel_abandoned(struct pool *p, bool all) {
+    for (int i = 0; i < p->options.workers; i++) {
+        struct worker *w = &p->workers[i];
+        if (!w->job || (!all && !atomic_load(w->job->gone) && !hung_up(w->job->fd))) continue;
+        atomic_store(w->job->gone, true);
+        if (w->context.query) query_cancel(w->context.query);
+    }
+}
+
+static void look_at_snapshot(struct pool *p, struct catalog **catalog) {
+    struct bl_error err = {0};
+    struct catalog_totals totals;
+    enum bl_rc rc = *catalog ? BL_OK : catalog_open(p->options.lake_dir, CATALOG_READ, catalog, &err);
+    if (rc == BL_OK) rc = catalog_totals(*catalog, &totals, &err);
+    pthread_mutex_lock(&p->lock);
+    if (rc == BL_OK && p->snapshot < 0) p->trouble[0] = 0;
+    if (rc == BL_OK)
+        p->snapshot = totals.snapshot;
+    else
+        snprintf(p->trouble, sizeof p->trouble, "%.500s", err.message);
+    pthread_mutex_unlock(&p->lock);
+    if (rc != BL_OK) catalog_close(catalog);
+}
+
+static void ask_for_probe(struct pool *p, int64_t now_ns) {
+    if (p->snapshot < 0 || now_ns - p->last_probe_ns < PROBE_EVERY_S * INT64_C(1000000000)) return;
+    p->probing = true;
+    p->last_probe_ns = now_ns;
+    pthread_cond_broadcast(&p->changed);
+}
+
+static void *watch(void *context) {
+    struct pool *p = context;
+    struct catalog *catalog = NULL;
+    int64_t looked_ns = bl_mono_ns();
+    look_at_snapshot(p, &catalog);
+    pthread_mutex_lock(&p->lock);
+    while (!p->stopping) {
+        int64_t now = bl_mono_ns();
+        cancel_abandoned(p, false);
+        ask_for_probe(p, now);
+        pthread_mutex_unlock(&p->lock);
+        refuse_expired(p, false);
+        if (now - looked_ns >= SNAPSHOT_EVERY_NS) {
+            look_at_snapshot(p, &catalog);
+            looked_ns = now;
+        }
+        nanosleep(&(struct timespec){.tv_nsec = TICK_US * 1000}, NULL);
+        pthread_mutex_lock(&p->lock);
+    }
+    pthread_mutex_unlock(&p->lock);
+    catalog_close(&catalog);
+    return NULL;
+}
+
+/* ---- outside ---- */
+
+enum bl_rc pool_start(const struct pool_options *o, struct pool **out, struct bl_error *err) {
+    if (o->workers < 1 || o->workers > WORKERS_MAX)
+        return bl_fail(err, BL_E_USAGE, "serve.sessions: from 1 to %d, not %d", WORKERS_MAX, o->workers);
+    struct pool *p = bl_xcalloc(1, sizeof *p);
+    p->options = *o;
+    p->last = &p->first;
+    p->snapshot = -1;
+    pthread_mutex_init(&p->lock, NULL);
+    pthread_cond_init(&p->changed, NULL);
+    p->watching = pthread_create(&p->watcher, NULL, watch, p) == 0;
+    bool started = p->watching;
+    for (int i = 0; i < o->workers && started; i++) {
+        struct worker *w = &p->workers[i];
+        *w = (struct worker){.pool = p, .context = {.server = o->server}};
+        started = w->started = pthread_create(&w->thread, NULL, work, w) == 0;
+    }
+    if (!started) {
+        pool_stop(p);
+        pool_free(&p);
+        return bl_fail(err, BL_E_IO, "the threads of the server cannot be started");
+    }
+    *out = p;
+    return BL_OK;
+}
+
+/* Cancelling is repeated: a job may be between two questions. */
+static void wait_for_workers(struct pool *p) {
+    for (;;) {
+        bool busy = false;
+        pthread_mutex_lock(&p->lock);
+        cancel_abandoned(p, true);
+        for (int i = 0; i < p->options.workers; i++) busy |= p->workers[i].job != NULL;
+        pthread_mutex_unlock(&p->lock);
+        if (!busy) return;
+        nanosleep(&(struct timespec){.tv_nsec = TICK_US * 200}, NULL);
+    }
+}
+
+void pool_stop(struct pool *p) {
+    if (!p || p->stopped) return;
+    pthread_mutex_lock(&p->lock);
+    p->stopping = p->stopped = true;
+    pthread_cond_broadcast(&p->changed);
+    pthread_mutex_unlock(&p->lock);
+    refuse_expired(p, true);
+    wait_for_workers(p);
+    for (int i = 0; i < p->options.workers; i++)
+        if (p->workers[i].started) pthread_join(p->workers[i].thread, NULL);
+    if (p->watching) pthread_join(p->watcher, NULL);
+}
+
+void pool_free(struct pool **p) {
+    if (!*p) return;
+    pthread_cond_destroy(&(*p)->changed);
+    pthread_mutex_destroy(&(*p)->lock);
+    free(*p);
+    *p = NULL;
+}
+
+void pool_submit(struct pool *p, struct pool_job *job) {
+    pthread_mutex_lock(&p->lock);
+    bool stopping = p->stopping, full = p->waiting >= p->options.queue_max, lake = p->snapshot >= 0;
+    if (!stopping && !full && lake) {
+        job->next = NULL;
+        job->queued_ns = bl_mono_ns();
+        *p->last = job;
+        p->last = &job->next;
+        p->waiting++;
+        pthread_cond_broadcast(&p->changed);
+    }
+    pthread_mutex_unlock(&p->lock);
+    if (!stopping && !full && lake) return;
+    job->refuse(job, stopping ? POOL_STOPPING : full ? POOL_FULL : POOL_NO_LAKE);
+    job->release(job);
+}
+
+int64_t pool_snapshot(struct pool *p) {
+    pthread_mutex_lock(&p->lock);
+    int64_t snapshot = p->snapshot;
+    pthread_mutex_unlock(&p->lock);
+    return snapshot;
+}
+
+bool pool_ready(struct pool *p, char *why, size_t size) {
+    pthread_mutex_lock(&p->lock);
+    bool ready = p->snapshot >= 0 && !*p->trouble && !p->stopping;
+    snprintf(why, size, "%s", p->stopping ? "the server is stopping" : p->trouble);
+    pthread_mutex_unlock(&p->lock);
+    return ready;
+}
+
+bool pool_healthy(struct pool *p) {
+    pthread_mutex_lock(&p->lock);
+    bool healthy = !p->broken;
+    pthread_mutex_unlock(&p->lock);
+    return healthy;
+}
+
+struct pool_load pool_load(struct pool *p) {
+    struct pool_load load = {0};
+    pthread_mutex_lock(&p->lock);
+    load.waiting = (int)p->waiting;
+    for (int i = 0; i < p->options.workers; i++) load.running += p->workers[i].job != NULL;
+    pthread_mutex_unlock(&p->lock);
+    return load;
+}

@@ -1,0 +1,53 @@
+/* pool: a fixed number of workers, each with a session on the lake, and the queue in front of them.
+ *
+ * May include: base, lake (catalog.h), query, obs. A job that waits longer than `wait_us` is refused, so nobody waits for ever
+ * and the queue cannot grow. Long jobs (exports) never take the last worker. A job whose client hung up is cancelled. The
+ * workers follow the lake: a thread looks at the catalogue's snapshot twice a second, and a session moves on before its
+ * next job. Where there is no lake yet, jobs are refused until there is one.
+ *
+ * Threading: pool_submit and the getters from any thread; callbacks run on the pool's threads. */
+#pragma once
+#include <stdatomic.h>
+
+#include "lake/catalog.h"
+#include "query/query.h"
+
+struct http_context { /* what a handler works with; query and catalog are NULL in the network thread */
+    struct http_server *server;
+    struct query *query;
+    struct catalog *catalog;
+};
+enum pool_refusal { POOL_FULL, POOL_WAITED, POOL_NO_LAKE, POOL_STOPPING };
+struct pool_job {
+    struct pool_job *next;
+    bool is_long;
+    int fd;            /* watched for the client's hanging up; -1: none */
+    atomic_bool *gone; /* set then; the running question is cancelled */
+    int64_t queued_ns;
+    void (*run)(struct pool_job *job, struct http_context *context);
+    void (*refuse)(struct pool_job *job, enum pool_refusal why); /* instead of run */
+    void (*release)(struct pool_job *job); /* after either: the pool forgets it */
+};
+struct pool_options {
+    const char *lake_dir;
+    int workers;
+    int64_t memory_bytes; /* of all together */
+    int64_t deadline_us;  /* of a question */
+    int64_t wait_us;      /* in the queue */
+    size_t queue_max;
+    struct http_server *server; /* for http_context */
+};
+struct pool;
+enum bl_rc pool_start(const struct pool_options *o, struct pool **out, struct bl_error *err);
+void pool_stop(struct pool *p); /* refuses what waits and whatever comes, cancels what runs, waits for it */
+void pool_free(struct pool **p);
+void pool_submit(struct pool *p, struct pool_job *job);
+int64_t pool_snapshot(struct pool *p); /* newest seen; -1: there is no lake */
+/* Can questions be answered? "" or why not. */
+bool pool_ready(struct pool *p, char *why, size_t size);
+/* False while the lake is there but reading it fails. */
+bool pool_healthy(struct pool *p);
+struct pool_load {
+    int running, waiting;
+};
+struct pool_load pool_load(struct pool *p);

@@ -1,0 +1,38 @@
+/* server: a request's way through everything that is the same for all routes. Private to the http room. */
+#pragma once
+#include "conf/conf.h"
+#include "http/cache.h"
+#include "http/http.h"
+#include "http/keys.h"
+#include "http/limit.h"
+#include "http/pool.h"
+#include "http/routes.h"
+
+struct mhd;
+struct site;
+struct rates;
+struct http_server {
+    const struct conf *conf;
+    char address[64];
+    bool loopback;
+    int64_t started_us;
+    const struct bl_clock *clock;
+    struct keys keys;      /* network thread */
+    struct limit *limit;   /* network thread */
+    int64_t limit_per_hour;
+    struct cache *cache;
+    struct pool *pool;
+    struct rates *rates;
+    struct mhd *mhd;
+};
+enum bl_rc server_open(const struct conf *conf, const struct bl_clock *clock, struct http_server **out, struct bl_error *err);
+void server_close(struct http_server **s);
+
+enum server_next { SERVER_ANSWER, SERVER_WORK, SERVER_WORK_LONG };
+/* In the network thread: checks and, where possible, answers. */
+enum server_next server_begin(struct http_server *s, struct http_request *rq, struct http_response *res);
+/* In a worker. BL_OK: the response is complete; else a started stream has to break off. */
+enum bl_rc server_work(struct http_context *context, struct http_request *rq, struct http_response *res);
+void server_refuse(struct http_server *s, struct http_response *res, enum pool_refusal why);
+/* Once, when the answer is on its way or the client is gone: the log line and the numbers. */
+void server_end(struct http_server *s, const struct http_request *rq, const struct http_response *res, int64_t bytes, bool broken);

@@ -1,0 +1,156 @@
+/* An answer without a limit: the files of one hour at a time, newest first. Hours do not overlap, so each is sorted by
+ * itself and memory holds one page of one hour. */
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "lake/parquet.h"
+#include "query/find.h"
+
+struct export_question {
+    const struct query_search *search;
+    query_hit_fn hit;
+    void *context;
+    struct query_search_stats *stats;
+};
+struct export {
+    struct find find;
+    struct filter filter;
+    struct bl_arena arena;      /* of the question */
+    struct bl_arena page_arena; /* of the hits at hand */
+    struct found *items;
+    struct place last;
+    struct bl_buf last_key; /* what `last` points to: outlives its page */
+    int64_t left, skip;
+    const struct export_question *question;
+};
+enum { PAGE = 16384 };
+
+static void keep_place(struct export *e, const struct query_hit *hit) {
+    bl_buf_clear(&e->last_key);
+    bl_buf_str(&e->last_key, hit->did);
+    bl_buf_str(&e->last_key, hit->rkey);
+    e->last = (struct place){hit->time_us, bl_strn(e->last_key.p, hit->did.n), bl_strn(e->last_key.p + hit->did.n, hit->rkey.n)};
+}
+
+static enum bl_rc give_page(struct export *e, size_t count, bool *given, struct bl_error *err) {
+    struct query_search_stats *stats = e->question->stats;
+    for (size_t i = 0; i < count; i++) {
+        if (e->skip > 0) {
+            e->skip--;
+            continue;
+        }
+        if (e->left == 0) {
+            stats->more = true;
+            return BL_OK;
+        }
+        *given = true;
+        BL_TRY(find_give(&e->items[i], e->question->hit, e->question->context, err));
+        cursor_write(&e->items[i].hit, stats->next_cursor);
+        stats->hits++;
+        e->left--;
+    }
+    return BL_OK;
+}
+
+static enum bl_rc give_hour(struct export *e, const struct catalog_file *const *files, size_t count, bool *given,
+                            struct bl_error *err) {
+    const struct place *after = NULL;
+    for (;;) {
+        watchdog_extend(e->find.q->watchdog, e->find.q->deadline_us);
+        BL_TRY(watchdog_check(e->find.q->watchdog, err));
+        bl_arena_reset(&e->page_arena);
+        size_t found = 0;
+        BL_TRY(find_rows(&e->find, files, count, INT64_MIN, after, e->items, &found, PAGE, err));
+        if (found == 0) return BL_OK;
+        keep_place(e, &e->items[found - 1].hit);
+        after = &e->last;
+        BL_TRY(find_hidden(&e->find, e->items, found, err));
+        BL_TRY(give_page(e, find_drop_hidden(e->items, found), given, err));
+        if (found < PAGE || e->question->stats->more) return BL_OK;
+    }
+}
+
+static enum bl_rc give_hours(struct export *e, bool *given, struct bl_error *err) {
+    struct query_search_stats *stats = e->question->stats;
+    BL_CLEANUP(bl_freep) const struct catalog_file **files = NULL;
+    size_t count = session_files(e->find.q, EV_posts, e->filter.from_us, e->filter.to_us, &files);
+    stats->files_listed = count;
+    for (size_t at = 0, end; at < count && !stats->more; at = end) {
+        for (end = at + 1; end < count && files[end]->hour_us == files[at]->hour_us;) end++;
+        BL_TRY(give_hour(e, files + at, end - at, given, err));
+        stats->files_read += end - at;
+    }
+    return BL_OK;
+}
+
+static enum bl_rc export_lake(struct export *e, bool *given, struct bl_error *err) {
+    struct query_search_stats *stats = e->question->stats;
+    BL_TRY(filter_parse(e->question->search, &e->arena, &e->filter, err));
+    stats->from_us = e->filter.from_us;
+    stats->to_us = e->filter.to_us;
+    BL_TRY(filter_resolve(&e->filter, e->find.q, &e->arena, stats->note, err));
+    if (!e->filter.never) BL_TRY(give_hours(e, given, err));
+    if (!stats->more) *stats->next_cursor = 0;
+    return BL_OK;
+}
+
+static enum bl_rc ask_export(struct query *q, void *context, bool *given, struct bl_error *err) {
+    const struct export_question *question = context;
+    const struct query_search *s = question->search;
+    struct export e = {.question = question, .left = s->limit ? s->limit : INT64_MAX, .skip = s->skip};
+    e.find = (struct find){q, &e.filter, &e.page_arena};
+    *question->stats = (struct query_search_stats){0};
+    e.items = bl_xcalloc(PAGE, sizeof *e.items);
+    enum bl_rc rc = export_lake(&e, given, err);
+    free(e.items);
+    bl_buf_release(&e.last_key);
+    bl_arena_release(&e.page_arena);
+    bl_arena_release(&e.arena);
+    return rc;
+}
+
+enum bl_rc query_export(struct query *q, const struct query_search *s, query_hit_fn hit, void *context,
+                        struct query_search_stats *stats, struct bl_error *err) {
+    struct query_search_stats ignored;
+    struct export_question question = {s, hit, context, stats ? stats : &ignored};
+    int64_t start_ns = bl_mono_ns();
+    enum bl_rc rc = session_run(q, ask_export, &question, err);
+    question.stats->elapsed_us = (bl_mono_ns() - start_ns) / 1000;
+    return rc;
+}
+
+/* --- Parquet --- */
+
+static const struct pq_column parquet_columns[] = {
+    {"timestamp", PQ_TIMESTAMP_US, false, 0}, {"username", PQ_STRING, false, 0},         {"text", PQ_STRING, true, 0},
+    {"uri", PQ_STRING, false, 0},             {"did", PQ_STRING, false, 0},              {"handle", PQ_STRING, true, 0},
+    {"display_name", PQ_STRING, true, 0},     {"langs", PQ_JSON, true, 0},               {"created_at", PQ_STRING, true, 0},
+    {"hashtags", PQ_JSON, true, 0},           {"links", PQ_JSON, true, 0},               {"reply_parent_uri", PQ_STRING, true, 0},
+    {"quote_uri", PQ_STRING, true, 0},        {"facets", PQ_JSON, true, 0},              {"embed", PQ_JSON, true, 0}};
+enum { PARQUET_COLUMNS = sizeof parquet_columns / sizeof parquet_columns[0] };
+
+static enum bl_rc put_hit(void *context, const struct query_hit *hit, struct bl_error *err) {
+    struct pq_writer *w = context;
+    const struct bl_str texts[PARQUET_COLUMNS - 1] = {
+        hit->handle.p ? hit->handle : hit->did, hit->text, hit->uri, hit->did, hit->handle, hit->display_name, hit->langs_json,
+        hit->created_at, hit->hashtags_json, hit->links_json, hit->reply_parent_uri, hit->quote_uri, hit->facets_json, hit->embed_json};
+    pq_i64(w, 0, hit->time_us);
+    for (unsigned c = 1; c < PARQUET_COLUMNS; c++) {
+        if (texts[c - 1].p)
+            pq_str(w, c, texts[c - 1]);
+        else
+            pq_null(w, c);
+    }
+    return pq_row_end(w, err);
+}
+
+enum bl_rc query_export_parquet(struct query *q, const struct query_search *s, int fd, struct query_search_stats *stats,
+                                struct bl_error *err) {
+    static const struct pq_options options = {.codec = PQ_ZSTD, .row_group_rows = 100000, .row_group_bytes = 32 << 20};
+    struct pq_writer *w = pq_open(fd, parquet_columns, PARQUET_COLUMNS, &options);
+    struct pq_summary summary;
+    enum bl_rc rc = query_export(q, s, put_hit, w, stats, err);
+    if (rc == BL_OK) rc = pq_finish(w, NULL, 0, &summary, err);
+    pq_close(&w);
+    return rc;
+}

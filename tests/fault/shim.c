@@ -1,0 +1,131 @@
+/* shim: fails one chosen system call or allocation of a process, third-party code included.
+ *
+ * Preloaded (LD_PRELOAD). Environment:
+ *   BL_SHIM=CALL:N[:ERRNO]   the N-th call of this class fails, once; with "N+" it and all after it fail
+ *   BL_SHIM_COUNT=FILE       at exit: "CALL number" lines, to know how many there are
+ * Classes: open read write fsync rename connect unlink truncate alloc. Calls before main are not counted. */
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+enum class { OPEN, READ, WRITE, FSYNC, RENAME, CONNECT, UNLINK, TRUNCATE, ALLOC, CLASSES };
+static const char *const names[CLASSES] = {"open", "read", "write", "fsync", "rename", "connect", "unlink", "truncate", "alloc"};
+static const int errors[CLASSES] = {EMFILE, EIO, ENOSPC, EIO, EIO, ECONNREFUSED, EIO, ENOSPC, ENOMEM};
+
+static atomic_long counts[CLASSES];
+static enum class wanted = CLASSES;
+static long wanted_at;
+static bool from_then_on, running;
+static int wanted_errno;
+static char count_file[512];
+
+static void parse(const char *text) {
+    for (int c = 0; c < CLASSES; c++) {
+        size_t n = strlen(names[c]);
+        if (strncmp(text, names[c], n) != 0 || text[n] != ':') continue;
+        char *end;
+        wanted_at = strtol(text + n + 1, &end, 10);
+        if (*end == '+') from_then_on = true, end++;
+        wanted_errno = *end == ':' ? atoi(end + 1) : errors[c];
+        wanted = (enum class)c;
+    }
+}
+
+__attribute__((constructor)) static void set_up(void) {
+    const char *text = getenv("BL_SHIM"), *file = getenv("BL_SHIM_COUNT");
+    if (text) parse(text);
+    if (file) snprintf(count_file, sizeof count_file, "%s", file);
+    running = true;
+}
+
+__attribute__((destructor)) static void report(void) {
+    running = false;
+    FILE *out = count_file[0] ? fopen(count_file, "w") : NULL;
+    for (int c = 0; out && c < CLASSES; c++) fprintf(out, "%s %ld\n", names[c], atomic_load(&counts[c]));
+    if (out) fclose(out);
+}
+
+static bool fails(enum class c) {
+    if (!running) return false;
+    long n = atomic_fetch_add(&counts[c], 1) + 1;
+    if (c != wanted || (from_then_on ? n < wanted_at : n != wanted_at)) return false;
+    errno = wanted_errno;
+    return true;
+}
+
+static void *next(const char *name) {
+    void *p = dlsym(RTLD_NEXT, name);
+    if (!p) _exit(126);
+    return p;
+}
+#define WRAP(class_, result, name, parameters, arguments)                                                              \
+    result name parameters;                                                                                            \
+    result name parameters {                                                                                           \
+        static result(*real) parameters;                                                                               \
+        if (!real) real = (result(*) parameters)next(#name);                                                           \
+        if (fails(class_)) return (result)-1;                                                                          \
+        return real arguments;                                                                                         \
+    }
+
+WRAP(READ, ssize_t, read, (int fd, void *p, size_t n), (fd, p, n))
+WRAP(READ, ssize_t, pread, (int fd, void *p, size_t n, off_t at), (fd, p, n, at))
+WRAP(READ, ssize_t, pread64, (int fd, void *p, size_t n, off64_t at), (fd, p, n, at))
+WRAP(READ, ssize_t, recv, (int fd, void *p, size_t n, int flags), (fd, p, n, flags))
+WRAP(READ, ssize_t, recvmsg, (int fd, struct msghdr *m, int flags), (fd, m, flags))
+WRAP(WRITE, ssize_t, write, (int fd, const void *p, size_t n), (fd, p, n))
+WRAP(WRITE, ssize_t, pwrite, (int fd, const void *p, size_t n, off_t at), (fd, p, n, at))
+WRAP(WRITE, ssize_t, pwrite64, (int fd, const void *p, size_t n, off64_t at), (fd, p, n, at))
+WRAP(WRITE, ssize_t, writev, (int fd, const struct iovec *v, int n), (fd, v, n))
+WRAP(WRITE, ssize_t, send, (int fd, const void *p, size_t n, int flags), (fd, p, n, flags))
+WRAP(WRITE, ssize_t, sendmsg, (int fd, const struct msghdr *m, int flags), (fd, m, flags))
+WRAP(FSYNC, int, fsync, (int fd), (fd))
+WRAP(FSYNC, int, fdatasync, (int fd), (fd))
+WRAP(RENAME, int, rename, (const char *a, const char *b), (a, b))
+WRAP(RENAME, int, renameat2, (int d, const char *a, int e, const char *b, unsigned f), (d, a, e, b, f))
+WRAP(RENAME, int, link, (const char *a, const char *b), (a, b))
+WRAP(CONNECT, int, connect, (int fd, const struct sockaddr *a, socklen_t n), (fd, a, n))
+WRAP(UNLINK, int, unlink, (const char *path), (path))
+WRAP(TRUNCATE, int, ftruncate, (int fd, off_t n), (fd, n))
+WRAP(TRUNCATE, int, ftruncate64, (int fd, off64_t n), (fd, n))
+
+#define WRAP_OPEN(name)                                                                                                \
+    int name(const char *path, int flags, ...);                                                                        \
+    int name(const char *path, int flags, ...) {                                                                       \
+        static int (*real)(const char *, int, ...);                                                                    \
+        if (!real) real = (int (*)(const char *, int, ...))next(#name);                                                \
+        va_list rest;                                                                                                  \
+        va_start(rest, flags);                                                                                         \
+        mode_t mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(rest, mode_t) : 0;                                        \
+        va_end(rest);                                                                                                  \
+        if (fails(OPEN)) return -1;                                                                                    \
+        return real(path, flags, mode);                                                                                \
+    }
+WRAP_OPEN(open)
+WRAP_OPEN(open64)
+
+/* The allocator under malloc is reached by its own names: dlsym itself allocates. */
+void *__libc_malloc(size_t n);
+void *__libc_calloc(size_t count, size_t n);
+void *__libc_realloc(void *p, size_t n);
+void *__libc_memalign(size_t alignment, size_t n);
+void *malloc(size_t n) { return fails(ALLOC) ? NULL : __libc_malloc(n); }
+void *calloc(size_t count, size_t n) { return fails(ALLOC) ? NULL : __libc_calloc(count, n); }
+void *realloc(void *p, size_t n) { return fails(ALLOC) ? NULL : __libc_realloc(p, n); }
+void *aligned_alloc(size_t alignment, size_t n) { return fails(ALLOC) ? NULL : __libc_memalign(alignment, n); }
+int posix_memalign(void **out, size_t alignment, size_t n) {
+    int saved = errno;
+    void *p = fails(ALLOC) ? NULL : __libc_memalign(alignment, n);
+    errno = saved;
+    if (!p) return ENOMEM;
+    *out = p;
+    return 0;
+}

@@ -1,0 +1,230 @@
+#!/usr/bin/env python3
+"""The fault sweep: one system call or allocation of a small run fails (tests/fault/shim.c), for every one the run makes.
+
+The process either gets over it or ends with a message; never by a signal other than the abort of an exhausted memory. Afterwards the work
+is finished without faults, and the lake must hold every event once.
+
+    tests/fault/sweep.py            a sample of each class of calls (CI)
+    tests/fault/sweep.py --full     every call and every allocation
+Needs build/faults. Prints the number of faults tried."""
+import argparse
+import concurrent.futures
+import pathlib
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+
+from bench import BINARY, Case, Simulator, command, environment, wait_for
+
+SHIM = BINARY.parent / "fault_shim.so"
+COUNT = 300
+
+
+def shimmed(**extra):
+    return environment(LD_PRELOAD=SHIM, **extra)
+
+
+def check_end(code, text, what):
+    """The ways a process with a fault may end."""
+    if code == -signal.SIGABRT:
+        assert "out of memory" in text or "bad_alloc" in text or "failed: " in text, f"{what}: aborted without saying why: {text[-500:]}"
+    else:
+        assert code in (0, 1, 2), f"{what}: ended by {code}: {text[-1500:]}"
+        assert code == 0 or "bluelake" in text or "ERROR" in text, f"{what}: ended without a message: {text[-500:]}"
+
+
+class Import:
+    name = "import"
+    faults = ("open", "read", "write", "fsync", "rename", "unlink", "truncate", "alloc")
+
+    def __init__(self, sweep):
+        self.sweep = sweep
+
+    def case(self, folder):
+        return Case(folder, self.sweep.simulator)
+
+    def load(self, case, env=None):
+        return command("import", "--data", case.lake, self.sweep.file, env=env)
+
+    def run(self, case, env, what):
+        done = self.load(case, env)
+        check_end(done.returncode, done.stderr, what)
+        if done.returncode == 0:
+            case.verify(buffer=False)
+
+    def finish(self, case):
+        done = self.load(case)
+        assert done.returncode == 0, done.stderr
+        case.verify(buffer=False)
+
+
+class Compact(Import):
+    name = "compact"
+    faults = ("open", "read", "write", "fsync", "rename", "unlink", "truncate")
+
+    def case(self, folder):
+        case = super().case(folder)
+        shutil.copytree(self.sweep.scattered, case.lake)
+        return case
+
+    def run(self, case, env, what):
+        done = command("compact", "--data", case.lake, env=env)
+        check_end(done.returncode, done.stderr, what)
+        case.verify(buffer=False) if done.returncode == 0 else None
+
+    def finish(self, case):
+        done = command("compact", "--data", case.lake)
+        assert done.returncode == 0, done.stderr
+        case.verify(buffer=False)
+
+
+class Role:
+    """A long-running role: gets over the fault, or ends and is started again."""
+    faults = ("open", "read", "write", "fsync", "rename", "connect", "unlink", "truncate", "alloc")
+
+    def __init__(self, sweep):
+        self.sweep = sweep
+
+    def run(self, case, env, what):
+        child = self.start(case, env)
+        wait_for(f"{what}: the role is done or has ended", lambda: not child.alive() or self.done(case), 60)
+        if child.alive():
+            child.child.send_signal(signal.SIGTERM)
+        check_end(child.child.wait(90), child.text(), what)
+
+
+class Write(Role):
+    name = "write"
+
+    def case(self, folder):
+        case = Case(folder, self.sweep.simulator)
+        shutil.copytree(self.sweep.filled, case.redis_dir, dirs_exist_ok=True)
+        case.redis()
+        return case
+
+    def start(self, case, env=None):
+        return case.writer(env=env)
+
+    def done(self, case):
+        return case.rows() >= COUNT and case.queued() == 0
+
+    def finish(self, case):
+        writer = case.writer()
+        wait_for("all is in the lake", lambda: not writer.alive() or self.done(case), 60)
+        case.stop(writer)
+        case.verify()
+
+
+class Ingest(Role):
+    name = "ingest"
+
+    def case(self, folder):
+        case = Case(folder, self.sweep.simulator)
+        case.redis()
+        return case
+
+    def start(self, case, env=None):
+        return case.ingest(env=env)
+
+    def done(self, case):
+        return case.cursor() >= self.sweep.last_cursor
+
+    def finish(self, case):
+        case.finish()
+
+
+SCENARIOS = [Import, Compact, Write, Ingest]
+
+
+class Sweep:
+    def __init__(self, folder):
+        self.folder = pathlib.Path(folder)
+        self.simulator = Simulator(folder, COUNT)
+        self.failures, self.lock = [], threading.Lock()
+        self.file = self.folder / "events.ndjson"
+        events = command("simulate", "--ndjson", f"--count={COUNT}").stdout
+        self.file.write_text(events)
+        import json
+        self.last_cursor = max(json.loads(line)["time_us"] for line in events.splitlines())
+        case = Case(self.folder / "fill", self.simulator)
+        redis, ingest = case.redis(), case.ingest()
+        wait_for("the buffer holds everything", lambda: case.cursor() >= self.last_cursor)
+        case.stop(ingest)
+        redis.stop()
+        case.socket.unlink(missing_ok=True)
+        self.filled = case.redis_dir
+        self.scattered = self.folder / "scattered"
+        lines = events.splitlines(keepends=True)
+        for part in range(2):
+            piece = self.folder / f"piece{part}.ndjson"
+            piece.write_text("".join(lines[part::2]))
+            command("import", "--data", self.scattered, piece)
+
+    def counts(self, scenario):
+        case = scenario.case(self.folder / f"{scenario.name}-count")
+        try:
+            file = case.folder / "calls"
+            scenario.run(case, shimmed(BL_SHIM_COUNT=file), f"{scenario.name} without a fault")
+            return {line.split()[0]: int(line.split()[1]) for line in file.read_text().splitlines()}
+        finally:
+            case.close()
+
+    def fault(self, scenario, call, at):
+        case = None
+        what = f"{scenario.name} {call}:{at}"
+        try:
+            case = scenario.case(self.folder / f"{scenario.name}-{call}-{at}")
+            scenario.run(case, shimmed(BL_SHIM=f"{call}:{at}"), what)
+            scenario.finish(case)
+        except (AssertionError, OSError, ValueError) as wrong:
+            with self.lock:
+                self.failures.append(f"{what}: {wrong}")
+        finally:
+            if case:
+                case.close()
+
+
+def choose(total, most):
+    if most is None or total <= most:
+        return range(1, total + 1)
+    return sorted({1 + round(i * (total - 1) / (most - 1)) for i in range(most)})
+
+
+def main():
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--full", action="store_true")
+    options.add_argument("--workers", type=int, default=4)
+    options.add_argument("--most", type=int, help="faults of each class")
+    options.add_argument("--only", help="one scenario: " + ", ".join(s.name for s in SCENARIOS))
+    options.add_argument("--fault", help="one fault, such as alloc:17, with --only")
+    chosen = options.parse_args()
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="sweep-") as folder:
+        sweep = Sweep(folder)
+        try:
+            scenarios = [s(sweep) for s in SCENARIOS if chosen.only in (None, s.name)]
+            jobs = []
+            if chosen.fault:
+                jobs = [(scenarios[0], *chosen.fault.split(":"))]
+            for scenario in scenarios if not chosen.fault else []:
+                quick = isinstance(scenario, Import)
+                most = chosen.most or (None if chosen.full else 10 if quick else 3)
+                if chosen.full and not quick:
+                    most = chosen.most or 400  # of the thousands of allocations of a role; every system call
+                counts = sweep.counts(scenario)
+                jobs += [(scenario, call, at) for call in scenario.faults for at in choose(counts[call], most)]
+            with concurrent.futures.ThreadPoolExecutor(chosen.workers) as pool:
+                list(pool.map(lambda job: sweep.fault(*job), jobs))
+        finally:
+            sweep.simulator.close()
+    print(f"fault sweep: {len(jobs)} faults tried, {len(sweep.failures)} failures, {time.monotonic() - started:.0f} s")
+    for failure in sorted(sweep.failures):
+        print("FAILED", failure)
+    return 1 if sweep.failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

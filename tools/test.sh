@@ -1,0 +1,106 @@
+#!/usr/bin/env bash
+# Every test but the long ones: `make test`, after its set-up. Goes on after a failure, so that all failures are seen.
+# The last line sums the cases of every step: "N passed, N failed".
+set -uo pipefail
+cd "$(dirname "$0")/.."
+jobs=${JOBS:-$(nproc)}
+release=build/release asan=build/asan
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+passed=0 failed=0
+
+# Debian's own pytest stands behind /usr/bin/python3, which need not be the first in PATH.
+python=python3
+$python -c 'import pytest' 2>/dev/null || python=/usr/bin/python3
+
+export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1:abort_on_error=1}
+export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
+
+count() {
+    passed=$((passed + ${1:-0}))
+    failed=$((failed + ${2:-0}))
+}
+# step HEADING COUNTER COMMAND...: COUNTER reads the command's output in $log and its exit code, and adds to the sums.
+step() {
+    local heading=$1 counter=$2 start=$SECONDS code=0
+    shift 2
+    printf '\n== %s\n' "$heading"
+    "$@" >"$log" 2>&1 || code=$?
+    "$counter" $code
+    printf '== %s: %s (%d s)\n' "$heading" "$([ $code = 0 ] && echo ok || echo FAILED)" $((SECONDS - start))
+    return $code
+}
+# One case a step; its output is of interest only when it fails, but for its last line.
+count_one() {
+    if [ "$1" = 0 ]; then
+        tail -n 1 "$log"
+        count 1 0
+    else
+        tail -n 60 "$log"
+        count 0 1
+    fi
+}
+# A build is no test case, unless it fails.
+count_build() {
+    [ "$1" = 0 ] && return
+    grep -E 'error|warning|FAILED' "$log" || tail -n 60 "$log"
+    count 0 1
+}
+# "97% tests passed, 1 tests failed out of 31"
+count_ctest() {
+    local line all bad
+    line=$(grep -E 'tests passed, [0-9]+ tests failed out of' "$log" | tail -n 1)
+    all=$(sed -nE 's/.*out of ([0-9]+).*/\1/p' <<<"$line")
+    bad=$(sed -nE 's/.* ([0-9]+) tests failed.*/\1/p' <<<"$line")
+    if [ "$1" = 0 ]; then
+        echo "$line"
+    else
+        tail -n 200 "$log"
+    fi
+    count $((${all:-0} - ${bad:-0})) "${bad:-0}"
+    [ "$1" != 0 ] && [ "${bad:-0}" = 0 ] && count 0 1 # it did not even start
+    return 0
+}
+# "1 failed, 42 passed, 2 skipped, 1 error in 28.54s"
+count_pytest() {
+    local line good bad errors
+    line=$(grep -E '^(=+ )?[0-9]+ (passed|failed|skipped|error).* in [0-9.]+s' "$log" | tail -n 1)
+    good=$(sed -nE 's/.*\b([0-9]+) passed.*/\1/p' <<<"$line")
+    bad=$(sed -nE 's/.*\b([0-9]+) failed.*/\1/p' <<<"$line")
+    errors=$(sed -nE 's/.*\b([0-9]+) errors?\b.*/\1/p' <<<"$line")
+    [ "$1" = 0 ] || tail -n 120 "$log"
+    echo "$line"
+    count "${good:-0}" $((${bad:-0} + ${errors:-0}))
+    [ "$1" != 0 ] && [ $((${bad:-0} + ${errors:-0})) = 0 ] && count 0 1
+    return 0
+}
+
+build() {
+    cmake -S . -B "$1" -G Ninja "${@:2}" && cmake --build "$1" -j "$jobs"
+}
+unit_tests() {
+    ctest --test-dir "$1" --output-on-failure -j "$jobs"
+}
+end_to_end() {
+    BLUELAKE=$PWD/$1/bluelake $python -m pytest -q -p no:cacheprovider --durations=5 tests/e2e "${@:2}"
+}
+# What the sanitizers see best end to end: the whole path, damaged input, the simulated network under supervision.
+sanitized='value_for_value or dead_letters or collects_the_simulated or errors_name'
+
+step 'Rooms include only what lies below them' count_one tools/layers.py
+step 'Style: the checker itself' count_one tools/style.py --self-test
+step 'Style' count_one tools/style.py
+step 'Headers' count_one tools/headers.sh
+if step 'Release build' count_build build $release -DCMAKE_BUILD_TYPE=Release; then
+    step 'Generated pages' count_one tools/docs.sh --check
+    step 'Unit tests, release' count_ctest unit_tests $release
+    step 'End to end, release' count_pytest end_to_end $release
+fi
+if step 'Build with address and undefined-behaviour sanitizers' count_build \
+    build $asan -DCMAKE_BUILD_TYPE=Debug -DBL_SANITIZE=address,undefined; then
+    BL_TEST_QUICK=1 step 'Unit tests, sanitizers' count_ctest unit_tests $asan
+    step 'End to end, sanitizers' count_pytest end_to_end $asan -k "$sanitized"
+fi
+
+printf '\n%d s in all\n%d passed, %d failed\n' $SECONDS $passed $failed
+[ $failed = 0 ]
