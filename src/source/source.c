@@ -36,8 +36,8 @@ struct host {
     bool v2;
     bool refused;        /* it gave an answer that asking again cannot change */
     bool plain;          /* v2: compression did not work here */
-    bool lost;           /* v2: it no longer has the position; ask by time until it has delivered */
-    uint64_t newest_seq; /* v2: largest number it delivered, or the one stored; 0 when its numbering is not known */
+    bool lost;           /* it no longer has the position; ask by time until it has delivered */
+    uint64_t newest_seq; /* largest number it delivered, or the one stored; 0 when it does not number */
 };
 
 struct source {
@@ -85,6 +85,7 @@ struct source {
     bool data_seen, first_time_seen, first_seq_seen, progressed;
 
     unsigned failures_in_row; /* since the last progress */
+    unsigned barren_in_row;   /* connections that ended before they brought anything new */
     unsigned corrupt_in_row;  /* without a newer message in between */
     int64_t corrupt_after_us; /* newest_us when that began */
     bool ever_inflated;
@@ -343,6 +344,7 @@ static void disconnect(struct source *s, bool rotate, const struct bl_error *why
     wsclient_close(&s->client);
     atomic_store(&s->connected_since_us, 0);
     if (s->progressed || stable) s->failures_in_row = 0;
+    s->barren_in_row = s->progressed ? 0 : s->barren_in_row + (s->delivered_here > 0);
     schedule_retry(s, rotate, why);
 }
 
@@ -379,15 +381,18 @@ static int64_t resume_from(const struct source *s) {
  * numbering it no longer has. */
 static uint64_t resume_from_seq(struct source *s) {
     const struct host *h = here(s);
-    if (!h->v2 || h->lost || !h->newest_seq) return 0;
+    if (h->lost || !h->newest_seq) return 0;
     if (!s->durable.us) return s->newest_host && strcmp(s->newest_host, h->name) == 0 ? h->newest_seq : 0;
     bool ours = strcmp(s->durable.host, h->name) == 0 && s->durable.seq <= h->newest_seq;
     return ours ? s->durable.seq : 0;
 }
 
+/* A host that cuts the connection before the overlap is over would never get on: the overlap shrinks each time. */
 static int64_t rewound(const struct source *s) {
+    enum { SHIFT_MAX = 40 };
     if (!s->asked_us) return 0;
-    int64_t cursor_us = s->asked_us - (host_switched(s) ? s->host_switch_rewind_us : s->rewind_us);
+    int64_t overlap_us = host_switched(s) ? s->host_switch_rewind_us : s->rewind_us;
+    int64_t cursor_us = s->asked_us - (overlap_us >> (s->barren_in_row < SHIFT_MAX ? s->barren_in_row : SHIFT_MAX));
     return cursor_plausible(cursor_us) ? cursor_us : s->asked_us;
 }
 
@@ -555,7 +560,8 @@ static void check_gap(struct source *s, int64_t time_us) {
             host_switched(s) && s->newest_host && age_us <= LOOKBACK_US && !certain ? "host_switch" : "cursor_too_old");
 }
 
-/* A numbering that starts below what was asked for is another one: the host was set up anew, or is not the same. */
+/* A numbering that starts below what was asked for is another one: the host was set up anew, or is not the same; or it
+ * is of the old family now and does not number at all. */
 static bool numbering_changed(struct source *s, uint64_t seq) {
     if (s->first_seq_seen) return false;
     s->first_seq_seen = true;
@@ -599,21 +605,21 @@ static void deliver(struct source *s, struct bl_str json, int64_t time_us, uint6
                                    .host = here(s)->name};
 }
 
-static enum step deliver_v1(struct source *s, struct bl_str json, struct source_message *out) {
-    int64_t time_us = 0;
-    if (!peek_time_us(json, &time_us)) time_us = 0;
-    deliver(s, json, time_us, 0, out);
-    return STEP_MESSAGE;
-}
-
-static enum step take_v2_event(struct source *s, const struct v2_message *m, struct source_message *out) {
-    if (m->seq && numbering_changed(s, m->seq)) return leave_numbering(s, m->seq);
-    if (m->seq && m->seq <= s->drop_below) {
+static enum step take_event(struct source *s, struct bl_str json, int64_t time_us, uint64_t seq,
+                            struct source_message *out) {
+    if ((seq || time_us) && numbering_changed(s, seq)) return leave_numbering(s, seq);
+    if (seq && seq <= s->drop_below) {
         atomic_fetch_add_explicit(&s->repeated, 1, memory_order_relaxed);
         return STEP_AGAIN;
     }
-    deliver(s, m->json, m->time_us, m->seq, out);
+    deliver(s, json, time_us, seq, out);
     return STEP_MESSAGE;
+}
+
+static enum step deliver_v1(struct source *s, struct bl_str json, struct source_message *out) {
+    int64_t time_us = 0;
+    if (!peek_time_us(json, &time_us)) time_us = 0;
+    return take_event(s, json, time_us, peek_cursor(json), out);
 }
 
 static enum step deliver_v2(struct source *s, struct bl_str frame, struct source_message *out) {
@@ -622,7 +628,7 @@ static enum step deliver_v2(struct source *s, struct bl_str frame, struct source
     v2_read(frame, &s->converted, &m);
     switch (m.kind) {
     case V2_EVENT:
-        return take_v2_event(s, &m, out);
+        return take_event(s, m.json, m.time_us, m.seq, out);
     case V2_INFO:
         bl_log(BL_INFO, "source host=%s says %s: %s", here(s)->name, m.name, m.text);
         if (strcmp(m.name, "OutdatedCursor") == 0) s->gap_certain = true;
