@@ -579,8 +579,9 @@ static enum bl_rc check_settings(const struct conf *conf, struct bl_error *err) 
     struct source_settings settings;
     int64_t cursor_us;
     BL_TRY(source_settings_init(&settings, conf, err));
+    enum bl_rc rc = merge_check(&settings.options, err);
     source_settings_release(&settings);
-    return start_cursor(conf, bl_wall_us(), &cursor_us, err);
+    return rc == BL_OK ? start_cursor(conf, bl_wall_us(), &cursor_us, err) : rc;
 }
 
 static enum bl_rc start(struct ingest *in, struct bl_error *err) {

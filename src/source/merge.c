@@ -131,15 +131,32 @@ static enum bl_rc open_feeder(struct merge *m, unsigned index, struct bl_error *
     return rc;
 }
 
-enum bl_rc merge_open(const struct merge_options *o, struct merge **out, struct bl_error *err) {
-    unsigned wanted = o->redundancy > 1 ? o->redundancy : 1;
+static unsigned wanted_of(const struct merge_options *o) {
+    return o->redundancy > 1 ? o->redundancy : 1;
+}
+
+static enum bl_rc check_redundancy(const struct merge_options *o, struct bl_error *err) {
+    unsigned wanted = wanted_of(o);
     if (wanted > MERGE_MAX)
         return bl_fail(err, BL_E_USAGE, "source.redundancy = %u: at most %d hosts at once", wanted, MERGE_MAX);
     if (wanted > 1 && o->source.url_count < wanted)
         return bl_fail(err, BL_E_USAGE, "source.redundancy = %u needs as many hosts in source.urls, not %zu", wanted,
                        o->source.url_count);
+    return BL_OK;
+}
+
+enum bl_rc merge_check(const struct merge_options *o, struct bl_error *err) {
+    struct source *s = NULL;
+    BL_TRY(check_redundancy(o, err));
+    BL_TRY(source_open(&o->source, &s, err));
+    source_close(&s);
+    return BL_OK;
+}
+
+enum bl_rc merge_open(const struct merge_options *o, struct merge **out, struct bl_error *err) {
+    BL_TRY(check_redundancy(o, err));
     BL_CLEANUP(merge_close) struct merge *m = bl_xcalloc(1, sizeof *m);
-    m->count = wanted;
+    m->count = wanted_of(o);
     pthread_mutex_init(&m->mutex, NULL);
     queue_init(&m->queue, QUEUE_BYTES);
     copy_options(m, &o->source);

@@ -16,6 +16,8 @@ struct merge_options {
     unsigned redundancy; /* 0 and 1: one host at a time */
     bool heal;           /* look at the other hosts for what one could not serve */
 };
+/* Would merge_open accept these? Connects to nothing. */
+enum bl_rc merge_check(const struct merge_options *o, struct bl_error *err);
 enum bl_rc merge_open(const struct merge_options *o, struct merge **out, struct bl_error *err);
 enum bl_rc merge_next(struct merge *m, int tick_ms, struct source_message *out, struct bl_error *err);
 bool merge_pending(struct merge *m);

@@ -13,7 +13,7 @@
  * decodes them anyway; source_in_overlap() tells when it is needed.
  *
  * Cursor: the receiver calls source_set_cursor with the position that is durably buffered; after a reconnect the stream
- * resumes from it minus the rewind. Without any, it starts live. At a v2 host the position is a sequence number, which
+ * resumes from it minus the rewind. Without any, it starts live. At a host of the v2 family it is a number, which
  * is exact and needs no rewind; it means nothing anywhere else, so on another host the time counts, with the larger
  * overlap. A host that no longer has the position (CursorTooOld, or the first event is too new) is a gap, and the
  * stream goes on with the oldest it has.

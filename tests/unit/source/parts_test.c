@@ -21,6 +21,18 @@ static void the_time_of_an_event_is_found_wherever_it_stands(void **state) {
     EXPECT(peeked("{\"did\":\"a\\\",\\\"time_us\\\":3\",\"time_us\":7}") == 7);
 }
 
+static void the_number_of_an_event_stands_behind_its_time(void **state) {
+    (void)state;
+    EXPECT(peek_cursor(BL_LIT("{\"did\":\"d\",\"time_us\":7,\"cursor\":42,\"kind\":1}")) == 42);
+    static const char *const none[] = {"",
+                                       "{\"did\":\"d\",\"time_us\":7",
+                                       "{\"did\":\"d\",\"time_us\":7,\"kind\":1}",
+                                       "{\"did\":\"d\",\"time_us\":7,\"cursor\":\"42\"}",
+                                       "{\"cursor\":42}",
+                                       "{\"did\":\"d\",\"time_us\":7,\"cursor\":42"};
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++) EXPECT(peek_cursor(bl_str(none[i])) == 0);
+}
+
 static void an_event_without_time_has_none(void **state) {
     (void)state;
     static const char *const none[] = {"",
@@ -120,6 +132,7 @@ static void impossible_filters_are_refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_time_of_an_event_is_found_wherever_it_stands),
+        cmocka_unit_test(the_number_of_an_event_stands_behind_its_time),
         cmocka_unit_test(an_event_without_time_has_none),
         cmocka_unit_test(random_bytes_do_not_disturb_the_peek),
         cmocka_unit_test(addresses_carry_filters_compression_and_cursor),
