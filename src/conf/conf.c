@@ -95,9 +95,10 @@ static enum bl_rc set_flag(const struct row *row, struct bl_str value, bool *tar
 }
 
 static enum bl_rc set_row(struct conf *c, const struct row *row, struct bl_str value, struct bl_error *err) {
+    if (value.n && memchr(value.p, 0, value.n))
+        return bl_fail(err, BL_E_USAGE, "%s: the value holds a NUL byte", row->key);
     switch (row->kind) {
     case TEXT: {
-        if (memchr(value.p, 0, value.n)) return bl_fail(err, BL_E_USAGE, "%s: the value holds a NUL byte", row->key);
         char **text = field_of(c, row);
         free(*text);
         *text = bl_xstrndup(value);

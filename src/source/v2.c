@@ -69,7 +69,8 @@ static bool read_payload(struct bl_str object, struct payload *p) {
     struct js_cursor c = js_open(object, EV_DEPTH_MAX + 1);
     struct js_string key;
     bool first = true;
-    *p = (struct payload){.kind = kind_of(type_of(object))};
+    struct bl_str type = type_of(object);
+    *p = (struct payload){.kind = kind_of(type)};
     p->commit = p->kind && strcmp(p->kind, "commit") == 0;
     if (!p->kind || js_peek(&c) != JS_OBJECT || !js_object(&c)) return false;
     while (js_member(&c, &key, &first)) {
@@ -81,7 +82,8 @@ static bool read_payload(struct bl_str object, struct payload *p) {
         else
             p->others = true;
     }
-    return !c.fault;
+    /* A $type that is given twice is no reason to guess. */
+    return !c.fault && bl_str_eq(inside(p->raw[M_TYPE]), type);
 }
 
 /* "2026-01-05T00:00:00.000755Z" and nothing else, so that the number gives the text back. */

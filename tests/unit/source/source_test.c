@@ -559,6 +559,85 @@ static void long_filters_are_sent_as_hello_and_a_complaint_is_final(void **state
     stop(h);
 }
 
+static void a_filtered_stream_may_be_silent_for_longer(void **state) {
+    (void)state;
+    static const char *const dids[] = {"did:plc:abcdefghijklmnopqrstuvwx"};
+    struct host *h = new_host();
+    struct fake_clock clock = {0};
+    h->plans[0] = (struct plan){.first_us = T0, .count = 1, .ending = PING};
+    h->plans[1] = (struct plan){.first_us = T0, .count = 1, .ending = HOLD};
+    start(h);
+    struct bl_clock c = {fake_wall, fake_mono, &clock};
+    struct source *s = open_source(OPTIONS(h, .clock = &c, .dids = dids, .did_count = 1));
+    struct source_message m;
+    take(s, 1, &m);
+    EXPECT_RC(source_next(s, 20, &m, NULL), BL_E_TIMEOUT);
+    clock.now_us = 599 * SECOND;
+    EXPECT_RC(source_next(s, 20, &m, NULL), BL_E_TIMEOUT);
+    EXPECT(stats_of(s).state == SOURCE_LIVE && stats_of(s).connects == 1);
+    clock.now_us = 601 * SECOND;
+    EXPECT_RC(source_next(s, 20, &m, NULL), BL_E_TIMEOUT);
+    EXPECT(stats_of(s).failures == 1);
+    clock.now_us = 602 * SECOND;
+    take(s, 1, &m); /* and the position is the last event's, however long ago that was */
+    EXPECT(asked_for(h, 1, "cursor=1759999995000000"));
+    source_close(&s);
+    stop(h);
+}
+
+/* Wall clock and monotonic clock apart from each other. */
+struct two_clocks {
+    int64_t wall_us, mono_ns;
+};
+static int64_t jumping_wall(void *context) {
+    return ((struct two_clocks *)context)->wall_us;
+}
+static int64_t steady_mono(void *context) {
+    return ((struct two_clocks *)context)->mono_ns;
+}
+
+static void a_jump_of_the_wall_clock_moves_neither_timers_nor_cursor(void **state) {
+    (void)state;
+    struct host *h = new_host();
+    struct two_clocks clocks = {.wall_us = T0};
+    h->plans[0] = (struct plan){.first_us = T0, .step_us = SECOND, .count = 2, .ending = PING};
+    h->plans[1] = (struct plan){.first_us = T0, .count = 1, .ending = HOLD};
+    start(h);
+    struct bl_clock c = {jumping_wall, steady_mono, &clocks};
+    struct source *s = open_source(OPTIONS(h, .clock = &c));
+    struct source_message m;
+    take(s, 1, &m);
+    static const int64_t jumps_s[] = {86400 * 365, -86400 * 365, 3600, -3600};
+    for (size_t i = 0; i < 4; i++) {
+        clocks.wall_us = T0 + jumps_s[i] * SECOND;
+        EXPECT(source_next(s, 20, &m, NULL) == (i ? BL_E_TIMEOUT : BL_OK));
+        EXPECT(stats_of(s).state == SOURCE_LIVE && stats_of(s).connects == 1 && stats_of(s).failures == 0);
+    }
+    clocks.mono_ns = 31000000000; /* only real time counts as silence */
+    EXPECT_RC(source_next(s, 20, &m, NULL), BL_E_TIMEOUT);
+    EXPECT(stats_of(s).failures == 1);
+    clocks.mono_ns = 40000000000;
+    take(s, 1, &m);
+    EXPECT(asked_for(h, 1, "cursor=1759999996000000") && stats_of(s).gaps == 0);
+    source_close(&s);
+    stop(h);
+}
+
+static void a_host_that_cuts_within_the_overlap_is_got_past(void **state) {
+    (void)state;
+    struct host *h = new_host();
+    for (int i = 0; i < PLANS_MAX; i++)
+        h->plans[i] = (struct plan){.first_us = T0, .step_us = SECOND, .count = 3, .ending = VANISH};
+    start(h);
+    struct source *s = open_source(OPTIONS(h, .start_cursor_us = T0 + 5 * SECOND));
+    struct source_message m;
+    take(s, 3 * 6, &m);
+    EXPECT(asked_for(h, 0, "cursor=1760000000000000") && asked_for(h, 1, "cursor=1760000002500000"));
+    EXPECT(asked_for(h, 2, "cursor=1760000003750000") && asked_for(h, 4, "cursor=1760000004687500"));
+    source_close(&s);
+    stop(h);
+}
+
 static void bad_settings_are_refused_at_once(void **state) {
     (void)state;
     const char *urls[] = {"wss://example.invalid"};
@@ -623,6 +702,9 @@ int main(void) {
         cmocka_unit_test(the_wrong_dictionary_is_final),
         cmocka_unit_test(a_corrupt_message_is_asked_for_again_and_skipped_at_last),
         cmocka_unit_test(long_filters_are_sent_as_hello_and_a_complaint_is_final),
+        cmocka_unit_test(a_filtered_stream_may_be_silent_for_longer),
+        cmocka_unit_test(a_jump_of_the_wall_clock_moves_neither_timers_nor_cursor),
+        cmocka_unit_test(a_host_that_cuts_within_the_overlap_is_got_past),
         cmocka_unit_test(bad_settings_are_refused_at_once),
         cmocka_unit_test(an_oversized_message_is_counted_and_passed_over),
         cmocka_unit_test(reachability_is_told_within_the_time),
