@@ -3,7 +3,7 @@ BUILD ?= build/release
 JOBS  ?= $(shell nproc)
 # `make run` needs no test packages.
 TESTS ?= OFF
-test bench fuzz interop: TESTS = ON
+test bench fuzz interop docs check-docs: TESTS = ON
 
 EVENTS ?= 2000000
 KILLS  ?= 20
@@ -12,7 +12,7 @@ SEED   ?= 1
 # The build with crash points compiled in, for tests/fault only.
 FAULTS = build/faults
 
-.PHONY: help run build test asan bench fuzz kill-test faults-build crash-matrix interop fmt docs check-docs clean setup-run setup-test
+.PHONY: help run build test asan bench fuzz kill-test faults-build crash-matrix interop web test-web fmt docs check-docs clean setup-run setup-test setup-web
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## ?/\1\t/' | expand -t 14
@@ -21,10 +21,15 @@ setup-run:
 	@tools/setup.sh run
 setup-test:
 	@tools/setup.sh test
+setup-web:
+	@tools/setup.sh web
 
-build: setup-run ## compile build/release/bluelake
+build: setup-run web ## compile build/release/bluelake, the page in it
 	@cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=Release -DBL_TESTS=$(TESTS) >/dev/null
 	@cmake --build $(BUILD) -j $(JOBS) -- --quiet
+
+web: setup-run   ## build the page (web/dist)
+	@tools/web.sh
 
 run: build       ## collect: everything set up, built and started; Ctrl-C stops
 	@$(BUILD)/bluelake up --data data
@@ -53,16 +58,19 @@ kill-test: setup-test build ## every role and Redis killed at random (EVENTS=200
 	@python3 tests/fault/kill.py --events $(EVENTS) --kills $(KILLS) --seed $(SEED)
 	@python3 tests/fault/kill.py --events $(EVENTS) --kills $(KILLS) --seed $(SEED) --forget
 
+test-web: setup-web build ## drive the page in Chromium, over the real binary
+	@tests/web/run.sh
+
 interop: setup-test build ## pyarrow, Polars and DuckDB's own packages read the lake
 	@tests/interop/run.sh
 
 fmt:             ## format the C code
 	@git ls-files -co --exclude-standard 'src/*.[ch]' 'tests/*.[ch]' 'bench/*.[ch]' | xargs clang-format-14 -i
 
-docs: build      ## regenerate the references in docs/
+docs: setup-test build ## regenerate the references in docs/
 	@tools/docs.sh
 
-check-docs: build
+check-docs: setup-test build
 	@tools/docs.sh --check
 
 clean:           ## remove build/ (not data/)

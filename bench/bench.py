@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import re
+import resource
 import shutil
 import statistics
 import subprocess
@@ -35,7 +36,7 @@ def median(values):
 
 
 def add(what, unit, ours, peer=None, peer_name="", at_least=None, at_most=None, of_peer=True):
-    """One line of the table. `ours` and `peer`: lists of measurements. The target concerns the ratio, or the value itself."""
+    """A line of the table. `ours`, `peer`: lists of measurements. The target concerns the ratio, or the value itself."""
     ratio = median(ours) / median(peer) if peer else None
     judged = ratio if of_peer else median(ours)
     target, ok = "", None
@@ -65,7 +66,8 @@ def table():
         ours = f"{number(median(r.ours))} ({number(min(r.ours))}..{number(max(r.ours))})"
         peer = number(median(r.peer)) if r.peer else ""
         ratio = f"{r.ratio:.3g}x" if r.ratio else ""
-        lines.append([r.what, r.unit, ours, peer, r.peer_name, ratio, r.target, {True: "ok", False: "MISS", None: ""}[r.ok]])
+        verdict = {True: "ok", False: "MISS", None: ""}[r.ok]
+        lines.append([r.what, r.unit, ours, peer, r.peer_name, ratio, r.target, verdict])
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     lines.insert(1, ["-" * w for w in widths])
     return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(line, widths)).rstrip() for line in lines)
@@ -84,14 +86,17 @@ def run(*args, check=True, cores=None):
         command = ["taskset", "-c", cores, *command]
     done = subprocess.run(command, capture_output=True, text=True, errors="surrogateescape")
     if check and done.returncode != 0:
-        raise SystemExit(f"bench: {' '.join(command)}: exit {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
+        said = f"{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+        raise SystemExit(f"bench: {' '.join(command)}: exit {done.returncode}\n{said}")
     return done
 
 
 def timed(*args, cores=None):
-    start = time.monotonic()
+    """(seconds of wall clock, seconds of CPU time, output)"""
+    start, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     done = run(*args, cores=cores)
-    return time.monotonic() - start, done.stdout
+    seconds, after = time.monotonic() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, done.stdout
 
 
 def results(output):
@@ -148,26 +153,31 @@ def show_loss(events, parquet):
 
 
 def bench_import(rounds, events):
-    ours, peer, sizes, peer_sizes = [], [], [], []
+    ours, peer, sizes, peer_sizes, cpu, peer_cpu = [], [], [], [], [], []
     lake = WORK / "lake"
     for _ in range(rounds):
         shutil.rmtree(lake, ignore_errors=True)
-        seconds, out = timed(BLUELAKE, "import", "--data", lake, "--threads", 2, "--json", events, cores=CORES)
+        seconds, busy, out = timed(BLUELAKE, "import", "--data", lake, "--threads", 2, "--json", events, cores=CORES)
         done = json.loads(out)
         if done["written"] != EVENTS:
             raise SystemExit(f"bench: import wrote {done['written']} of {EVENTS} events")
         ours.append(EVENTS / seconds)
+        cpu.append(busy)
         sizes.append(bytes_under(lake) / EVENTS)
         folder = fresh("peer")
-        seconds, _ = timed(PROGRAMS / "bench_duckdb_peer", events, folder / "events.parquet", 2, cores=CORES)
+        seconds, busy, _ = timed(PROGRAMS / "bench_duckdb_peer", events, folder / "events.parquet", 2, cores=CORES)
         peer.append(EVENTS / seconds)
+        peer_cpu.append(busy)
         peer_sizes.append(bytes_under(folder) / EVENTS)
     add("NDJSON -> Parquet", "events/s", ours, peer, "DuckDB read_json -> COPY", at_least=1.5)
+    add("NDJSON -> Parquet, CPU time", "us/event", cpu, peer_cpu, "the same")
     add("NDJSON -> Parquet, size", "bytes/event", sizes, peer_sizes, "DuckDB zstd Parquet", at_most=0.55)
-    note(f"import: {done['cids_verified']:,} CIDs recomputed and equal, {done['cids_kept']:,} kept; every file fsynced before the commit")
+    note(f"import: {done['cids_verified']:,} CIDs recomputed and equal, {done['cids_kept']:,} kept; "
+         "every file fsynced before the commit")
     tuned = WORK / "peer/tuned.parquet"
-    seconds, _ = timed(PROGRAMS / "bench_duckdb_peer", events, tuned, 2, "tuned", cores=CORES)
-    note(f"the peer with PARQUET_VERSION v2 and row groups of a million (one run): {number(EVENTS / seconds)} events/s, "
+    seconds, _, _ = timed(PROGRAMS / "bench_duckdb_peer", events, tuned, 2, "tuned", cores=CORES)
+    note("the peer with PARQUET_VERSION v2 and row groups of a million (one run): "
+         f"{number(EVENTS / seconds)} events/s, "
          f"{tuned.stat().st_size / EVENTS:.1f} bytes/event; against that {median(ours) * seconds / EVENTS:.2f}x the rate, "
          f"{median(sizes) * EVENTS / tuned.stat().st_size:.2f}x the bytes")
     verify = run(BLUELAKE, "verify", "--data", lake, "--against", events, check=False)
@@ -206,7 +216,8 @@ def bench_sim(rounds, events):
 def bench_ws(rounds, events):
     found = collections.defaultdict(list)
     for _ in range(rounds):
-        for what, rate in re.findall(r"^(\w+) +([\d.]+) M messages/s", run(PROGRAMS / "bench_ws", 500000).stdout, re.M):
+        out = run(PROGRAMS / "bench_ws", 500000).stdout
+        for what, rate in re.findall(r"^(\w+) +([\d.]+) M messages/s", out, re.M):
             found[what].append(float(rate) * 1e6)
     for what, label in (("wsclient", "WebSocket client"), ("source", "Jetstream client (source)")):
         add(label, "messages/s", found[what])
@@ -263,19 +274,21 @@ def bench_search(rounds, events):
 def report(started, rounds):
     seconds = time.monotonic() - started
     model = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())
-    machine = f"{os.cpu_count()} cores, {model.group(1) if model else 'unknown processor'}; load average {os.getloadavg()[0]:.1f} at the end"
+    processor = model.group(1) if model else "unknown processor"
+    machine = f"{os.cpu_count()} cores, {processor}; load average {os.getloadavg()[0]:.1f} at the end"
     missed = [r.what for r in rows if r.ok is False]
     verdict = f"{len(missed)} missed: {', '.join(missed)}" if missed else "every target met"
     text = "\n".join([table(), "", *notes, "", f"{rounds} rounds a line, medians; {machine}; {seconds:.0f} s", verdict, ""])
     (OUT / "report.txt").write_text(text)
-    (OUT / "report.json").write_text(json.dumps({"machine": machine, "rounds": rounds, "seconds": round(seconds, 1), "notes": notes,
-                                                 "results": [r._asdict() for r in rows]}, indent=1) + "\n")
+    summary = {"machine": machine, "rounds": rounds, "seconds": round(seconds, 1), "notes": notes,
+               "results": [r._asdict() for r in rows]}
+    (OUT / "report.json").write_text(json.dumps(summary, indent=1) + "\n")
     print("\n" + text, end="")
 
 
 def main():
-    benches = {"import": bench_import, "extract": bench_extract, "buffer": bench_buffer, "sim": bench_sim, "ws": bench_ws,
-               "search": bench_search, "drain": bench_drain}
+    benches = {"import": bench_import, "extract": bench_extract, "buffer": bench_buffer, "sim": bench_sim,
+               "ws": bench_ws, "search": bench_search, "drain": bench_drain}
     options = argparse.ArgumentParser(prog="bench/run.sh")
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--only", default=",".join(benches))

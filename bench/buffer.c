@@ -2,9 +2,10 @@
  *
  *   bench_buffer FILE.ndjson [SOCKET]
  *
- * Starts a Redis of its own, or uses the one at SOCKET, which must be empty. Both ways write the same lines into one
- * queue over a Unix socket: blocks of about 60 KB compressed through buffer_append, compression included; and, as the
- * peer, XADD of the raw line, 256 in a pipeline. Rounds alternate; medians are printed. */
+ * Starts a Redis of its own, or uses the one at SOCKET, which must be empty. Both ways write the same lines into the
+ * queues of their types over a Unix socket: blocks of about 60 KB compressed through buffer_append, compression
+ * included; and, as the peer, XADD of the raw line, 256 in a pipeline. Rounds alternate; medians are printed. Memory is
+ * used_memory without what waits for the append-only file and without client buffers, which come and go. */
 #include <inttypes.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -21,14 +22,13 @@
 #include "buffer/buffer.h"
 
 enum { ROUNDS = 5, PIPELINE = 256, BLOCK_BYTES = 60000, FILE_MAX = 1 << 30, START_LIMIT_MS = 20000 };
-#define QUEUE "firehose:posts:queue"
 
 struct bench {
     char dir[64], socket[108];
     pid_t pid;
     redisContext *redis;
-    struct bl_str lines;
-    uint64_t events;
+    struct bl_buf lines[EV_TYPE_COUNT];
+    uint64_t events, bytes;
 };
 
 static _Noreturn void die(struct bench *x, const char *what, const char *why);
@@ -83,8 +83,20 @@ static int64_t ask(struct bench *x, const char *command) {
     redisReply *r = redisCommand(x->redis, command);
     if (!r || r->type == REDIS_REPLY_ERROR) die(x, command, r ? r->str : x->redis->errstr);
     int64_t value = r->integer;
-    const char *memory = r->type == REDIS_REPLY_STRING ? strstr(r->str, "used_memory:") : NULL;
-    if (memory) value = strtoll(memory + strlen("used_memory:"), NULL, 10);
+    freeReplyObject(r);
+    return value;
+}
+
+static int64_t info_value(const char *info, const char *name) {
+    const char *at = strstr(info, name);
+    return at ? strtoll(at + strlen(name), NULL, 10) : 0;
+}
+
+static int64_t memory(struct bench *x) {
+    redisReply *r = redisCommand(x->redis, "INFO memory");
+    if (!r || r->type != REDIS_REPLY_STRING) die(x, "INFO memory", x->redis->errstr);
+    int64_t value = info_value(r->str, "used_memory:") - info_value(r->str, "mem_aof_buffer:") -
+                    info_value(r->str, "mem_clients_normal:");
     freeReplyObject(r);
     return value;
 }
@@ -111,9 +123,10 @@ static void send_block(struct bench *x, struct packer *p, struct bl_str raw, uin
     p->raw_target = (size_t)((double)BLOCK_BYTES * (double)raw.n / (double)b->data.n);
 }
 
-static void write_blocks(struct bench *x, struct packer *p) {
-    p->append = (struct buffer_append){.type = EV_posts, .block = {.incarnation = 1}};
-    struct bl_str rest = x->lines, block = {rest.p, 0};
+static void write_blocks(struct bench *x, struct packer *p, enum ev_type type) {
+    p->append = (struct buffer_append){.type = type, .block = {.incarnation = 1}};
+    p->raw_target = (size_t)BLOCK_BYTES * 4;
+    struct bl_str rest = bl_buf_view(&x->lines[type]), block = {rest.p, 0};
     uint32_t count = 0;
     while (rest.n) {
         struct bl_str line = bl_str_cut(&rest, '\n');
@@ -134,13 +147,15 @@ static void take_replies(struct bench *x, int count) {
     }
 }
 
-static void write_singly(struct bench *x) {
-    struct bl_str rest = x->lines;
+static void write_singly(struct bench *x, enum ev_type type) {
+    struct bl_str rest = bl_buf_view(&x->lines[type]);
     int waiting = 0;
+    char queue[64];
+    snprintf(queue, sizeof queue, "firehose:%s:queue", ev_schema(type)->name);
     while (rest.n) {
         struct bl_str line = bl_str_cut(&rest, '\n');
-        const char *argv[] = {"XADD", QUEUE, "*", "data", line.p};
-        const size_t sizes[] = {4, sizeof QUEUE - 1, 1, 4, line.n};
+        const char *argv[] = {"XADD", queue, "*", "data", line.p};
+        const size_t sizes[] = {4, strlen(queue), 1, 4, line.n};
         redisAppendCommandArgv(x->redis, 5, argv, sizes);
         if (++waiting < PIPELINE) continue;
         take_replies(x, waiting);
@@ -156,16 +171,18 @@ struct result {
 };
 
 static void measure(struct bench *x, struct packer *p, struct result *out, int round) {
-    ask(x, "DEL " QUEUE " firehose:metadata");
-    int64_t before = ask(x, "INFO memory");
+    ask(x, "FLUSHALL");
+    int64_t before = memory(x);
     int64_t start = bl_mono_ns();
-    if (p)
-        write_blocks(x, p);
-    else
-        write_singly(x);
+    for (unsigned t = 0; t < EV_TYPE_COUNT; t++) {
+        if (p)
+            write_blocks(x, p, (enum ev_type)t);
+        else
+            write_singly(x, (enum ev_type)t);
+    }
     double seconds = (double)(bl_mono_ns() - start) / 1e9;
     out->rate[round] = (double)x->events / seconds;
-    out->memory[round] = (double)(ask(x, "INFO memory") - before) / (double)x->events;
+    out->memory[round] = (double)(memory(x) - before) / (double)x->events;
 }
 
 static void report(const struct bench *x, struct result *blocks, struct result *single) {
@@ -173,7 +190,7 @@ static void report(const struct bench *x, struct result *blocks, struct result *
                       bench_result("buffer.single", single->rate, ROUNDS)};
     double memory[] = {bench_result("buffer.blocks_memory", blocks->memory, ROUNDS),
                        bench_result("buffer.single_memory", single->memory, ROUNDS)};
-    printf("%" PRIu64 " events, %zu bytes; medians of %d alternating rounds\n", x->events, x->lines.n, ROUNDS);
+    printf("%" PRIu64 " events, %" PRIu64 " bytes; medians of %d alternating rounds\n", x->events, x->bytes, ROUNDS);
     printf("packed blocks   %10.0f events/s   %7.1f bytes/event in Redis\n", rates[0], memory[0]);
     printf("XADD per event  %10.0f events/s   %7.1f bytes/event in Redis\n", rates[1], memory[1]);
     printf("rate ratio      %10.2f (target: at least 2)\n", rates[0] / rates[1]);
@@ -184,9 +201,17 @@ static void load_lines(struct bench *x, const char *path, struct bl_buf *file) {
     struct bl_error err = {0};
     file->max = FILE_MAX;
     if (bl_read_file(path, FILE_MAX - 1, file, &err) != BL_OK) die(x, "cannot read", err.message);
-    if (file->n && file->p[file->n - 1] != '\n') bl_buf_byte(file, '\n');
-    x->lines = bl_buf_view(file);
-    for (size_t i = 0; i < x->lines.n; i++) x->events += x->lines.p[i] == '\n';
+    struct bl_arena arena = {0};
+    for (struct bl_str rest = bl_buf_view(file); rest.n; bl_arena_reset(&arena)) {
+        struct bl_str line = bl_str_cut(&rest, '\n');
+        struct event ev;
+        if (ev_check(line, &arena, &ev, NULL, NULL) != BL_OK) continue;
+        bl_buf_str(&x->lines[ev.type], line);
+        bl_buf_byte(&x->lines[ev.type], '\n');
+        x->events++;
+        x->bytes += line.n + 1;
+    }
+    bl_arena_release(&arena);
     if (x->events == 0) die(x, path, "no events");
 }
 
@@ -203,7 +228,7 @@ int main(int argc, char **argv) {
     connect_server(&x);
     if (ask(&x, "DBSIZE") != 0) die(&x, x.socket, "this Redis holds data; an empty one is needed");
 
-    struct packer p = {.codec = block_codec_new(1), .raw_target = BLOCK_BYTES * 4};
+    struct packer p = {.codec = block_codec_new(1)};
     if (buffer_open(&(struct buffer_options){.unix_socket = x.socket}, &p.buffer, &err) != BL_OK)
         die(&x, "open", err.message);
     static struct result blocks, single;
@@ -211,12 +236,13 @@ int main(int argc, char **argv) {
         measure(&x, &p, &blocks, round);
         measure(&x, NULL, &single, round);
     }
-    ask(&x, "DEL " QUEUE " firehose:metadata");
+    ask(&x, "FLUSHALL");
     report(&x, &blocks, &single);
     buffer_close(&p.buffer);
     block_codec_free(&p.codec);
     bl_buf_release(&p.packed);
     bl_buf_release(&file);
+    for (unsigned t = 0; t < EV_TYPE_COUNT; t++) bl_buf_release(&x.lines[t]);
     stop_server(&x);
     return 0;
 }

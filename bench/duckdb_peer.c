@@ -4,13 +4,13 @@
  *   bench_duckdb_peer search GLOB WORD THREADS
  *   bench_duckdb_peer rows FILE.parquet COUNT THREADS
  *
- * Import: DuckDB reads the same file with read_json, every column typed by hand (nothing is guessed, no second pass), and writes
- * it with COPY as one zstd Parquet file. One file is the kinder choice: a file a type would cost it a scan a type or a
- * partitioned write. preserve_insertion_order stays as it is, since bluelake keeps the order, too. `tuned` adds
- * PARQUET_VERSION v2 and row groups of a million rows.
+ * Import: DuckDB reads the same file with read_json, every column typed by hand (nothing is guessed, no second pass),
+ * and writes it with COPY as one zstd Parquet file. One file is the kinder choice: a file a type would cost it a scan a
+ * type or a partitioned write. preserve_insertion_order stays as it is, since bluelake keeps the order, too. `tuned`
+ * adds PARQUET_VERSION v2 and row groups of a million rows.
  *
- * Prints their number. It neither checks CIDs nor syncs the file, and what its columns do not name is lost: bench/run.sh
- * shows how much.
+ * Prints their number. It neither checks CIDs nor syncs the file, and what its columns do not name is lost:
+ * bench/run.sh shows how much.
  *
  * Search: the newest 50 posts whose text holds WORD, by ILIKE over all files of GLOB. Prints their times.
  *
@@ -25,7 +25,7 @@
 
 #define REFERENCE "STRUCT(uri VARCHAR, cid VARCHAR)"
 #define RECORD                                                                                                         \
-    "STRUCT(\"$type\" VARCHAR, createdAt TIMESTAMP, \"text\" VARCHAR, langs VARCHAR[], subject JSON,"                 \
+    "STRUCT(\"$type\" VARCHAR, createdAt TIMESTAMP, \"text\" VARCHAR, langs VARCHAR[], subject JSON,"                  \
     " via " REFERENCE ", reply STRUCT(root " REFERENCE ", parent " REFERENCE "), facets JSON, embed JSON,"             \
     " tags VARCHAR[], displayName VARCHAR, description VARCHAR, avatar JSON, banner JSON, pinnedPost " REFERENCE ")"
 #define COLUMNS                                                                                                        \
@@ -67,14 +67,16 @@ static char *search_sql(const char *glob, const char *word) {
 }
 
 static char *rows_sql(const char *from, const char *count) {
-    return bl_xasprintf("SELECT to_json(t) FROM (SELECT * FROM read_parquet('%s') LIMIT %d) t", from, atoi(count));
+    return bl_xasprintf("SELECT to_json(t) FROM (SELECT * FROM read_parquet('%s') LIMIT %ld) t", from, strtol(count, NULL, 10));
 }
 
 /* Quotes are not escaped: no argument may hold one. */
 static void check_arguments(int argc, char **argv) {
     bool good = argc == 4 || argc == 5;
     for (int i = 1; i < argc; i++) good &= !strchr(argv[i], '\'');
-    if (!good) die("usage", "FILE.ndjson OUT.parquet THREADS [tuned] | search GLOB WORD THREADS | rows FILE.parquet COUNT THREADS");
+    if (!good)
+        die("usage",
+            "FILE.ndjson OUT.parquet THREADS [tuned] | search GLOB WORD THREADS | rows FILE.parquet COUNT THREADS");
 }
 
 int main(int argc, char **argv) {
@@ -84,10 +86,11 @@ int main(int argc, char **argv) {
     duckdb_connection connection;
     if (duckdb_open(NULL, &database) == DuckDBError || duckdb_connect(database, &connection) == DuckDBError)
         die("open", NULL);
-    BL_CLEANUP(bl_freep) char *threads = bl_xasprintf("SET threads = %d", atoi(argv[search || rows ? 4 : 3]));
-    BL_CLEANUP(bl_freep) char *sql = search ? search_sql(argv[2], argv[3])
-                                     : rows ? rows_sql(argv[2], argv[3])
-                                            : import_sql(argv[1], argv[2], argc == 5);
+    BL_CLEANUP(bl_freep) char *threads = bl_xasprintf("SET threads = %ld", strtol(argv[search || rows ? 4 : 3], NULL, 10));
+    BL_CLEANUP(bl_freep)
+    char *sql = search ? search_sql(argv[2], argv[3])
+                : rows ? rows_sql(argv[2], argv[3])
+                       : import_sql(argv[1], argv[2], argc == 5);
     duckdb_result set = run(connection, threads), result = run(connection, sql);
     print_rows(&result);
     duckdb_destroy_result(&set);

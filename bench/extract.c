@@ -128,8 +128,8 @@ int main(int argc, char **argv) {
         decode[i] = rate(in.count, run_bluelake(&in, false));
         check[i] = rate(in.count, run_bluelake(&in, true));
     }
-    double base = bench_result("extract.jansson", jansson, ROUNDS), full = bench_result("extract.decode", decode, ROUNDS),
-           quick = bench_result("extract.check", check, ROUNDS);
+    double base = bench_result("extract.jansson", jansson, ROUNDS),
+           full = bench_result("extract.decode", decode, ROUNDS), quick = bench_result("extract.check", check, ROUNDS);
     printf("%zu events, %zu bytes, median of %d rounds, one thread, CPU time\n", in.count, in.bytes, ROUNDS);
     printf("jansson    %10.0f events/s\n", base);
     printf("ev_decode  %10.0f events/s  %5.1f x jansson  %.0f MB/s\n", full, full / base,

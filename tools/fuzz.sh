@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 minutes=${1:-10}
 [[ $minutes =~ ^[1-9][0-9]*$ ]] || { echo "usage: tools/fuzz.sh MINUTES" >&2; exit 2; }
 jobs=${JOBS:-$(nproc)}
-cmake -S . -B build/fuzz -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_COMPILER=clang -DBL_FUZZ=ON \
+cmake -S . -B build/fuzz -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_COMPILER=clang -DBL_FUZZ=ON -DBL_TESTS=ON \
     -DBL_SANITIZE=address,undefined >/dev/null
 harnesses=$(ninja -C build/fuzz -t targets all | sed -nE 's/^(libfuzzer_[a-z0-9_]+): phony$/\1/p' | sort -u)
 [ -n "$harnesses" ] || { echo "fuzz: no harness found" >&2; exit 1; }

@@ -2,6 +2,7 @@
 # Installs what bluelake is built from and tested with, by package name: idempotent, quick when all is there.
 #   tools/setup.sh run      what `make run` needs
 #   tools/setup.sh test     the same and what the tests need
+#   tools/setup.sh web      what `make run` needs, and a browser that drives the page
 set -euo pipefail
 cd "$(dirname "$0")/.."
 what=${1:-run}
@@ -11,8 +12,12 @@ run_packages=(gcc g++ make cmake ninja-build pkg-config ca-certificates redis-se
 test_packages=(python3 python3-pytest python3-venv sqlite3 zstd openssl git clang clang-format libclang-rt-14-dev libcmocka-dev libjansson-dev
     strace procps)
 
+# Fonts: without them the screenshots show boxes for emoji and everything but Latin.
+web_packages=(sqlite3 chromium fonts-inter fonts-noto-core fonts-noto-color-emoji fonts-noto-cjk)
+
 packages=("${run_packages[@]}")
 [ "$what" = test ] && packages+=("${test_packages[@]}")
+[ "$what" = web ] && packages+=("${web_packages[@]}")
 
 missing=()
 for package in "${packages[@]}"; do
@@ -59,3 +64,13 @@ if [ "$(cat $deps/version 2>/dev/null || true)" != "$bindings_version" ]; then
     [ -e $deps/duckdb.h ] || mv "$(find $deps -name duckdb.h | head -n 1)" $deps/duckdb.h
     echo $bindings_version >$deps/version
 fi
+
+# What is in node_modules belongs to the lock file it was installed from.
+node_modules() {
+    cmp -s "$1/package-lock.json" "$1/node_modules/.installed-from" && return
+    echo "setup: npm ci in $1"
+    (cd "$1" && npm ci --silent --no-audit --no-fund)
+    cp "$1/package-lock.json" "$1/node_modules/.installed-from"
+}
+node_modules web
+[ "$what" != web ] || node_modules tests/web

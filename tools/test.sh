@@ -91,13 +91,13 @@ step 'Rooms include only what lies below them' count_one tools/layers.py
 step 'Style: the checker itself' count_one tools/style.py --self-test
 step 'Style' count_one tools/style.py
 step 'Headers' count_one tools/headers.sh
-if step 'Release build' count_build build $release -DCMAKE_BUILD_TYPE=Release; then
+if step 'Release build' count_build build $release -DCMAKE_BUILD_TYPE=Release -DBL_TESTS=ON; then
     step 'Generated pages' count_one tools/docs.sh --check
     step 'Unit tests, release' count_ctest unit_tests $release
     step 'End to end, release' count_pytest end_to_end $release
 fi
 if step 'Build with address and undefined-behaviour sanitizers' count_build \
-    build $asan -DCMAKE_BUILD_TYPE=Debug -DBL_SANITIZE=address,undefined; then
+    build $asan -DCMAKE_BUILD_TYPE=Debug -DBL_TESTS=ON -DBL_SANITIZE=address,undefined; then
     BL_TEST_QUICK=1 step 'Unit tests, sanitizers' count_ctest unit_tests $asan
     step 'End to end, sanitizers' count_pytest end_to_end $asan -k "$sanitized"
 fi

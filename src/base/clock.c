@@ -84,8 +84,9 @@ const char *bl_format_time(int64_t wall_us, int digits, char out[static BL_TIME_
 
 /* `width` digits at `*s`, within [min,max]; advances. */
 static bool take(struct bl_str *s, size_t width, int min, int max, int *out) {
-    int64_t value;
-    if (s->n < width || !bl_parse_i64((struct bl_str){s->p, width}, min, max, &value)) return false;
+    uint64_t value;
+    if (s->n < width || !bl_parse_u64((struct bl_str){s->p, width}, (uint64_t)max, &value)) return false;
+    if ((int)value < min) return false;
     *out = (int)value;
     *s = bl_str_skip(*s, width);
     return true;

@@ -2,16 +2,16 @@
 
 #include <stdlib.h>
 
-static void *or_die(void *p) {
+void *bl_xneed(void *p) {
     if (p) return p;
     fputs("bluelake: out of memory\n", stderr);
     abort();
 }
 
-void *bl_xmalloc(size_t n) { return or_die(malloc(n ? n : 1)); }
-void *bl_xcalloc(size_t count, size_t size) { return or_die(calloc(count ? count : 1, size ? size : 1)); }
-void *bl_xrealloc(void *p, size_t n) { return or_die(realloc(p, n ? n : 1)); }
-char *bl_xstrdup(const char *z) { return or_die(strdup(z)); }
+void *bl_xmalloc(size_t n) { return bl_xneed(malloc(n ? n : 1)); }
+void *bl_xcalloc(size_t count, size_t size) { return bl_xneed(calloc(count ? count : 1, size ? size : 1)); }
+void *bl_xrealloc(void *p, size_t n) { return bl_xneed(realloc(p, n ? n : 1)); }
+char *bl_xstrdup(const char *z) { return bl_xneed(strdup(z)); }
 
 char *bl_xstrndup(struct bl_str s) {
     char *copy = bl_xmalloc(s.n + 1);
@@ -26,7 +26,7 @@ char *bl_xasprintf(const char *format, ...) {
     char *out = NULL;
     int n = vasprintf(&out, format, arguments);
     va_end(arguments);
-    return or_die(n < 0 ? NULL : out);
+    return bl_xneed(n < 0 ? NULL : out);
 }
 
 void bl_freep(void *pointer_to_pointer) {
@@ -51,12 +51,7 @@ bool bl_buf_reserve(struct bl_buf *b, size_t extra) {
     size_t cap = b->cap ? b->cap : 256;
     while (cap - b->n < extra) cap += cap / 2 + 64;
     if (cap > max) cap = max;
-    char *grown = realloc(b->p, cap);
-    if (!grown) {
-        b->failed = true;
-        return false;
-    }
-    b->p = grown;
+    b->p = bl_xrealloc(b->p, cap);
     b->cap = cap;
     return true;
 }
@@ -180,8 +175,7 @@ void *bl_arena_slow(struct bl_arena *a, size_t n) {
     if (wanted > (size_t)4 << 20) wanted = (size_t)4 << 20;
     if (size < wanted) size = wanted;
 #endif
-    struct bl_arena_chunk *chunk = malloc(sizeof *chunk + size);
-    if (!chunk) return NULL;
+    struct bl_arena_chunk *chunk = bl_xmalloc(sizeof *chunk + size);
     chunk->next = a->head;
     chunk->size = size;
     a->head = chunk;

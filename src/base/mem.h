@@ -1,14 +1,13 @@
 /* mem: the two ways bluelake holds bytes it owns, besides plain structs.
  *
- * bl_buf   a growable byte buffer born with a cap. Appending past the cap, or running out of memory, sets a sticky
- *          `failed` flag instead of returning an error from every call: append freely, check bl_buf_check() once.
+ * bl_buf   a growable byte buffer born with a cap. Appending past the cap sets a sticky `failed` flag instead of returning an error from every call: append freely, check bl_buf_check() once.
  * bl_arena many small allocations with one lifetime: allocate, then reset or release all at once. Capped as well.
  *          Lifetimes in use: batch (one batch of events), request (one question), boot (settings). No pointer into an
  *          arena may be kept by anything that outlives it.
  *
- * Small control-plane allocations use bl_xmalloc & co., which abort when memory is exhausted: the process is crash-only
- * because everything unacknowledged is still in Redis. Data-plane memory comes from capped buffers and arenas, whose
- * "full" is an ordinary BL_E_FULL.
+ * A cap that is reached is an ordinary error, since it may be the input's fault. When the machine's memory is exhausted the process
+ * says so and aborts: it is crash-only because everything unacknowledged is still in Redis, and an event must never be taken for a
+ * bad one for want of memory.
  *
  * Under AddressSanitizer an arena gives every allocation its own malloc, so that overruns are seen.
  * Threading: one owner at a time. */
@@ -16,6 +15,7 @@
 #include "base/err.h"
 #include "base/str.h"
 
+void *bl_xneed(void *p); /* `p`, but for NULL: then "out of memory" and abort. For what other libraries allocate */
 void *bl_xmalloc(size_t n);
 void *bl_xcalloc(size_t count, size_t size); /* zeroed */
 void *bl_xrealloc(void *p, size_t n);

@@ -13,9 +13,8 @@ struct block_codec {
 
 struct block_codec *block_codec_new(int level) {
     struct block_codec *c = bl_xcalloc(1, sizeof *c);
-    c->compress = ZSTD_createCCtx();
-    c->decompress = ZSTD_createDCtx();
-    BL_ASSERT(c->compress && c->decompress);
+    c->compress = bl_xneed(ZSTD_createCCtx());
+    c->decompress = bl_xneed(ZSTD_createDCtx());
     /* Level 3 costs twice the time of level 1 and saves nothing on events, whose residue is random identifiers. */
     size_t set = ZSTD_CCtx_setParameter(c->compress, ZSTD_c_compressionLevel, level ? level : 1);
     BL_ASSERT(!ZSTD_isError(set));

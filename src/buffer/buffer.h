@@ -28,6 +28,8 @@ struct buffer_options {
     int port;
     const char *user, *password; /* NULL: none. Never logged */
     int timeout_ms;              /* per command; 0 means 5,000 */
+    bool guard;                  /* buffer_append answers BL_E_FORGOTTEN on a Redis process other than the one the position was loaded from,
+                                    and when its counters are not what the blocks' offsets say: load the position again and compare */
     int64_t high_water_bytes;    /* used_memory above which buffer_append answers BL_E_FULL; 0 = 80 % of maxmemory */
 };
 /* Does not need Redis to be up: connects on first use. */
@@ -45,14 +47,22 @@ struct buffer_position {
 /* Creates streams' groups where missing. */
 enum bl_rc buffer_load_position(struct buffer *b, struct buffer_position *out, struct bl_error *err);
 
+/* With `guard`: the next append answers BL_E_FORGOTTEN, until the position is loaded again. */
+void buffer_suspect(struct buffer *b);
+/* The newest seq of (incarnation, type) that Redis holds or held; 0 none. */
+enum bl_rc buffer_stored_seqs(struct buffer *b, uint64_t incarnation, uint64_t seqs[static EV_TYPE_COUNT], struct bl_error *err);
+/* Position before which everything ever buffered has been acknowledged: the oldest entry's first time, or the cursor when the queues are
+ * empty; 0 when there is neither. */
+enum bl_rc buffer_settled(struct buffer *b, int64_t *settled_us, struct bl_error *err);
+
 enum { BUFFER_APPEND_MAX = 64 };
 struct buffer_append {
     enum ev_type type;
     struct block block;
 };
 /* One MULTI/EXEC: all `blocks` (usually one), their counters, and the cursor.
- * BL_E_FORGOTTEN, with nothing appended: Redis came back without blocks it had acknowledged. What it holds is of one moment, cursor
- * included: begin a new run (another incarnation) at buffer_load_position and ask upstream again from there. */
+ * BL_E_FORGOTTEN (with `guard`), with nothing appended: Redis may have come back without blocks it had acknowledged. What it holds is of
+ * one moment, cursor included: load the position, send again what it lacks, or begin a new run there and ask upstream again. */
 enum bl_rc buffer_append(struct buffer *b, const struct buffer_append *blocks, size_t count, int64_t cursor_us,
                          const char *cursor_host, struct bl_error *err);
 /* A message ingest refused: kept with its reason until the writer has put it into the catalogue. */

@@ -38,6 +38,7 @@ enum bl_rc buffer_open(const struct buffer_options *o, struct buffer **out, stru
     b->conn.password = dup_or_null(o->password);
     b->conn.timeout_ms = o->timeout_ms ? o->timeout_ms : DEFAULT_TIMEOUT_MS;
     b->high_water_bytes = o->high_water_bytes;
+    b->guard = o->guard;
     for (unsigned t = 0; t < EV_TYPE_COUNT; t++)
         snprintf(b->queue[t], sizeof b->queue[t], "firehose:%s:queue", ev_schema((enum ev_type)t)->name);
     buffer_rewind(b);
@@ -162,8 +163,53 @@ enum bl_rc buffer_load_position(struct buffer *b, struct buffer_position *out, s
     struct buffer_position p = {0};
     for (size_t i = 0; i + 1 < r->elements; i += 2)
         BL_TRY(read_position_field(redis_text(r->element[i]), redis_text(r->element[i + 1]), &p, err));
+    char run_id[sizeof b->conn.run_id];
+    memcpy(run_id, b->conn.run_id, sizeof run_id);
     BL_TRY(prune_incarnations(b, r, err));
+    memcpy(b->known_run_id, run_id, sizeof run_id);
     *out = p;
+    return BL_OK;
+}
+
+void buffer_suspect(struct buffer *b) { b->known_run_id[0] = 0; }
+
+enum bl_rc buffer_stored_seqs(struct buffer *b, uint64_t incarnation, uint64_t seqs[static EV_TYPE_COUNT], struct bl_error *err) {
+    struct redis_args a;
+    redis_words(&a, "HMGET " KEY_METADATA);
+    for (unsigned t = 0; t < EV_TYPE_COUNT; t++)
+        redis_arg_printf(&a, "blocks:%016" PRIx64 ":%s", incarnation, ev_schema((enum ev_type)t)->name);
+    BL_CLEANUP(redis_reply_release) redisReply *r = NULL;
+    BL_TRY(redis_call(&b->conn, &a, &r, err));
+    if (!redis_is_array(r, EV_TYPE_COUNT)) return bl_fail(err, BL_E_BACKEND, "HMGET " KEY_METADATA ": unexpected answer");
+    for (unsigned t = 0; t < EV_TYPE_COUNT; t++)
+        if (!bl_parse_u64(redis_text(r->element[t]), INT64_MAX, &seqs[t])) seqs[t] = 0;
+    return BL_OK;
+}
+
+/* One script, so that queues and cursor are of one moment. */
+static const char settled_script[] =
+    "local out = {redis.call('HGET', KEYS[#KEYS], 'cursor_us')}\n"
+    "for i = 1, #KEYS - 1 do\n"
+    "  local e = redis.call('XRANGE', KEYS[i], '-', '+', 'COUNT', 1)[1]\n"
+    "  for f = 1, e and #e[2] or 0, 2 do\n"
+    "    if e[2][f] == 'first' then out[#out + 1] = e[2][f + 1] end\n"
+    "  end\n"
+    "end\n"
+    "return out\n";
+
+enum bl_rc buffer_settled(struct buffer *b, int64_t *settled_us, struct bl_error *err) {
+    struct redis_args a;
+    redis_words(&a, "EVAL_RO");
+    redis_arg_z(&a, settled_script);
+    redis_arg_i64(&a, EV_TYPE_COUNT + 1);
+    for (unsigned t = 0; t < EV_TYPE_COUNT; t++) redis_arg_z(&a, b->queue[t]);
+    redis_arg_z(&a, KEY_METADATA);
+    BL_CLEANUP(redis_reply_release) redisReply *r = NULL;
+    BL_TRY(redis_call(&b->conn, &a, &r, err));
+    int64_t oldest = 0, value;
+    for (size_t i = 0; i < r->elements; i++)
+        if (bl_parse_i64(redis_text(r->element[i]), 1, INT64_MAX, &value) && (!oldest || value < oldest)) oldest = value;
+    *settled_us = oldest;
     return BL_OK;
 }
 
@@ -216,7 +262,7 @@ static enum bl_rc check_results(struct redis_conn *c, const redisReply *exec, st
 
 /* Sends EXEC and takes the answers to MULTI, `queued` commands and EXEC. With one command refused while queueing
  * nothing is carried out. */
-static enum bl_rc commit(struct buffer *b, unsigned queued, struct bl_error *err) {
+static enum bl_rc commit(struct buffer *b, unsigned queued, redisReply **results, struct bl_error *err) {
     struct redis_conn *c = &b->conn;
     struct redis_args a;
     redis_words(&a, "EXEC");
@@ -230,6 +276,10 @@ static enum bl_rc commit(struct buffer *b, unsigned queued, struct bl_error *err
         if (first != BL_OK) continue;
         first = redis_check(c, r, err);
         if (first == BL_OK && i == queued + 1) first = check_results(c, r, err);
+        if (first == BL_OK && i == queued + 1 && results) {
+            *results = r;
+            r = NULL;
+        }
         if (!c->context) return first;
     }
     return first;
@@ -243,8 +293,8 @@ static void enter_doubt(struct redis_conn *c) {
 
 /* ---- append ---- */
 
-static void block_field_name(struct redis_args *a, uint64_t incarnation, enum ev_type type) {
-    redis_arg_printf(a, "blocks:%016" PRIx64 ":%s", incarnation, ev_schema(type)->name);
+static void block_field_name(struct redis_args *a, const struct buffer_append *p) {
+    redis_arg_printf(a, "blocks:%016" PRIx64 ":%s", p->block.incarnation, ev_schema(p->type)->name);
 }
 
 static enum bl_rc send_block(struct buffer *b, const struct buffer_append *p, int64_t now_us, struct bl_error *err) {
@@ -267,7 +317,7 @@ static enum bl_rc send_block(struct buffer *b, const struct buffer_append *p, in
     BL_TRY(redis_send(&b->conn, &a, err));
 
     redis_words(&a, "HSET " KEY_METADATA);
-    block_field_name(&a, p->block.incarnation, p->type);
+    block_field_name(&a, p);
     redis_arg_i64(&a, (int64_t)p->block.seq);
     redis_arg_printf(&a, "used:%016" PRIx64, p->block.incarnation);
     redis_arg_i64(&a, now_us);
@@ -289,13 +339,25 @@ static enum bl_rc send_cursor(struct buffer *b, int64_t cursor_us, const char *h
     return redis_send(&b->conn, &a, err);
 }
 
+/* HINCRBY tells how many events Redis has counted. Another number than the block's offset says: the counters are not those that were
+ * loaded (evicted, flushed, somebody else appends), so the next append demands to load them again. */
+static void check_counts(struct buffer *b, const struct buffer_append *blocks, size_t count, const bool *present, const redisReply *results) {
+    size_t at = 1;
+    for (size_t i = 0; i < count; i++) {
+        if (present[i]) continue;
+        if (at < results->elements && results->element[at]->integer != (long long)(blocks[i].block.offset + blocks[i].block.count))
+            b->known_run_id[0] = 0;
+        at += COMMANDS_A_BLOCK;
+    }
+}
+
 /* Which blocks the transaction in doubt brought. Asked for each, because the caller may come back with more blocks than
  * it had then. */
 static enum bl_rc find_present(struct buffer *b, const struct buffer_append *blocks, size_t count, bool *present,
                                struct bl_error *err) {
     struct redis_args a;
     redis_words(&a, "HMGET " KEY_METADATA);
-    for (size_t i = 0; i < count; i++) block_field_name(&a, blocks[i].block.incarnation, blocks[i].type);
+    for (size_t i = 0; i < count; i++) block_field_name(&a, &blocks[i]);
     redis_arg_z(&a, "updated_us"); /* HMGET wants a field even when there is no block */
     BL_CLEANUP(redis_reply_release) redisReply *r = NULL;
     BL_TRY(redis_call(&b->conn, &a, &r, err));
@@ -307,49 +369,13 @@ static enum bl_rc find_present(struct buffer *b, const struct buffer_append *blo
     return BL_OK;
 }
 
-static enum bl_rc forgotten(struct buffer *b, enum ev_type type, struct bl_str seq, struct bl_error *err) {
-    const struct newest *n = &b->newest[type];
-    enum bl_rc rc = bl_fail(err, BL_E_FORGOTTEN,
-                            "Redis came back without its newest blocks (of %s it knows %.*s, and had acknowledged %" PRIu64
-                            "): what it lost has to be asked for again",
-                            ev_schema(type)->name, seq.n ? (int)seq.n : 4, seq.n ? seq.p : "none", n->seq);
-    memset(b->newest, 0, sizeof b->newest);
-    b->conn.doubt = false;
-    return rc;
-}
-
-/* A Redis that was restarted may know less than it had acknowledged: everysec gives up the last second in a power cut, a
- * restored copy more. Appending on top would leave a hole that nobody fills. */
-static enum bl_rc check_kept(struct buffer *b, struct bl_error *err) {
-    if (b->checked_connects == b->conn.connects) return BL_OK;
-    struct redis_args a;
-    redis_words(&a, "HMGET " KEY_METADATA);
-    for (unsigned t = 0; t < EV_TYPE_COUNT; t++) block_field_name(&a, b->newest[t].incarnation, (enum ev_type)t);
-    BL_CLEANUP(redis_reply_release) redisReply *r = NULL;
-    BL_TRY(redis_call(&b->conn, &a, &r, err));
-    if (!redis_is_array(r, EV_TYPE_COUNT))
-        return bl_fail(err, BL_E_BACKEND, "HMGET " KEY_METADATA ": unexpected answer");
-    for (unsigned t = 0; t < EV_TYPE_COUNT; t++) {
-        uint64_t seq = 0;
-        struct bl_str text = redis_text(r->element[t]);
-        bool known = bl_parse_u64(text, INT64_MAX, &seq) && seq >= b->newest[t].seq;
-        if (b->newest[t].seq && !known) return forgotten(b, (enum ev_type)t, text, err);
-    }
-    b->checked_connects = b->conn.connects;
-    return BL_OK;
-}
-
-static void note_newest(struct buffer *b, const struct buffer_append *blocks, size_t count) {
-    for (size_t i = 0; i < count; i++)
-        b->newest[blocks[i].type] = (struct newest){blocks[i].block.incarnation, blocks[i].block.seq};
-}
-
 static enum bl_rc append_once(struct buffer *b, const struct buffer_append *blocks, size_t count, int64_t cursor_us,
                               const char *host, struct bl_error *err) {
     bool present[BUFFER_APPEND_MAX] = {0};
     /* First of all a connection: making one kills the connection in doubt. */
     BL_TRY(redis_up(&b->conn, err));
-    BL_TRY(check_kept(b, err));
+    if (b->guard && strcmp(b->known_run_id, b->conn.run_id) != 0)
+        return bl_fail(err, BL_E_FORGOTTEN, "Redis was restarted or its counters changed: what it holds has to be compared first");
     if (b->conn.doubt) {
         BL_TRY(find_present(b, blocks, count, present, err));
         b->conn.doubt = false;
@@ -365,10 +391,11 @@ static enum bl_rc append_once(struct buffer *b, const struct buffer_append *bloc
     BL_TRY(send_cursor(b, cursor_us, host, now_us, err));
     enter_doubt(&b->conn);
     BL_CRASH_POINT("buffer.before_exec");
-    enum bl_rc rc = commit(b, queued, err);
+    BL_CLEANUP(redis_reply_release) redisReply *results = NULL;
+    enum bl_rc rc = commit(b, queued, &results, err);
     BL_CRASH_POINT("buffer.after_exec");
     if (rc != BL_E_NET) b->conn.doubt = false;
-    if (rc == BL_OK) note_newest(b, blocks, count);
+    if (rc == BL_OK && b->guard) check_counts(b, blocks, count, present, results);
     return rc;
 }
 
@@ -398,5 +425,5 @@ enum bl_rc buffer_reject(struct buffer *b, const char *reason, const char *detai
     BL_TRY(redis_send(&b->conn, &a, err));
     redis_words(&a, "HINCRBY " KEY_METADATA " rejected 1");
     BL_TRY(redis_send(&b->conn, &a, err));
-    return commit(b, 2, err);
+    return commit(b, 2, NULL, err);
 }

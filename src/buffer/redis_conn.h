@@ -76,17 +76,13 @@ struct reader {
     int64_t claim_due_ns;
 };
 
-struct newest { /* block of a type that Redis acknowledged */
-    uint64_t incarnation, seq;
-};
-
 struct buffer {
     struct redis_conn conn;
     char queue[EV_TYPE_COUNT][64];
+    bool guard;
+    char known_run_id[64]; /* of the Redis process whose position was loaded last; "" = load it again */
     int64_t high_water_bytes;
     int64_t memory_polled_ns, used_memory, memory_limit; /* limit 0: none */
-    struct newest newest[EV_TYPE_COUNT];
-    uint64_t checked_connects; /* conn.connects when `newest` was last found in Redis */
     struct bl_buf scratch;
     struct reader reader;
     redisReply *held[EV_TYPE_COUNT]; /* what the entries of the last buffer_read point into */

@@ -35,8 +35,8 @@ static const struct cmd_spec spec = {
     "  bluelake query 'DESCRIBE posts'\n"
     "  bluelake query \"SELECT hour, count(*) FROM posts WHERE date = '2026-11-21' GROUP BY hour ORDER BY hour\"\n"
     "  bluelake query --json \"SELECT author, text FROM records WHERE record_type = 'post' LIMIT 10\"\n"
-    "  bluelake query --format csv 'SELECT unnest(hashtags) AS tag, count(*) FROM posts GROUP BY tag ORDER BY 2 DESC "
-    "LIMIT 20'\n",
+    "  bluelake query --format csv 'SELECT tag, count(*) AS posts FROM (SELECT unnest(hashtags) AS tag FROM posts)\n"
+    "    GROUP BY tag ORDER BY posts DESC LIMIT 20'\n",
     options};
 
 int cmd_output_format(const char *command, const char *name, bool as_json, enum cmd_format *out) {

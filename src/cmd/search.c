@@ -17,7 +17,7 @@ static const struct cmd_option options[] = {
     {"limit", OPT_INT, &limit, "N", "at most N posts (default 50)", 1, 10000},
     {"since", OPT_TIME, &since, "TIME", "that day or moment and later", 0, 0},
     {"until", OPT_END_TIME, &until, "TIME", "that day (to its end) or moment and earlier", 0, 0},
-    {"exact", OPT_FLAG, &exact, NULL, "capitals count", 0, 0},
+    {"exact", OPT_FLAG, &exact, NULL, "capitals count, and words stand alone", 0, 0},
     {"explain", OPT_FLAG, &explain, NULL, "show how QUERY is understood, and search nothing", 0, 0},
     {"format", OPT_TEXT, &format_name, "FORMAT", "table, csv or ndjson (default: a block of text a post)", 0, 0},
     {"json", OPT_FLAG, &json, NULL, "the same as --format ndjson", 0, 0},
@@ -35,6 +35,7 @@ static const struct cmd_spec spec = {
     "  #caturday             a tag                          -dogs                 without\n"
     "  from:alice.bsky.social   written by (handle or DID)  (a OR b) c            grouping\n"
     "  mentions:bob.bsky.social mentions                    lang:en               language\n"
+    "  to:bob.bsky.social       replies to                 url:example.com/a     a link holds this\n"
     "  since:2026-11-01      that day and later             until:2026-11-21      that day and earlier\n"
     "  domain:example.com    links there                    has:image             also video, link, quote, reply\n\n"
     "Examples:\n"

@@ -94,9 +94,16 @@ static enum bl_rc set_flag(const struct row *row, struct bl_str value, bool *tar
     return BL_OK;
 }
 
+/* A settings file could not hold it again. */
+static enum bl_rc check_one_line(const struct row *row, struct bl_str value, struct bl_error *err) {
+    for (size_t i = 0; i < value.n; i++)
+        if (value.p[i] == 0 || value.p[i] == '\n' || value.p[i] == '\r')
+            return bl_fail(err, BL_E_USAGE, "%s: the value holds a line break or a NUL byte", row->key);
+    return BL_OK;
+}
+
 static enum bl_rc set_row(struct conf *c, const struct row *row, struct bl_str value, struct bl_error *err) {
-    if (value.n && memchr(value.p, 0, value.n))
-        return bl_fail(err, BL_E_USAGE, "%s: the value holds a NUL byte", row->key);
+    BL_TRY(check_one_line(row, value, err));
     switch (row->kind) {
     case TEXT: {
         char **text = field_of(c, row);

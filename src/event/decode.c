@@ -37,7 +37,8 @@ static inline struct walk walk_of(struct shape shape) {
     return (struct walk){.shape = shape, .first = true};
 }
 
-static inline bool walk_next(struct decoder *d, struct js_cursor *c, struct walk *w, struct js_string *key, int *place) {
+static inline bool walk_next(struct decoder *d, struct js_cursor *c, struct walk *w, struct js_string *key,
+                             int *place) {
     if (!shape_next(w->shape, c, key, &w->first, &w->after, place)) return false;
     if (*place < 0) return true;
     if (w->seen >> *place & 1) d->duplicate = true;
@@ -145,8 +146,7 @@ static void decode_commit(struct decoder *d, struct js_cursor *c) {
         struct js_cursor again = js_open(record.text, EV_DEPTH_MAX);
         decode_record(d, &again, (struct js_string){record.key, false});
     }
-    if (!(walk.seen >> COMMIT_RECORD & 1) && d->type != EV_others && !is_delete(d))
-        d->extra.absent |= ABSENT_RECORD;
+    if (!(walk.seen >> COMMIT_RECORD & 1) && d->type != EV_others && !is_delete(d)) d->extra.absent |= ABSENT_RECORD;
 }
 
 static int payload_of_kind(const struct decoder *d) {

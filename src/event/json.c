@@ -331,7 +331,8 @@ bool js_i64(struct bl_str raw, int64_t *out) {
     if (raw.n >= 1 && raw.n <= NEVER_TOO_LARGE) {
         int64_t value = 0;
         size_t i = 0;
-        for (unsigned digit; i < raw.n && (digit = (unsigned char)raw.p[i] - (unsigned)'0') <= 9; i++) value = value * 10 + digit;
+        for (unsigned digit; i < raw.n && (digit = (unsigned char)raw.p[i] - (unsigned)'0') <= 9; i++)
+            value = value * 10 + digit;
         if (i == raw.n) {
             *out = value;
             return true;

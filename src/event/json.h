@@ -76,8 +76,8 @@ static inline bool js_string_is(struct js_string s, struct bl_str text) {
  * value }. The end of the container and a fault both end the walk: look at c->fault. */
 bool js_object(struct js_cursor *c);
 bool js_member(struct js_cursor *c, struct js_string *key, bool *first);
-/* Of a member in an object: is it `name`, written as expected? `quoted` holds "name": with its quotes and the colon, `n`
- * bytes of it, at most 16. Then it is consumed as js_member would; a "no" consumes nothing and proves nothing. */
+/* Of a member in an object: is it `name`, written as expected? `quoted` holds "name": with its quotes and the colon,
+ * `n` bytes of it, at most 16. Then it is consumed as js_member would; a "no" consumes nothing and proves nothing. */
 static inline bool js_member_is(struct js_cursor *c, const char quoted[static 16], size_t n, bool *first) {
     const char *p = c->p + !*first;
     if (c->end - p < 16 || (!*first && *c->p != ',') || c->fault) return false;
@@ -88,7 +88,8 @@ static inline bool js_member_is(struct js_cursor *c, const char quoted[static 16
     *first = false;
     return true;
 }
-/* Consumes the end of the object right at the cursor, as js_member would; a "no" consumes nothing and proves nothing. */
+/* Consumes the end of the object right at the cursor, as js_member would; a "no" consumes nothing and proves nothing.
+ */
 static inline bool js_object_ends(struct js_cursor *c) {
     if (c->fault || c->p == c->end || *c->p != '}') return false;
     c->p++;

@@ -31,8 +31,7 @@ struct shape {
     unsigned count; /* at most 64 */
 };
 
-#define FIELD_NAME(literal)                                                                                            \
-    .name = {"" literal, sizeof(literal) - 1}, .quoted = {"\"" literal "\":"}
+#define FIELD_NAME(literal) .name = {"" literal, sizeof(literal) - 1}, .quoted = {"\"" literal "\":"}
 
 /* The members of the record of a commit type with a collection of its own. */
 struct shape shape_of_record(enum ev_type type);

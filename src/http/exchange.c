@@ -56,6 +56,14 @@ void http_json_time(struct bl_buf *out, int64_t us, int digits) {
     bl_buf_byte(out, '"');
 }
 
+static void remove_header(struct http_response *res, const char *name) {
+    for (size_t i = 0; i < res->header_count; i++)
+        if (strcmp(res->headers[i].name, name) == 0) res->headers[i] = res->headers[--res->header_count];
+}
+
+/* What an error must not say about itself. */
+static const char *const of_files[] = {"Content-Disposition", "Trailer", "X-Truncated", "X-Snapshot", "Content-Encoding"};
+
 void http_refuse(struct http_response *res, unsigned status, const char *code, const char *parameter, const char *cure,
                  const char *format, ...) {
     char message[BL_ERROR_MESSAGE_MAX];
@@ -66,6 +74,7 @@ void http_refuse(struct http_response *res, unsigned status, const char *code, c
     res->status = status;
     res->content_type = "application/json";
     res->streaming = false;
+    for (size_t i = 0; i < sizeof of_files / sizeof *of_files; i++) remove_header(res, of_files[i]);
     res->fixed = (struct bl_str){0};
     bl_buf_clear(&res->body);
     bl_buf_printf(&res->body, "{\"error\":{\"code\":\"%s\",\"parameter\":", code);
@@ -92,7 +101,7 @@ static bool is_callers_fault(enum bl_rc code) {
 
 void http_refuse_error(struct http_response *res, const struct http_request *rq, const struct bl_error *err) {
     if (is_callers_fault(err->code)) {
-        http_refuse(res, 400, "bad_search", parameter_at_fault(rq, err->message), "see /docs for what may be asked", "%s", err->message);
+        http_refuse(res, 400, "bad_parameter", parameter_at_fault(rq, err->message), "see /docs for what may be asked", "%s", err->message);
     } else if (err->code == BL_E_NOT_FOUND) {
         http_refuse(res, 404, "not_found", NULL, "see /search for what there is", "%s", err->message);
     } else if (err->code == BL_E_TIMEOUT) {

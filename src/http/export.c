@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "event/json.h"
+#include "http/csv.h"
 #include "http/handlers.h"
 #include "http/server.h"
 #include "obs/metrics.h"
@@ -34,28 +35,11 @@ static enum bl_rc send(struct export *e, bool last, struct bl_error *err) {
     return http_stream(e->res, true, err);
 }
 
-/* ---- CSV: RFC 4180 ---- */
-
-/* A spreadsheet takes a cell that starts so for a formula; an apostrophe makes it text. */
-static bool looks_like_formula(struct bl_str s) { return s.n && strchr("=+-@\t\r", s.p[0]) && s.p[0]; }
-
-static void put_cell(const struct export *e, struct bl_str s) {
-    struct bl_buf *out = &e->res->body;
-    bl_buf_byte(out, '"');
-    if (!e->raw && looks_like_formula(s)) bl_buf_byte(out, '\'');
-    while (s.n) {
-        const char *quote = memchr(s.p, '"', s.n);
-        size_t n = quote ? (size_t)(quote - s.p) + 1 : s.n;
-        bl_buf_add(out, s.p, n);
-        if (quote) bl_buf_byte(out, '"');
-        s = bl_str_skip(s, n);
-    }
-    bl_buf_byte(out, '"');
-}
+/* ---- CSV ---- */
 
 static void put_next_cell(const struct export *e, struct bl_str s) {
     bl_buf_byte(&e->res->body, ',');
-    if (s.n) put_cell(e, s);
+    csv_cell(&e->res->body, s, e->raw);
 }
 
 /* ["a","b"] as "a b": none of these lists holds a blank in an item. */

@@ -23,7 +23,7 @@ enum {
     PIECE_BYTES = 64 << 10,
     REQUEST_MEMORY = 1 << 20, /* of the arena */
     SPARE_FILES = 256,
-    LINGER_MS = 2000, /* answers on their way when the server stops */
+    LINGER_MS = 3000, /* for what is being answered when the server stops */
 };
 
 struct mhd {
@@ -45,7 +45,6 @@ struct exchange {
     struct http_sink sink;
     struct ring *ring;
     int64_t bytes;
-    bool broken;
     char target[];
 };
 
@@ -86,7 +85,7 @@ static void on_completed(void *context, struct MHD_Connection *connection, void 
     if (!ex) return;
     *state = NULL;
     atomic_store(&ex->rq.gone, true);
-    if (ex->phase == SENT) server_end(m->server, &ex->rq, &ex->res, ex->bytes, ex->broken || how != MHD_REQUEST_TERMINATED_COMPLETED_OK);
+    if (ex->phase == SENT) server_end(m->server, &ex->rq, &ex->res, ex->bytes, how == MHD_REQUEST_TERMINATED_COMPLETED_OK);
     unref(ex);
 }
 
@@ -131,10 +130,14 @@ static int socket_of(struct MHD_Connection *connection) {
 static void sleep_connection(void *context) { MHD_suspend_connection(((struct exchange *)context)->connection); }
 static void wake_connection(void *context) { MHD_resume_connection(((struct exchange *)context)->connection); }
 
+/* A client that takes nothing would keep its connection until the idle time is over. The descriptor is still this
+ * connection's: before it closes, libmicrohttpd calls end_stream, which waits for the ring. */
+static void drop_connection(void *context) { shutdown(((struct exchange *)context)->job.fd, SHUT_RDWR); }
+
 static enum bl_rc start_stream(void *context, struct bl_error *err) {
     struct exchange *ex = context;
     if (atomic_load(&ex->rq.gone)) return bl_fail(err, BL_E_CANCELLED, "the client hung up");
-    struct ring_reader reader = {sleep_connection, wake_connection, ex};
+    struct ring_reader reader = {sleep_connection, wake_connection, drop_connection, ex};
     ex->ring = ring_new(RING_BYTES, &reader);
     ex->phase = STREAMING;
     MHD_resume_connection(ex->connection);
@@ -167,7 +170,6 @@ static ssize_t read_stream(void *context, uint64_t position, char *to, size_t ma
     case RING_END: add_trailers(ex, stream->response); return MHD_CONTENT_READER_END_OF_STREAM;
     case RING_BROKEN: break;
     }
-    ex->broken = true;
     return MHD_CONTENT_READER_END_WITH_ERROR;
 }
 
@@ -183,9 +185,12 @@ static void end_body(void *context) { unref(context); }
 static struct MHD_Response *stream_response(struct exchange *ex) {
     struct stream *stream = bl_xcalloc(1, sizeof *stream);
     stream->ex = ref(ex);
-    stream->response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, PIECE_BYTES, read_stream, stream, end_stream);
-    if (!stream->response) end_stream(stream);
-    return stream->response;
+    struct MHD_Response *response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, PIECE_BYTES, read_stream, stream, end_stream);
+    if (response)
+        stream->response = response;
+    else
+        end_stream(stream);
+    return response;
 }
 
 static struct MHD_Response *body_response(struct exchange *ex) {
@@ -302,7 +307,7 @@ enum bl_rc mhd_start(struct http_server *s, struct mhd **out, struct bl_error *e
                                  MHD_OPTION_NOTIFY_COMPLETED, on_completed, m, MHD_OPTION_CONNECTION_LIMIT,
                                  allow_connections(s->conf->serve_connections), MHD_OPTION_CONNECTION_TIMEOUT,
                                  (unsigned)(s->conf->serve_idle / 1000000), MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
-                                 MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u, MHD_OPTION_END);
+                                 MHD_OPTION_END);
     if (!m->daemon) {
         int saved = errno;
         free(m);
@@ -317,16 +322,21 @@ enum bl_rc mhd_start(struct http_server *s, struct mhd **out, struct bl_error *e
 
 int mhd_port(const struct mhd *m) { return m->port; }
 
+static void linger(struct mhd *m) {
+    for (int waited = 0; waited < LINGER_MS && atomic_load(&m->exchanges); waited += 10)
+        nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+}
+
 void mhd_quiesce(struct mhd *m) {
     int listening = MHD_quiesce_daemon(m->daemon);
     if (listening >= 0) close(listening);
+    linger(m);
 }
 
 void mhd_stop(struct mhd **mhd) {
     struct mhd *m = *mhd;
     if (!m) return;
-    for (int waited = 0; waited < LINGER_MS && atomic_load(&m->exchanges); waited += 10)
-        nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+    linger(m);
     MHD_stop_daemon(m->daemon);
     free(m);
     *mhd = NULL;

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "lake/catalog.h"
 #include "obs/log.h"
 
 enum {
@@ -48,7 +49,7 @@ static void close_session(struct worker *w) {
     w->context.query = NULL;
     pthread_mutex_unlock(&w->pool->lock);
     query_close(&q);
-    catalog_close(&w->context.catalog);
+    views_close(&w->context.views);
 }
 
 static enum bl_rc open_session(struct worker *w, struct bl_error *err) {
@@ -58,12 +59,7 @@ static enum bl_rc open_session(struct worker *w, struct bl_error *err) {
                                   .threads = WORKER_THREADS,
                                   .deadline_us = o->deadline_us};
     struct query *q = NULL;
-    BL_TRY(catalog_open(o->lake_dir, CATALOG_READ, &w->context.catalog, err));
-    enum bl_rc rc = query_open(&query, &q, err);
-    if (rc != BL_OK) {
-        catalog_close(&w->context.catalog);
-        return rc;
-    }
+    BL_TRY(query_open(&query, &q, err));
     pthread_mutex_lock(&w->pool->lock);
     w->context.query = q;
     pthread_mutex_unlock(&w->pool->lock);

@@ -1,6 +1,6 @@
 /* pool: a fixed number of workers, each with a session on the lake, and the queue in front of them.
  *
- * May include: base, lake (catalog.h), query, obs. A job that waits longer than `wait_us` is refused, so nobody waits for ever
+ * May include: base, query, obs; the catalogue (lake) in pool.c. A job that waits longer than `wait_us` is refused, so nobody waits for ever
  * and the queue cannot grow. Long jobs (exports) never take the last worker. A job whose client hung up is cancelled. The
  * workers follow the lake: a thread looks at the catalogue's snapshot twice a second, and a session moves on before its
  * next job. Where there is no lake yet, jobs are refused until there is one.
@@ -9,13 +9,13 @@
 #pragma once
 #include <stdatomic.h>
 
-#include "lake/catalog.h"
 #include "query/query.h"
+#include "query/views.h"
 
-struct http_context { /* what a handler works with; query and catalog are NULL in the network thread */
+struct http_context { /* what a handler works with */
     struct http_server *server;
-    struct query *query;
-    struct catalog *catalog;
+    struct query *query; /* NULL in the network thread */
+    struct views *views; /* opened by the handler that needs them first */
 };
 enum pool_refusal { POOL_FULL, POOL_WAITED, POOL_NO_LAKE, POOL_STOPPING };
 struct pool_job {

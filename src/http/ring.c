@@ -60,7 +60,7 @@ static bool wait_for_room(struct ring *r, int64_t stall_us) {
 }
 
 static enum bl_rc write_piece(struct ring *r, struct bl_str *bytes, int64_t stall_us, struct bl_error *err) {
-    if (!wait_for_room(r, stall_us)) return bl_fail(err, BL_E_TIMEOUT, "the client took nothing for too long");
+    if (!wait_for_room(r, stall_us)) return bl_fail(err, BL_E_CANCELLED, "the client took nothing for too long");
     if (r->closed) return bl_fail(err, BL_E_CANCELLED, "the client hung up");
     *bytes = bl_str_skip(*bytes, put(r, *bytes));
     wake_reader(r);
@@ -79,6 +79,7 @@ void ring_finish(struct ring *r, bool whole) {
     pthread_mutex_lock(&r->lock);
     r->finished = true;
     r->whole = whole;
+    if (!whole && !r->closed) r->reader.drop(r->reader.context);
     wake_reader(r);
     pthread_mutex_unlock(&r->lock);
 }

@@ -2,7 +2,7 @@
  * constant however long the answer.
  *
  * May include: base. One writer, one reader. The reader never waits: when there is nothing to read, `sleep` is called, and
- * `wake` once there is (both under the ring's lock, so that neither can overtake the other). */
+ * `wake` once there is (all under the ring's lock, so that neither can overtake the other). */
 #pragma once
 #include "base/mem.h"
 
@@ -10,11 +10,12 @@ struct ring;
 struct ring_reader {
     void (*sleep)(void *context);
     void (*wake)(void *context);
+    void (*drop)(void *context); /* the answer broke off: nothing of it needs to arrive any more */
     void *context;
 };
 struct ring *ring_new(size_t capacity, const struct ring_reader *reader);
 void ring_free(struct ring **r);
-/* BL_E_CANCELLED when the reader closed, BL_E_TIMEOUT when it took nothing for `stall_us`. */
+/* BL_E_CANCELLED when the reader closed, or took nothing for `stall_us`. */
 enum bl_rc ring_write(struct ring *r, struct bl_str bytes, int64_t stall_us, struct bl_error *err);
 void ring_finish(struct ring *r, bool whole); /* by the writer: that was all, or it broke off */
 enum ring_state { RING_DATA, RING_LATER, RING_END, RING_BROKEN };

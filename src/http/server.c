@@ -8,6 +8,7 @@
 #include "http/gzip.h"
 #include "http/mhd.h"
 #include "http/rates.h"
+#include "http/refresher.h"
 #include "net/url.h"
 #include "obs/log.h"
 #include "obs/metrics.h"
@@ -44,7 +45,11 @@ static enum bl_rc open_parts(struct http_server *s, struct bl_error *err) {
     s->limit = limit_new(s->limit_per_hour, s->clock);
     s->cache = cache_new(s->conf->serve_cache, s->clock);
     s->rates = rates_new(s->clock);
-    return pool_start(&pool, &s->pool, err);
+    BL_TRY(pool_start(&pool, &s->pool, err));
+    if (s->conf->serve_views_every == 0) return BL_OK;
+    struct refresher_options views = {
+        .lake_dir = s->conf->data, .memory_bytes = s->conf->serve_views_memory, .every_us = s->conf->serve_views_every};
+    return refresher_start(&views, &s->refresher, err);
 }
 
 enum bl_rc server_open(const struct conf *conf, const struct bl_clock *clock, struct http_server **out, struct bl_error *err) {
@@ -66,6 +71,7 @@ enum bl_rc server_open(const struct conf *conf, const struct bl_clock *clock, st
 void server_close(struct http_server **server) {
     struct http_server *s = *server;
     if (!s) return;
+    refresher_stop(&s->refresher);
     pool_stop(s->pool);
     pool_free(&s->pool);
     keys_close(&s->keys);
@@ -93,6 +99,7 @@ int http_port(const struct http_server *s) { return mhd_port(s->mhd); }
 /* New connections end first, then the workers, which wake the connections that wait for them, then the connections. */
 void http_stop(struct http_server **s) {
     if (!*s) return;
+    refresher_stop(&(*s)->refresher);
     mhd_quiesce((*s)->mhd);
     pool_stop((*s)->pool);
     mhd_stop(&(*s)->mhd);
@@ -354,7 +361,10 @@ enum bl_rc server_work(struct http_context *context, struct http_request *rq, st
         complete(context, rq, res, rc, &err);
         return BL_OK;
     }
-    if (rc != BL_OK) bl_log(BL_WARN, "request id=%s broke off: %s", rq->id, err.message);
+    if (rc == BL_OK) return BL_OK;
+    bool clients_choice = rc == BL_E_CANCELLED;
+    if (!clients_choice) metric_add(M_http_errors, 0, 1);
+    bl_log(clients_choice ? BL_INFO : BL_WARN, "request id=%s broke off: %s", rq->id, err.message);
     return rc;
 }
 
@@ -389,16 +399,17 @@ static void name_parameters(const struct http_request *rq, char *out, size_t siz
     }
 }
 
-void server_end(struct http_server *s, const struct http_request *rq, const struct http_response *res, int64_t bytes, bool broken) {
+void server_end(struct http_server *s, const struct http_request *rq, const struct http_response *res, int64_t bytes, bool whole) {
     int64_t took_ns = s->clock->mono_ns(s->clock->context) - rq->start_ns;
     char given[256];
     name_parameters(rq, given, sizeof given);
-    bool error = res->status >= 500 || broken;
+    bool asked_for_state = rq->route && rq->route->scope == HTTP_PUBLIC; /* /ready answers 503 by right */
+    bool error = res->status >= 500 && !asked_for_state;
     metric_add(M_http_requests, 0, 1);
     if (error) metric_add(M_http_errors, 0, 1);
     metric_observe(M_http_seconds, (double)took_ns / 1e9);
     rates_note(s->rates, took_ns, error);
     bl_log(BL_INFO, "request id=%s path=%s given=%s status=%u bytes=%" PRId64 " ms=%.1f cache=%s key=%s%s", rq->id,
            rq->route ? rq->route->path : "?", *given ? given : "-", res->status, bytes, (double)took_ns / 1e6, res->cache,
-           *rq->key_name ? rq->key_name : "-", broken ? " broken" : "");
+           *rq->key_name ? rq->key_name : "-", whole ? "" : " broken");
 }

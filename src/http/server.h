@@ -9,8 +9,8 @@
 #include "http/routes.h"
 
 struct mhd;
-struct site;
 struct rates;
+struct refresher;
 struct http_server {
     const struct conf *conf;
     char address[64];
@@ -23,6 +23,7 @@ struct http_server {
     struct cache *cache;
     struct pool *pool;
     struct rates *rates;
+    struct refresher *refresher;
     struct mhd *mhd;
 };
 enum bl_rc server_open(const struct conf *conf, const struct bl_clock *clock, struct http_server **out, struct bl_error *err);
@@ -34,5 +35,5 @@ enum server_next server_begin(struct http_server *s, struct http_request *rq, st
 /* In a worker. BL_OK: the response is complete; else a started stream has to break off. */
 enum bl_rc server_work(struct http_context *context, struct http_request *rq, struct http_response *res);
 void server_refuse(struct http_server *s, struct http_response *res, enum pool_refusal why);
-/* Once, when the answer is on its way or the client is gone: the log line and the numbers. */
-void server_end(struct http_server *s, const struct http_request *rq, const struct http_response *res, int64_t bytes, bool broken);
+/* Once, when the answer was sent or never will be: the log line and the numbers. */
+void server_end(struct http_server *s, const struct http_request *rq, const struct http_response *res, int64_t bytes, bool whole);

@@ -233,6 +233,12 @@ enum bl_rc dedup_check(struct dedup *d, enum ev_type type, struct ev_id id, int6
     return BL_OK;
 }
 
+void dedup_expect(const struct dedup *d, struct ev_id id, int64_t time_us) {
+    int64_t index = time_us / DEDUP_BUCKET_US;
+    const struct bucket *b = d->recent[index & 1];
+    if (b && b->index == index) idset_prefetch(&b->set, id);
+}
+
 void dedup_committed(struct dedup *d) {
     for (size_t i = 0; i < d->count; i++) d->buckets[i]->dirty = false;
 }

@@ -172,6 +172,10 @@ enum bl_rc lake_append(struct lake *l, const struct event *ev, struct ev_id id, 
     return BL_OK;
 }
 
+void lake_expect(const struct lake *l, const struct event *ev, struct ev_id id) {
+    dedup_expect(l->dedup, id, ev->v[EV_TIME_US].i);
+}
+
 void lake_note_intake(struct lake *l, const struct catalog_intake *intake) {
     if (l->intake_count == l->intake_cap) {
         l->intake_cap = l->intake_cap ? l->intake_cap * 2 : 16;

@@ -39,8 +39,10 @@ struct catalog *lake_catalog(struct lake *l);
 
 enum lake_outcome { LAKE_WRITTEN, LAKE_DUPLICATE };
 /* `raw_bytes`: size of the JSON it came from, for the compression figure. */
-enum bl_rc lake_append(struct lake *l, const struct event *ev, struct ev_id id, size_t raw_bytes,
-                       enum lake_outcome *outcome, struct bl_error *err);
+enum bl_rc lake_append(struct lake *l, const struct event *ev, struct ev_id id, size_t raw_bytes, enum lake_outcome *outcome,
+                       struct bl_error *err);
+/* A hint, some events ahead of lake_append: hides the cache miss of the look-up. */
+void lake_expect(const struct lake *l, const struct event *ev, struct ev_id id);
 /* What goes into the same transaction as the files. Called in any order before lake_commit; the texts are copied. */
 void lake_note_intake(struct lake *l, const struct catalog_intake *intake);
 void lake_note_dead(struct lake *l, const struct catalog_dead *dead);

@@ -27,8 +27,8 @@ struct pq_writer *pq_open(int fd, const struct pq_column *columns, size_t count,
         w->specs[i].name = bl_xstrdup(columns[i].name);
         w->cols[i].spec = w->specs[i];
     }
-    w->hash = XXH3_createState();
-    BL_ASSERT(w->hash != NULL && XXH3_64bits_reset(w->hash) == XXH_OK);
+    w->hash = bl_xneed(XXH3_createState());
+    BL_ASSERT(XXH3_64bits_reset(w->hash) == XXH_OK);
     bl_buf_add(&w->out, "PAR1", MAGIC);
     w->offset = MAGIC;
     return w;

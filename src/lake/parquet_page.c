@@ -257,7 +257,10 @@ static void page_values(struct pq_writer *w, const struct pq_col *c, struct page
     } else if (!pq_is_text(c->spec.kind)) {
         pq_encode_i64(&w->body, c->ints + p->value, p->values);
     } else if (encoding == PQ_ENC_RLE_DICTIONARY) {
-        unsigned width = pq_bits_for(s->entry_n - 1);
+        /* Entries are numbered as they come: the first pages need fewer bits. */
+        uint32_t most = 0;
+        for (size_t i = 0; i < p->values; i++) most = s->v[p->value + i] > most ? s->v[p->value + i] : most;
+        unsigned width = pq_bits_for(most);
         bl_buf_byte(&w->body, (char)width);
         pq_encode_hybrid(&w->body, s->v + p->value, p->values, width);
     } else if (encoding == PQ_ENC_DELTA_BYTE_ARRAY) {

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 
 #include "event/event.h"
 
@@ -74,20 +75,31 @@ static void expose_histogram(enum metric m, struct bl_buf *out) {
                   (unsigned long long)total);
 }
 
+/* The shortest of two forms that reads back to the same value. */
+static void put_value(struct bl_buf *out, double value) {
+    char text[40];
+    snprintf(text, sizeof text, "%.15g", value);
+    if (strtod(text, NULL) < value || strtod(text, NULL) > value) snprintf(text, sizeof text, "%.17g", value);
+    bl_buf_printf(out, " %s\n", text);
+}
+
 static void expose_values(enum metric m, struct bl_buf *out) {
     switch (table[m].label) {
     case METRIC_NO_LABEL:
-        bl_buf_printf(out, "%s %.15g\n", table[m].name, metric_get(m, 0));
+        bl_buf_z(out, table[m].name);
+        put_value(out, metric_get(m, 0));
         break;
     case METRIC_BY_TYPE:
-        for (unsigned t = 0; t < EV_TYPE_COUNT; t++)
-            bl_buf_printf(out, "%s{type=\"%s\"} %.15g\n", table[m].name, ev_schema((enum ev_type)t)->name,
-                          metric_get(m, t));
+        for (unsigned t = 0; t < EV_TYPE_COUNT; t++) {
+            bl_buf_printf(out, "%s{type=\"%s\"}", table[m].name, ev_schema((enum ev_type)t)->name);
+            put_value(out, metric_get(m, t));
+        }
         break;
     case METRIC_BY_REASON:
-        for (unsigned r = 1; r < EV_REASON_COUNT; r++)
-            bl_buf_printf(out, "%s{reason=\"%s\"} %.15g\n", table[m].name, ev_reason_name((enum ev_reason)r),
-                          metric_get(m, r));
+        for (unsigned r = 1; r < EV_REASON_COUNT; r++) {
+            bl_buf_printf(out, "%s{reason=\"%s\"}", table[m].name, ev_reason_name((enum ev_reason)r));
+            put_value(out, metric_get(m, r));
+        }
         break;
     }
 }

@@ -1,6 +1,7 @@
 #include "pipe/blocks.h"
 
 enum { RATIO_GUESS = 4, RAW_TARGET_MIN = 16 << 10, RAW_TARGET_MAX = 4 << 20 };
+enum { BACKWARDS_MAX_US = 60000000 };
 
 void blocks_init(struct blocks *b, uint64_t incarnation, const uint64_t offsets[static EV_TYPE_COUNT],
                  int64_t cursor_us, size_t packed_target, int64_t age_max_us) {
@@ -43,12 +44,20 @@ void blocks_add(struct blocks *b, enum ev_type type, const struct blocks_event *
     if (e->seq > b->position_seq) b->position_seq = e->seq;
 }
 
-/* Everything at or before this position is in a closed block, given that `closing` is closed now. */
+/* Before every event of an open block. Time stamps go back by seconds now and then; one that goes back further comes
+ * from a wrong clock, and following it would ask upstream for hours again. */
+static int64_t position_before(const struct open_block *o) {
+    int64_t earliest = o->cursor_before_us - BACKWARDS_MAX_US;
+    if (o->first_us >= o->cursor_before_us || !o->cursor_before_us) return o->cursor_before_us;
+    return o->first_us > earliest ? o->first_us : earliest;
+}
+
+/* Everything before this position is in a closed block, given that `closing` is closed now. */
 static int64_t safe_cursor(const struct blocks *b, enum ev_type closing) {
     int64_t safe = b->position_us;
     for (unsigned t = 0; t < EV_TYPE_COUNT; t++) {
         const struct open_block *o = &b->open[t];
-        if (t != closing && o->count && o->cursor_before_us < safe) safe = o->cursor_before_us;
+        if (t != closing && o->count && position_before(o) < safe) safe = position_before(o);
     }
     return safe;
 }

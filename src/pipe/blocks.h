@@ -1,8 +1,9 @@
 /* blocks: collects events into one open block a type and decides when each is full or old enough.
  *
  * May include: base, event, buffer/block.h. No I/O, no clock of its own, one thread.
- * A closed block carries the cursor that may be stored with it: the position up to which every event is in this or an
- * earlier closed block. It lags behind the newest event while other types still have open blocks. */
+ * A closed block carries the cursor that may be stored with it: every event before it is in this or an earlier closed
+ * block, also where time stamps went back by up to a minute. It lags behind the newest event while other types still
+ * have open blocks. */
 #pragma once
 #include "buffer/block.h"
 

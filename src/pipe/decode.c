@@ -111,7 +111,7 @@ struct decode *decode_new(unsigned threads, unsigned depth) {
     unsigned wanted = threads < 1 ? 1 : threads > THREADS_MAX ? THREADS_MAX : threads;
     for (; d->thread_count < wanted; d->thread_count++)
         if (pthread_create(&d->threads[d->thread_count], NULL, work, d) != 0) break;
-    BL_ASSERT(d->thread_count > 0);
+    if (d->thread_count == 0) bl_xneed(NULL); /* a thread lacks nothing but memory */
     return d;
 }
 
@@ -139,12 +139,13 @@ void decode_free(struct decode **d) {
 }
 
 struct chunk *decode_chunk(struct decode *d) {
-    for (unsigned i = 0; i < d->depth; i++)
-        if (d->chunks[i].state == IDLE) {
-            d->chunks[i].state = FILLING;
-            return &d->chunks[i];
-        }
-    return NULL;
+    struct chunk *found = NULL;
+    pthread_mutex_lock(&d->mutex); /* workers write the state of theirs meanwhile */
+    for (unsigned i = 0; i < d->depth && !found; i++)
+        if (d->chunks[i].state == IDLE) found = &d->chunks[i];
+    if (found) found->state = FILLING;
+    pthread_mutex_unlock(&d->mutex);
+    return found;
 }
 
 void decode_submit(struct decode *d, struct chunk *c) {
@@ -170,11 +171,12 @@ struct chunk *decode_next(struct decode *d) {
 }
 
 void decode_recycle(struct decode *d, struct chunk *c) {
-    (void)d;
     bl_buf_clear(&c->raw);
     if (c->raw.cap > KEEP_RAW) bl_buf_release(&c->raw);
     bl_arena_reset(&c->arena);
     c->count = c->dead_count = c->cids_verified = c->cids_kept = 0;
     c->tag = NULL;
+    pthread_mutex_lock(&d->mutex);
     c->state = IDLE;
+    pthread_mutex_unlock(&d->mutex);
 }

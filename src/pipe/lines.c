@@ -73,9 +73,16 @@ void lines_close(struct lines **l) {
     *l = NULL;
 }
 
-static enum bl_rc take_plain(struct lines *l, struct bl_buf *out) {
+/* What detect() read comes from the input buffer; the rest is read where it is wanted. */
+static enum bl_rc take_plain(struct lines *l, struct bl_buf *out, size_t want, struct bl_error *err) {
     bl_buf_add(out, l->input + l->at, l->n - l->at);
-    l->at = l->n;
+    l->at = l->n = 0;
+    if (want < INPUT_BYTES) want = INPUT_BYTES;
+    if (!bl_buf_reserve(out, want)) return bl_buf_check(out, l->path, err);
+    ssize_t n = read(l->fd, out->p + out->n, want);
+    if (n < 0 && errno != EINTR) return bl_fail_errno(err, BL_E_IO, "%s", l->path);
+    if (n > 0) out->n += (size_t)n;
+    l->input_end = n == 0;
     return BL_OK;
 }
 
@@ -110,9 +117,9 @@ static enum bl_rc take_zstd(struct lines *l, struct bl_buf *out, struct bl_error
     return BL_OK;
 }
 
-static enum bl_rc take_some(struct lines *l, struct bl_buf *out, struct bl_error *err) {
+static enum bl_rc take_some(struct lines *l, struct bl_buf *out, size_t want, struct bl_error *err) {
     switch (l->form) {
-    case PLAIN: return take_plain(l, out);
+    case PLAIN: return take_plain(l, out, want, err);
     case GZIP: return take_gzip(l, out, err);
     case ZSTD: return take_zstd(l, out, err);
     }
@@ -133,9 +140,10 @@ enum bl_rc lines_read(struct lines *l, size_t want, size_t line_max, struct bl_b
     bl_buf_str(out, bl_buf_view(&l->held));
     bl_buf_clear(&l->held);
     for (;;) {
-        BL_TRY(fill(l, err));
-        if (l->at == l->n && !l->pending) break;
-        BL_TRY(take_some(l, out, err));
+        if (l->form != PLAIN) BL_TRY(fill(l, err));
+        if (l->at == l->n && !l->pending && (l->form != PLAIN || l->input_end)) break;
+        size_t got = out->n - from;
+        BL_TRY(take_some(l, out, got < want ? want - got : 0, err));
         if (out->n - from < want) continue;
         hold_back(l, out, from);
         if (out->n > from) break;

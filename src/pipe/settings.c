@@ -111,7 +111,8 @@ enum bl_rc buffer_settings_init(struct buffer_settings *s, const struct conf *co
                                               .user = text_or_null(conf->redis_user),
                                               .password = text_or_null(conf->redis_password),
                                               .timeout_ms = (int)(conf->redis_timeout / 1000),
-                                              .high_water_bytes = conf->redis_high_water}};
+                                              .high_water_bytes = conf->redis_high_water,
+                                              .guard = true}};
     return *conf->redis_password_file ? read_password(s, conf->redis_password_file, err) : BL_OK;
 }
 

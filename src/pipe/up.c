@@ -25,6 +25,7 @@ enum {
     STOP_INGEST_US = 40000000,
     STOP_WRITER_US = 120000000,
     STOP_REDIS_US = 60000000,
+    STOP_SERVE_US = 10000000,
     STOP_SIMULATOR_US = 5000000,
     STOP_COMPACTOR_US = 1000000,    /* it may be stopped at any point */
     COMPACT_EVERY_S = 600,
@@ -38,7 +39,8 @@ struct up {
     char *data;        /* the lake's folder, made absolute */
     char *socket_path; /* of the private Redis */
     int lock_fd;
-    struct process redis, simulator, ingest, writer, compactor;
+    struct process redis, simulator, ingest, writer, compactor, serve;
+    bool serve_shown; /* its address was printed */
     int64_t compact_at_ns;
     int simulator_port;
     int64_t simulated_start_us;
@@ -214,6 +216,13 @@ static void setup_compactor(struct up *u) {
     u->compact_at_ns = bl_mono_ns() + (int64_t)COMPACT_EVERY_S * 1000000000;
 }
 
+static bool serves(const struct up *u) { return !u->options->http || strcmp(u->options->http, "none") != 0; }
+
+static void setup_serve(struct up *u) {
+    setup_role(u, &u->serve, "serve");
+    if (u->options->http) process_arg(&u->serve, "--http=%s", u->options->http);
+}
+
 static enum bl_rc setup(struct up *u, struct bl_error *err) {
     choose_socket(u);
     setup_redis(u);
@@ -225,6 +234,7 @@ static enum bl_rc setup(struct up *u, struct bl_error *err) {
     setup_ingest(u);
     setup_writer(u);
     setup_compactor(u);
+    if (serves(u)) setup_serve(u);
     return BL_OK;
 }
 
@@ -251,6 +261,7 @@ static enum bl_rc start_all(struct up *u, struct bl_error *err) {
     BL_TRY(start_redis(u, err));
     if (u->simulated) BL_TRY(process_start(&u->simulator, err));
     BL_TRY(process_start(&u->writer, err));
+    if (serves(u)) BL_TRY(process_start(&u->serve, err));
     return process_start(&u->ingest, err);
 }
 
@@ -308,6 +319,25 @@ static enum bl_rc compact_now_and_then(struct up *u, struct bl_error *err) {
     return process_start(&u->compactor, err);
 }
 
+/* Collecting goes on whatever becomes of the API; a setting it cannot run with is said once. */
+static enum bl_rc watch_serve(struct up *u, struct bl_error *err) {
+    struct process *p = &u->serve;
+    if (!serves(u)) return BL_OK;
+    struct bl_error why = {0};
+    if (process_poll(p) && note_end(u, p, &why) != BL_OK) {
+        printf("%sbluelake: no search and no page: %s\n", u->terminal ? "\r\033[K" : "", why.message);
+        p->restart_at_ns = INT64_MAX;
+    }
+    if (!p->pid && bl_mono_ns() >= p->restart_at_ns) return process_start(p, err);
+    int port = (int)process_number(p, "port");
+    if (!port || u->serve_shown) return BL_OK;
+    struct bl_str rest = bl_str(u->options->http ? u->options->http : u->options->conf->serve_http), host = bl_str_cut(&rest, ':');
+    printf("%sbluelake: search and watch on http://%.*s:%d\n", u->terminal ? "\r\033[K" : "", BL_ARG(host), port);
+    fflush(stdout);
+    u->serve_shown = true;
+    return BL_OK;
+}
+
 static double received_now(const struct up *u) { return u->base_received + process_number(&u->ingest, "received"); }
 static double written_now(const struct up *u) { return u->base_written + process_number(&u->writer, "written"); }
 
@@ -346,6 +376,7 @@ static enum bl_rc supervise(struct up *u, struct bl_error *err) {
         if (u->simulated) BL_TRY(watch(u, &u->simulator, err));
         BL_TRY(watch(u, &u->writer, err));
         BL_TRY(watch(u, &u->ingest, err));
+        BL_TRY(watch_serve(u, err));
         BL_TRY(compact_now_and_then(u, err));
         update_rate(u);
         print_line(u);
@@ -359,6 +390,7 @@ static enum bl_rc supervise(struct up *u, struct bl_error *err) {
 static void stop_all(struct up *u) {
     printf("%sbluelake: stopping: first ingest, then the writer ...\n", u->terminal ? "\r\033[K" : "");
     fflush(stdout);
+    process_stop(&u->serve, SIGTERM, STOP_SERVE_US);
     bool clean = process_stop(&u->ingest, SIGTERM, STOP_INGEST_US);
     clean = process_stop(&u->writer, SIGTERM, STOP_WRITER_US) && clean;
     double depth = process_number(&u->writer, "depth");
@@ -401,7 +433,7 @@ static enum bl_rc run(struct up *u, struct bl_error *err) {
 
 enum bl_rc up_run(const struct up_options *o, struct role *role, struct bl_error *err) {
     struct up u = {.options = o, .role = role, .lock_fd = -1, .terminal = isatty(STDOUT_FILENO) == 1};
-    struct process *all[] = {&u.redis, &u.simulator, &u.ingest, &u.writer, &u.compactor};
+    struct process *all[] = {&u.redis, &u.simulator, &u.ingest, &u.writer, &u.compactor, &u.serve};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) all[i]->status_fd = -1;
     enum bl_rc rc = run(&u, err);
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) process_release(all[i]);

@@ -12,6 +12,7 @@
 #include "obs/log.h"
 #include "obs/metrics.h"
 #include "event/json.h"
+#include "pipe/freshness.h"
 #include "pipe/intake.h"
 #include "pipe/settings.h"
 
@@ -28,6 +29,7 @@ enum {
     DECODE_DEPTH = 6,
     OVERFLOW_AGE_S = 300,          /* REDIS_BUFFER_OVERFLOW_DETECTED of the specification */
     OVERFLOW_PERCENT = 90,
+    WRITTEN_SLACK_US = 60000000,
 };
 
 struct block_tag { /* a chunk's way back to its stream entry */
@@ -66,11 +68,13 @@ struct writer {
     size_t run_count;
     struct intake_counts batch;            /* of the open batch */
     int64_t batch_start_ns;                /* 0 = the batch is empty */
+    bool space_short;                      /* less than write.min_free is left: the open batch waits */
     bool torn;                             /* a turn is inside a block: what the batch holds now must not be committed */
 
-    int64_t commits, failures, last_commit_us, last_depth_ns, last_lease_ns, last_error_log_ns, last_read_us;
+    int64_t commits, failures, last_depth_ns, last_lease_ns, last_error_log_ns;
+    _Atomic int64_t last_read_us, last_commit_us;
     _Atomic int64_t shown_events, shown_memory, shown_oldest_us;
-    _Atomic bool redis_up, lake_ok;
+    _Atomic bool redis_up, lake_ok, held_up; /* held_up: the newest turn failed */
     pthread_mutex_t mutex;
     char error[512]; /* newest trouble, under mutex */
 };
@@ -192,8 +196,8 @@ static void count_commit(struct writer *w, const struct lake_commit_stats *stats
     metric_add(M_files, 0, (double)stats->files);
     metric_set(M_writer_duration, 0, seconds);
     metric_set(M_writer_rate, 0, seconds > 0 ? (double)events / seconds : 0);
-    w->last_commit_us = bl_wall_us();
-    metric_set(M_last_commit, 0, (double)w->last_commit_us / 1e6);
+    atomic_store(&w->last_commit_us, bl_wall_us());
+    metric_set(M_last_commit, 0, (double)atomic_load(&w->last_commit_us) / 1e6);
     char rows[BL_TIME_TEXT_MAX], bytes[BL_TIME_TEXT_MAX], took[BL_TIME_TEXT_MAX];
     bl_log(BL_INFO, "committed rows=%s files=%" PRId64 " bytes=%s duplicates=%" PRId64 " dead=%" PRId64 " snapshot=%" PRId64 " took=%s",
            bl_format_count(stats->rows, rows), stats->files, bl_format_bytes(stats->bytes, bytes), sum_types(w->batch.duplicates),
@@ -372,7 +376,7 @@ static enum bl_rc take_entry(struct writer *w, const struct buffer_entry *e, str
     return submit_block(w, e, err);
 }
 
-/* "gap" notes carry the source's gap rows. */
+/* "gap" notes carry the source's gap rows, "healed" ones the same row once more. */
 static enum bl_rc take_gap(struct writer *w, const struct buffer_rejected *r, struct bl_error *err) {
     struct catalog_gap gap = {.noted_us = r->received_us};
     struct js_cursor c = js_open(r->message, 4);
@@ -407,7 +411,7 @@ static enum bl_rc take_rejected(struct writer *w, struct bl_error *err) {
         const struct buffer_rejected *r = &rejected[i];
         batch_touch(w);
         add_id(&w->rejected, r->id);
-        if (strcmp(r->reason, "gap") == 0) {
+        if (strcmp(r->reason, "gap") == 0 || strcmp(r->reason, "healed") == 0) {
             BL_TRY(take_gap(w, r, err));
             continue;
         }
@@ -435,6 +439,7 @@ static enum bl_rc read_once(struct writer *w, size_t *entries, struct bl_error *
         return rc;
     }
     set_redis(w, true);
+    atomic_store(&w->last_read_us, bl_wall_us());
     *entries = batch.count;
     if (batch.count) BL_CRASH_POINT("write.after_read");
     w->torn = batch.count > 0;
@@ -485,7 +490,7 @@ static void report(struct writer *w) {
                 " memory=%" PRId64 " redis=%d last_commit_us=%" PRId64,
                 metric_sum(M_written), metric_sum(M_duplicates), metric_sum(M_dead), metric_sum(M_written_bytes), metric_sum(M_raw_bytes),
                 metric_get(M_storage_files, 0), lake_pending_rows(w->lake), atomic_load(&w->shown_events), atomic_load(&w->shown_memory),
-                atomic_load(&w->redis_up), w->last_commit_us);
+                atomic_load(&w->redis_up), atomic_load(&w->last_commit_us));
 }
 
 static enum bl_rc keep_lease(struct writer *w, struct bl_error *err) {
@@ -496,9 +501,31 @@ static enum bl_rc keep_lease(struct writer *w, struct bl_error *err) {
     return BL_OK;
 }
 
+/* Better to stop before the disk is full than to find out half-way through a file: what is in Redis stays there. */
+static enum bl_rc check_space(struct writer *w, struct bl_error *err) {
+    struct statvfs fs;
+    if (statvfs(w->conf->data, &fs) != 0) return bl_fail_errno(err, BL_E_IO, "%s", w->conf->data);
+    int64_t available = (int64_t)fs.f_bavail * (int64_t)fs.f_frsize;
+    bool was_short = w->space_short;
+    w->space_short = available < w->conf->write_min_free;
+    metric_set(M_space_short, 0, w->space_short);
+    if (w->space_short) {
+        char left[BL_TIME_TEXT_MAX], wanted[BL_TIME_TEXT_MAX];
+        atomic_store(&w->lake_ok, false);
+        return bl_fail(err, BL_E_FULL, "only %s are left for %s, write.min_free is %s: free space; nothing is lost, events wait in Redis",
+                       bl_format_bytes(available, left), w->conf->data, bl_format_bytes(w->conf->write_min_free, wanted));
+    }
+    if (!was_short) return BL_OK;
+    bl_log(BL_INFO, "there is space again for %s: writing resumes", w->conf->data);
+    atomic_store(&w->lake_ok, true);
+    clear_trouble(w);
+    return BL_OK;
+}
+
 static enum bl_rc one_turn(struct writer *w, size_t *entries, struct bl_error *err) {
     *entries = 0;
     BL_TRY(keep_lease(w, err));
+    BL_TRY(check_space(w, err));
     BL_TRY(read_once(w, entries, err));
     BL_TRY(take_rejected(w, err));
     if (batch_is_due(w)) BL_TRY(commit(w, err));
@@ -520,7 +547,7 @@ static void recover(struct writer *w, const struct bl_error *err) {
         lake_forget(w->lake);
         forget_batch(w);
         w->torn = false;
-    } else if (commit(w, &again) != BL_OK) {
+    } else if (!w->space_short && commit(w, &again) != BL_OK) {
         note_trouble(w, "cannot commit", &again);
     }
     buffer_rewind(w->buffer);
@@ -531,6 +558,7 @@ static enum bl_rc loop(struct writer *w, struct bl_error *err) {
     while (!role_stopping(w->role)) {
         size_t entries;
         enum bl_rc rc = one_turn(w, &entries, err);
+        atomic_store(&w->held_up, rc != BL_OK);
         if (rc != BL_OK) {
             if (bl_rc_class(rc) != BL_CLASS_RETRY) return rc;
             recover(w, err);
@@ -561,25 +589,53 @@ static void drain(struct writer *w) {
 
 /* ---- health ---- */
 
+/* A commit may be on its way for the whole interval; on top of that come the batch before it and the time a commit takes. */
+static int64_t written_limit(const struct writer *w) {
+    return w->conf->ready_written ? w->conf->ready_written : 2 * w->conf->write_interval + WRITTEN_SLACK_US;
+}
+
+enum { STAGES = 2 };
+
+static bool look(struct writer *w, int64_t now, struct stage_clock clocks[static STAGES], char *why, size_t size) {
+    int64_t oldest_us = atomic_load(&w->shown_oldest_us), committed_us = atomic_load(&w->last_commit_us);
+    clocks[0] = (struct stage_clock){"read", atomic_load(&w->last_read_us), w->conf->ready_read};
+    clocks[1] = oldest_us ? (struct stage_clock){"written", oldest_us, written_limit(w)} : (struct stage_clock){"written", committed_us, 0};
+    bool late = freshness_late(clocks, STAGES, now, why, size);
+    pthread_mutex_lock(&w->mutex);
+    if (*w->error) snprintf(why, size, "%s", bl_utf8_valid(bl_str(w->error)) ? w->error : "?");
+    pthread_mutex_unlock(&w->mutex);
+    bool ok = atomic_load(&w->redis_up) && atomic_load(&w->lake_ok) && !atomic_load(&w->held_up) && !late;
+    metric_set(M_ready, 0, ok);
+    if (ok) why[0] = 0; /* over */
+    return ok;
+}
+
 static int health(void *context, bool ready, struct bl_buf *json) {
     struct writer *w = context;
-    bool redis = atomic_load(&w->redis_up), lake = atomic_load(&w->lake_ok), ok = redis && lake;
-    int64_t oldest_us = atomic_load(&w->shown_oldest_us), now = bl_wall_us();
-    bl_buf_printf(json, "{\"role\":\"write\",\"status\":\"%s\",\"redis_connected\":%s,\"size\":%" PRId64 ",\"memory_used\":%" PRId64
-                  ",\"oldest_event_age\":%.3f,\"written\":%.0f,\"duplicates\":%.0f,\"dead\":%.0f,\"last_commit_age_seconds\":%.3f,\"error\":",
-                  ok ? "ok" : "degraded", redis ? "true" : "false", atomic_load(&w->shown_events), atomic_load(&w->shown_memory),
+    struct stage_clock clocks[STAGES];
+    char why[sizeof w->error] = "";
+    int64_t oldest_us = atomic_load(&w->shown_oldest_us), committed_us = atomic_load(&w->last_commit_us), now = bl_wall_us();
+    bool ok = look(w, now, clocks, why, sizeof why);
+    bl_buf_printf(json, "{\"role\":\"write\",\"status\":\"%s\",\"ready\":%s,\"redis_connected\":%s,\"lake_ok\":%s,\"size\":%" PRId64
+                  ",\"memory_used\":%" PRId64
+                  ",\"oldest_event_age\":%.3f,\"written\":%.0f,\"duplicates\":%.0f,\"dead\":%.0f,\"last_commit_age_seconds\":%.3f,",
+                  ok ? "ok" : "degraded", ok ? "true" : "false", atomic_load(&w->redis_up) ? "true" : "false",
+                  atomic_load(&w->lake_ok) ? "true" : "false", atomic_load(&w->shown_events), atomic_load(&w->shown_memory),
                   oldest_us ? (double)(now - oldest_us) / 1e6 : 0, metric_sum(M_written), metric_sum(M_duplicates), metric_sum(M_dead),
-                  w->last_commit_us ? (double)(now - w->last_commit_us) / 1e6 : -1.0);
-    pthread_mutex_lock(&w->mutex);
-    bl_buf_json(json, bl_utf8_valid(bl_str(w->error)) ? bl_str(w->error) : BL_LIT("?"));
-    pthread_mutex_unlock(&w->mutex);
+                  committed_us ? (double)(now - committed_us) / 1e6 : -1.0);
+    freshness_print(clocks, STAGES, now, json);
+    bl_buf_z(json, ",\"error\":");
+    bl_buf_json(json, bl_str(why));
     bl_buf_byte(json, '}');
     return ready && !ok ? 503 : 200;
 }
 
 static void refresh(void *context) {
-    (void)context;
+    struct writer *w = context;
+    struct stage_clock clocks[STAGES];
+    char why[sizeof w->error];
     metric_set(M_process_memory, 0, (double)role_resident_bytes());
+    look(w, bl_wall_us(), clocks, why, sizeof why);
 }
 
 /* ---- start and stop ---- */
@@ -645,6 +701,7 @@ static enum bl_rc start(struct writer *w, struct bl_error *err) {
     BL_TRY(write_open_lake(w->conf, false, &w->lake, err));
     BL_TRY(name_owner(w, err));
     atomic_store(&w->lake_ok, true);
+    atomic_store(&w->last_read_us, bl_wall_us());
     update_storage(w);
     update_success(w);
     struct buffer_position position;

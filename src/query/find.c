@@ -96,6 +96,34 @@ enum bl_rc find_rows(const struct find *f, const struct catalog_file *const *fil
     return rc;
 }
 
+enum bl_rc find_records(const struct find *f, const struct catalog_file *const *files, size_t files_count, const struct bl_str *dids,
+                        const struct bl_str *rkeys, size_t count, struct found **items, size_t *items_count, struct bl_error *err) {
+    if (files_count == 0 || count == 0) return BL_OK;
+    BL_CLEANUP(bl_buf_release) struct bl_buf sql = {0};
+    bl_buf_printf(&sql, "SELECT %s FROM ", columns);
+    session_add_files(f->q, &sql, files, files_count, false);
+    bl_buf_z(&sql, " WHERE operation <> 'delete' AND did || '/' || rkey IN (SELECT unnest(?::VARCHAR[]))"
+                   " AND did IN (SELECT unnest(?::VARCHAR[])) AND rkey IN (SELECT unnest(?::VARCHAR[]))");
+    BL_TRY(bl_buf_check(&sql, "looking up posts", err));
+    BL_CLEANUP(bl_freep) struct bl_str *names = bl_xcalloc(count, sizeof *names);
+    for (size_t i = 0; i < count; i++) {
+        BL_CLEANUP(bl_buf_release) struct bl_buf name = {0};
+        bl_buf_printf(&name, "%.*s/%.*s", BL_ARG(dids[i]), BL_ARG(rkeys[i]));
+        names[i] = bl_arena_dup(f->arena, bl_buf_view(&name));
+    }
+    const struct duck_bind binds[] = {{.kind = DUCK_LIST, .items = names, .count = count},
+                                      {.kind = DUCK_LIST, .items = dids, .count = count},
+                                      {.kind = DUCK_LIST, .items = rkeys, .count = count}};
+    BL_CLEANUP(duck_result_close) struct duck_result *r = NULL;
+    BL_TRY(duck_query(f->q->duck, bl_buf_cstr(&sql), binds, 3, &r, err));
+    for (size_t rows;;) {
+        BL_TRY(duck_next(r, &rows, err));
+        if (rows == 0) return BL_OK;
+        *items = bl_xrealloc(*items, (*items_count + rows) * sizeof **items);
+        for (size_t i = 0; i < rows; i++) read_row(f, r, i, &(*items)[(*items_count)++]);
+    }
+}
+
 /* --- What is hidden --- */
 
 static int compare_key(const struct found *f, struct bl_str did, struct bl_str rkey) {

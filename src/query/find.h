@@ -44,6 +44,9 @@ struct find {
  * BL_E_FULL when the hits outgrow their memory. */
 enum bl_rc find_rows(const struct find *f, const struct catalog_file *const *files, size_t files_count, int64_t from_us,
                      const struct place *after, struct found *items, size_t *count, size_t limit, struct bl_error *err);
+/* Every version of the posts (dids[i], rkeys[i]) in `files`; `*items` grows, free() it. */
+enum bl_rc find_records(const struct find *f, const struct catalog_file *const *files, size_t files_count, const struct bl_str *dids,
+                        const struct bl_str *rkeys, size_t count, struct found **items, size_t *items_count, struct bl_error *err);
 /* Marks items that must not be shown (deleted, changed later, of a hidden account), and names the authors of the others. */
 enum bl_rc find_hidden(const struct find *f, struct found *items, size_t count, struct bl_error *err);
 size_t find_drop_hidden(struct found *items, size_t count); /* how many are left, in order */

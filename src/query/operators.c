@@ -44,11 +44,62 @@ static struct bl_str folded_pattern(struct bl_arena *arena, struct bl_str needle
     return bl_strn(pattern, (size_t)(p - pattern));
 }
 
+/* --- exact: as it is written, and not a part of a longer word --- */
+
+struct range {
+    unsigned from, to;
+};
+
+static unsigned code_at(const char *p, const char *end) {
+    unsigned char lead = (unsigned char)*p;
+    unsigned extra = lead < 0x80 ? 0 : lead < 0xe0 ? 1 : lead < 0xf0 ? 2 : 3, code = extra ? lead & (0x3fu >> extra) : lead;
+    for (unsigned i = 1; i <= extra && p + i < end; i++) code = code << 6 | ((unsigned char)p[i] & 0x3f);
+    return code;
+}
+
+/* Is the character part of a word that blanks or marks end? Not: punctuation, symbols, emoji; nor scripts written without
+ * blanks (Han, kana, Thai, Lao, Khmer, Burmese), in which words cannot be told apart so. */
+static bool is_of_word(unsigned code) {
+    static const struct range others[] = {{0x80, 0xa9},     {0xab, 0xb4},     {0xb6, 0xb9},     {0xbb, 0xbf},     {0xd7, 0xd7},     {0xf7, 0xf7},
+                                          {0xe00, 0xeff},   {0x1000, 0x109f}, {0x1780, 0x17ff}, {0x2000, 0x206f}, {0x20a0, 0x20cf}, {0x2190, 0x2bff},
+                                          {0x2e00, 0x30ff}, {0x31f0, 0x31ff}, {0x3400, 0x9fff}, {0xf900, 0xfaff}, {0xfe10, 0xfe6f}, {0xff00, 0xff0f},
+                                          {0xff1a, 0xff20}, {0xff3b, 0xff40}, {0xff5b, 0xff9f}, {0x1f000, 0x1faff}, {0x20000, 0x3ffff}};
+    if (code < 0x80) return is_letter((char)code) || is_digit((char)code) || code == '_';
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+        if (code >= others[i].from && code <= others[i].to) return false;
+    return true;
+}
+
+#define UNSPACED "[\\p{Han}\\p{Hiragana}\\p{Katakana}\\p{Thai}\\p{Lao}\\p{Khmer}\\p{Myanmar}]"
+#define NO_WORD "[^\\pL\\pM\\pN_]|" UNSPACED
+
+/* An edge that is a letter has to be the edge of a word. */
+static struct bl_str alone_pattern(struct bl_arena *arena, struct bl_str needle) {
+    static const struct bl_str before = BL_LIT("(?:^|" NO_WORD ")"), after = BL_LIT("(?:$|" NO_WORD ")");
+    char *pattern = bl_arena_alloc(arena, before.n + needle.n * 2 + after.n), *p = pattern;
+    if (!pattern) return (struct bl_str){0};
+    const char *last = needle.p + needle.n - 1;
+    while (last > needle.p && ((unsigned char)*last & 0xc0) == 0x80) last--;
+    if (is_of_word(code_at(needle.p, needle.p + needle.n))) p = mempcpy(p, before.p, before.n);
+    for (size_t i = 0; i < needle.n; i++) p = put_escaped(p, needle.p[i]);
+    if (is_of_word(code_at(last, needle.p + needle.n))) p = mempcpy(p, after.p, after.n);
+    return bl_strn(pattern, (size_t)(p - pattern));
+}
+
+/* The plain comparison costs little and refuses nearly everything before the automaton looks. */
+void search_contains_exactly(struct search_sql *sql, const char *column, struct bl_str needle) {
+    struct bl_str pattern = alone_pattern(sql->arena, needle);
+    if (!pattern.p) sql->text.failed = true;
+    bl_buf_printf(&sql->text, "contains(%s, ?) AND regexp_matches(%s, ?)", column, column);
+    search_bind_text(sql, needle);
+    search_bind_text(sql, pattern);
+}
+
 /* Three conditions with one meaning, ILIKE's; the fastest that applies is taken. A needle without letters has no case; an
  * ASCII needle is quickest as an automaton (beyond 64 letters its tables outgrow the gain); else both sides are folded. */
 void search_contains(struct search_sql *sql, const char *column, struct bl_str needle) {
     enum { PATTERN_LETTERS_MAX = 64 };
-    if (sql->exact || (is_ascii(needle) && !has_letter(needle))) {
+    if (is_ascii(needle) && !has_letter(needle)) {
         bl_buf_printf(&sql->text, "contains(%s, ?)", column);
         search_bind_text(sql, needle);
         return;
@@ -65,7 +116,7 @@ static const char *accept_any(struct search_node *node) {
 }
 
 static void word_clause(struct search_sql *sql, const struct search_node *node) {
-    search_contains(sql, "text", node->value);
+    (sql->exact ? search_contains_exactly : search_contains)(sql, "text", node->value);
 }
 
 /* Tags are kept in lower case, whatever was typed, so case never counts here. */
@@ -103,6 +154,15 @@ static void mentions_clause(struct search_sql *sql, const struct search_node *no
     if (node->did_count == 0) bl_buf_z(&sql->text, "false");
     for (size_t i = 0; i < node->did_count; i++) {
         bl_buf_z(&sql->text, i ? " OR list_contains(mentions, ?)" : "list_contains(mentions, ?)");
+        search_bind_text(sql, node->dids[i]);
+    }
+}
+
+/* The author of the post replied to stands in its URI. */
+static void to_clause(struct search_sql *sql, const struct search_node *node) {
+    if (node->did_count == 0) bl_buf_z(&sql->text, "false");
+    for (size_t i = 0; i < node->did_count; i++) {
+        bl_buf_z(&sql->text, i ? " OR starts_with(reply_parent_uri, 'at://' || ? || '/')" : "starts_with(reply_parent_uri, 'at://' || ? || '/')");
         search_bind_text(sql, node->dids[i]);
     }
 }
@@ -168,6 +228,11 @@ static void domain_clause(struct search_sql *sql, const struct search_node *node
     search_bind_text(sql, bl_strn(pattern, (size_t)(p - pattern)));
 }
 
+static void url_clause(struct search_sql *sql, const struct search_node *node) {
+    bl_buf_z(&sql->text, "len(list_filter(links, lambda x: contains(lower(x), lower(?)))) > 0");
+    search_bind_text(sql, node->value);
+}
+
 static const struct {
     const char *name, *condition;
 } things[] = {
@@ -198,10 +263,12 @@ const struct search_operator search_rkey = {NULL, "with the key", "KEY", "its re
 const struct search_operator search_operators[] = {
     {"from", "written by", "HANDLE|DID", "who wrote it", accept_account, from_clause},
     {"mentions", "mentions", "HANDLE|DID", "who is mentioned in it", accept_account, mentions_clause},
+    {"to", "a reply to", "HANDLE|DID", "whose post it replies to", accept_account, to_clause},
     {"lang", "in language", "LANGUAGE", "the language claimed for it", accept_language, language_clause},
     {"since", "since", "DATE", "that day and later", accept_since, since_clause},
     {"until", "until", "DATE", "that day (to its end) and earlier", accept_until, until_clause},
     {"domain", "links to", "DOMAIN", "a link in it leads there, or to a subdomain", accept_domain, domain_clause},
+    {"url", "with a link that holds", "TEXT", "a link in it holds this text", accept_any, url_clause},
     {"has", "has", "image|video|link|quote|reply", "what it carries or is", accept_thing, thing_clause},
 };
 const size_t search_operator_count = sizeof search_operators / sizeof search_operators[0];

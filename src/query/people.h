@@ -1,7 +1,9 @@
 /* people: who is who. Handles and display names of accounts, and whether an account may be shown.
  *
  * Private to the query room. The source are the rows of accounts (identity and account events) and of profiles: the newest
- * event that names a handle, the newest that says active or not, the newest profile.
+ * event that names a handle, the newest that says active or not, the newest profile. What a refresh of the views has read
+ * stands in its store (views_store.h), found by DID or handle at once and without keeping it in memory; only files newer
+ * than that are opened.
  * A resolver against the public API would stand behind people_by_handle, for handles the lake has never seen. */
 #pragma once
 #include "query/session.h"

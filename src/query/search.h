@@ -13,7 +13,7 @@
 #include "lake/duck.h"
 
 enum { SEARCH_TEXT_MAX = 4096, SEARCH_TERMS_MAX = 128, SEARCH_DEPTH_MAX = 32, SEARCH_ACCOUNTS_MAX = 8 };
-enum { SEARCH_BINDS_MAX = SEARCH_TERMS_MAX * SEARCH_ACCOUNTS_MAX };
+enum { SEARCH_BINDS_MAX = SEARCH_TERMS_MAX * SEARCH_ACCOUNTS_MAX + 16 /* of the statement around it */ };
 
 enum search_kind { SEARCH_TERM, SEARCH_AND, SEARCH_OR, SEARCH_NOT };
 
@@ -24,7 +24,7 @@ struct search_node {
     const struct search_operator *op;  /* of a term */
     struct bl_str value;               /* as the operator normalised it */
     int64_t number;                    /* since:, until: microseconds; has: row of its table */
-    struct bl_str dids[SEARCH_ACCOUNTS_MAX]; /* from:, mentions: filled by whoever can resolve a handle */
+    struct bl_str dids[SEARCH_ACCOUNTS_MAX]; /* from:, mentions:, to: filled by whoever can resolve a handle */
     size_t did_count;
     bool is_handle;
 };
@@ -62,8 +62,10 @@ void search_range(const struct search_node *tree, int64_t *from_us, int64_t *to_
 bool search_never(const struct search_node *tree);
 void search_clause(struct search_sql *sql, const struct search_node *tree);
 void search_sql_release(struct search_sql *sql);
-/* Appends a condition: `column`'s text contains `needle` literally, case as sql->exact says. */
+/* Appends a condition: `column`'s text contains `needle` literally, case apart. */
 void search_contains(struct search_sql *sql, const char *column, struct bl_str needle);
+/* Case counts, and a letter at an edge of `needle` is the edge of a word in the text. */
+void search_contains_exactly(struct search_sql *sql, const char *column, struct bl_str needle);
 
 void search_bind_text(struct search_sql *sql, struct bl_str s);
 void search_bind_i64(struct search_sql *sql, int64_t i);

@@ -1,5 +1,7 @@
 #include "query/session.h"
 
+#include "query/views_store.h"
+
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -19,7 +21,11 @@ void query_close(struct query **query) {
     if (q->duck) duck_close(&q->duck);
     if (q->catalog) catalog_close(&q->catalog);
     forget_files(q);
-    for (unsigned t = 0; t < EV_TYPE_COUNT; t++) free(q->shadowed[t].ids);
+    for (unsigned t = 0; t < EV_TYPE_COUNT; t++) {
+        free(q->shadowed[t].ids);
+        free(q->stored[t].ids);
+    }
+    store_close(&q->store);
     free(q->dir);
     free(q);
     *query = NULL;
@@ -45,7 +51,7 @@ enum bl_rc query_open(const struct query_options *o, struct query **out, struct 
     struct query *q = bl_xcalloc(1, sizeof *q);
     q->dir = bl_xstrdup(o->lake_dir);
     q->deadline_us = o->deadline_us ? o->deadline_us : DEADLINE_DEFAULT_US;
-    q->snapshot = q->views_snapshot = q->shadow_snapshot = -1;
+    q->snapshot = q->views_snapshot = q->shadow_snapshot = q->store_generation = -1;
     enum bl_rc rc = open_parts(q, o, err);
     if (rc == BL_OK)
         *out = q;
@@ -127,6 +133,25 @@ size_t session_files(const struct query *q, enum ev_type type, int64_t from_us, 
             found[n++] = &list->files[i];
     *out = found;
     return n;
+}
+
+static int by_number(const void *a, const void *b) {
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+size_t session_files_near(const struct query *q, enum ev_type type, const int64_t *hours, size_t hour_count,
+                          const struct catalog_file ***out) {
+    static const int64_t hour_us = INT64_C(3600000000);
+    size_t all = session_files(q, type, INT64_MIN, INT64_MAX, out), kept = 0;
+    for (size_t i = 0; i < all && hour_count; i++) {
+        const struct catalog_file *file = (*out)[i];
+        bool near = false;
+        for (int64_t hour = file->hour_us / hour_us - 1, end = hour + 2; hour <= end && !near; hour++)
+            near = bsearch(&hour, hours, hour_count, sizeof *hours, by_number);
+        if (near) (*out)[kept++] = file;
+    }
+    return kept;
 }
 
 bool session_moved_on(struct query *q, enum bl_rc rc) {

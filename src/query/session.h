@@ -25,6 +25,9 @@ struct query {
     int64_t views_snapshot; /* the snapshot the views show; -1: there are none yet */
     int64_t shadow_snapshot; /* the same of shadow.h */
     struct id_list shadowed[EV_TYPE_COUNT]; /* files whose deletes, updates and account states are in its tables */
+    struct views_store *store; /* NULL until one is there */
+    int64_t store_generation;
+    struct id_list stored[EV_TYPE_COUNT]; /* files of accounts and profiles whose rows are in the store */
 };
 
 /* "read_parquet(['...', ...], hive_partitioning = ...)" over `count` files. Paths are ours, and quoted. */
@@ -33,6 +36,9 @@ void session_add_files(const struct query *q, struct bl_buf *sql, const struct c
 /* The files of `type` that hold rows of [from_us, to_us], newest first; free() the array. */
 size_t session_files(const struct query *q, enum ev_type type, int64_t from_us, int64_t to_us,
                      const struct catalog_file ***out);
+/* Those of them in or beside one of the hours (numbers since 1970, ascending). Clocks differ, hence "beside". */
+size_t session_files_near(const struct query *q, enum ev_type type, const int64_t *hours, size_t hour_count,
+                          const struct catalog_file ***out);
 /* Bring the SQL views to the pinned snapshot. */
 enum bl_rc session_views(struct query *q, struct bl_error *err);
 /* A compaction may replace files that a pinned snapshot names. True when a question that failed with `rc`, without having

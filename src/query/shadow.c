@@ -22,13 +22,15 @@ static int by_id(const void *a, const void *b) {
 static size_t new_files(const struct query *q, enum ev_type type, const struct catalog_file ***out) {
     const struct id_list *known = &q->shadowed[type];
     size_t count = session_files(q, type, INT64_MIN, INT64_MAX, out), kept = 0;
+    if (!known->count) return count;
     for (size_t i = 0; i < count; i++)
-        if (!bsearch(&(*out)[i]->id, known->ids, known->count, sizeof *known->ids, by_id)) (*out)[kept++] = (*out)[i];
+        if (!known->count || !bsearch(&(*out)[i]->id, known->ids, known->count, sizeof *known->ids, by_id)) (*out)[kept++] = (*out)[i];
     return kept;
 }
 
 static void remember(struct query *q, enum ev_type type, const struct catalog_file *const *files, size_t count) {
     struct id_list *known = &q->shadowed[type];
+    if (!count) return;
     known->ids = bl_xrealloc(known->ids, (known->count + count) * sizeof *known->ids);
     for (size_t i = 0; i < count; i++) known->ids[known->count++] = files[i]->id;
     qsort(known->ids, known->count, sizeof *known->ids, by_id);

@@ -73,11 +73,17 @@ void watchdog_stop(struct watchdog **watchdog) {
     *watchdog = NULL;
 }
 
+/* Far deadlines saturate: "no deadline" is asked for as a very long one. */
+static int64_t ns_from_now(int64_t us) {
+    int64_t now = bl_mono_ns();
+    return us > (INT64_MAX - now) / 1000 ? INT64_MAX : now + us * 1000;
+}
+
 void watchdog_begin(struct watchdog *w, int64_t deadline_us) {
     pthread_mutex_lock(&w->lock);
     w->cancelled = w->expired = false;
     w->allowed_us = deadline_us;
-    w->deadline_ns = bl_mono_ns() + deadline_us * 1000;
+    w->deadline_ns = ns_from_now(deadline_us);
     pthread_cond_signal(&w->changed);
     pthread_mutex_unlock(&w->lock);
 }
@@ -85,7 +91,7 @@ void watchdog_begin(struct watchdog *w, int64_t deadline_us) {
 void watchdog_extend(struct watchdog *w, int64_t deadline_us) {
     pthread_mutex_lock(&w->lock);
     w->allowed_us = deadline_us;
-    if (!w->expired) w->deadline_ns = bl_mono_ns() + deadline_us * 1000;
+    if (!w->expired) w->deadline_ns = ns_from_now(deadline_us);
     pthread_cond_signal(&w->changed);
     pthread_mutex_unlock(&w->lock);
 }

@@ -134,7 +134,8 @@ class World:
         return process
 
     def redis_cli(self, *args):
-        done = subprocess.run(["redis-cli", "-s", str(self.socket), *map(str, args)], capture_output=True, text=True, timeout=60)
+        done = subprocess.run(["redis-cli", "-s", str(self.socket), *map(str, args)], capture_output=True, text=True, timeout=60,
+                              errors="replace")
         return done.stdout.strip()
 
     def simulator(self, *extra):
@@ -146,7 +147,7 @@ class World:
     def ingest(self, *sets):
         settings = [f"redis.socket={self.socket}", f"source.urls=ws://127.0.0.1:{self.source_port}",
                     f"ingest.http=127.0.0.1:{self.ingest_port}", "source.backoff_max=1s", *sets]
-        return self.add(BINARY, "ingest", *[f"--set={s}" for s in settings], log="ingest.log")
+        return self.add(BINARY, "ingest", f"--data={self.lake}", *[f"--set={s}" for s in settings], log="ingest.log")
 
     def writer(self, *sets):
         settings = [f"redis.socket={self.socket}", f"write.http=127.0.0.1:{self.write_port}", "write.interval=1s", *sets]

@@ -68,12 +68,35 @@ def test_every_cid_of_the_real_events_is_verified_and_left_out(world):
 def test_serving_the_same_events_twice_changes_nothing(world):
     events = value_lines(FIXTURE)
     collect(world, FIXTURE, len(events))
-    world.redis_cli("del", "firehose:metadata")  # the position is lost: ingest starts over
+    world.redis_cli("del", "firehose:metadata")  # the position is lost, and the note of what is settled: ingest starts over
+    (world.lake / "spill/position").unlink(missing_ok=True)
     writer, ingest = world.writer(), world.ingest()
     wait_for("the repetitions are recognised", lambda: (metric(world.write_port, "bluelake_events_duplicate_total") or 0) >= len(events))
     ingest.stop()
     writer.stop()
     assert_same_events(exported(world), events)
+
+
+def test_a_block_left_with_a_dead_consumer_is_written_though_younger_ones_are(world):
+    count = 20000
+    world.redis()
+    world.simulator("--count", count)
+    ingest = world.ingest()
+    wait_for("everything is in Redis", lambda: (world.buffered() or 0) >= count)
+    assert ingest.stop() == 0, ingest.text()
+    queue = "firehose:likes:queue"
+    first = world.redis_cli("xreadgroup", "group", "writers", "gone", "count", 1, "streams", queue, ">").split("\n")[1]
+    writer = world.writer()
+    wait_for("the others are in the lake", lambda: world.redis_cli("xlen", queue) == "1" and world.catalog_rows() > count / 2)
+    assert writer.stop() == 0, writer.text()
+    assert world.catalog_rows() < count
+    world.redis_cli("xclaim", queue, "writers", "gone", 0, first, "idle", 3_600_000, "justid")
+    writer = world.writer()
+    wait_for("it is claimed and written", lambda: world.catalog_rows() == count)
+    assert writer.stop() == 0, writer.text()
+    buffer = ["--buffer", f"--set=redis.socket={world.socket}"]
+    done = run("verify", "--data", world.lake, "--against-simulator", f"seed=1,count={count}", *buffer, "--json", check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_bad_messages_become_dead_letters_and_the_stream_goes_on(world):

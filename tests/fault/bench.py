@@ -114,6 +114,7 @@ class Case:
 
     def stop(self, *children):
         for child in children:
+            wait_for("the role handles signals", lambda: "metrics on http" in child.text() or not child.alive())
             code = child.stop()
             assert code == 0, f"exit {code}\n{child.text()[-3000:]}"
 

@@ -45,6 +45,23 @@ class Ingest:
         case.finish()
 
 
+class Spill(Ingest):
+    """Redis is full at first, so ingest (crashes) spills; then there is room, and it drains."""
+    name = "spill"
+
+    def run(self, case, env):
+        case.cli("config", "set", "maxmemory", "2500000")
+        child = case.ingest("ingest.spill_after=1ms", "ingest.breaker_retry=30ms", env=env)
+        spill = case.lake / "spill"
+        settle(child, lambda: sum(p.stat().st_size for p in spill.glob("*.seg")) > 500000)
+        case.cli("config", "set", "maxmemory", "2gb")
+        settle(child, lambda: case.cursor() >= self.matrix.last_cursor and not list(spill.glob("*.seg")))
+        crashed = ended_by_fault(child)
+        if child.alive():
+            case.stop(child)
+        return crashed
+
+
 class Write(Ingest):
     """The writer (crashes) drains a Redis that holds the whole collection."""
     name = "write"
@@ -132,7 +149,7 @@ class CompactSweep(Compact):
         return case
 
 
-SCENARIOS = [Ingest, Write, Sweep, Import, Compact, CompactSweep]
+SCENARIOS = [Ingest, Spill, Write, Sweep, Import, Compact, CompactSweep]
 
 
 class Matrix:

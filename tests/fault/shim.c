@@ -1,8 +1,10 @@
 /* shim: fails one chosen system call or allocation of a process, third-party code included.
  *
  * Preloaded (LD_PRELOAD). Environment:
- *   BL_SHIM=CALL:N[:ERRNO]   the N-th call of this class fails, once; with "N+" it and all after it fail
+ *   BL_SHIM=CALL:N[:ERRNO]   the N-th call of this class fails, once; with "N+" it and all after it fail; "dMS" for ERRNO: it is slow
+ *   BL_SHIM_WHILE=FILE       ... but only while this file exists, so that the trouble can begin and end
  *   BL_SHIM_COUNT=FILE       at exit: "CALL number" lines, to know how many there are
+ *   BL_SHIM_UNDER=DIR        only calls on files below this folder count (not sockets, not allocations)
  * Classes: open read write fsync rename connect unlink truncate alloc. Calls before main are not counted. */
 #include <dlfcn.h>
 #include <errno.h>
@@ -15,6 +17,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 enum class { OPEN, READ, WRITE, FSYNC, RENAME, CONNECT, UNLINK, TRUNCATE, ALLOC, CLASSES };
@@ -25,7 +28,8 @@ static atomic_long counts[CLASSES];
 static enum class wanted = CLASSES;
 static long wanted_at;
 static bool from_then_on, running;
-static int wanted_errno;
+static int wanted_errno, delay_ms;
+static char while_file[512], under[512];
 static char count_file[512];
 
 static void parse(const char *text) {
@@ -35,7 +39,8 @@ static void parse(const char *text) {
         char *end;
         wanted_at = strtol(text + n + 1, &end, 10);
         if (*end == '+') from_then_on = true, end++;
-        wanted_errno = *end == ':' ? atoi(end + 1) : errors[c];
+        wanted_errno = *end == ':' && end[1] != 'd' ? (int)strtol(end + 1, NULL, 10) : errors[c];
+        if (*end == ':' && end[1] == 'd') delay_ms = (int)strtol(end + 2, NULL, 10);
         wanted = (enum class)c;
     }
 }
@@ -43,6 +48,10 @@ static void parse(const char *text) {
 __attribute__((constructor)) static void set_up(void) {
     const char *text = getenv("BL_SHIM"), *file = getenv("BL_SHIM_COUNT");
     if (text) parse(text);
+    const char *only = getenv("BL_SHIM_WHILE");
+    if (only) snprintf(while_file, sizeof while_file, "%s", only);
+    const char *folder = getenv("BL_SHIM_UNDER");
+    if (folder) snprintf(under, sizeof under, "%s", folder);
     if (file) snprintf(count_file, sizeof count_file, "%s", file);
     running = true;
 }
@@ -54,10 +63,36 @@ __attribute__((destructor)) static void report(void) {
     if (out) fclose(out);
 }
 
-static bool fails(enum class c) {
+static bool is_under(int fd, const char *path) {
+    char link[64], target[1024];
+    if (!path) {
+        snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+        ssize_t n = readlink(link, target, sizeof target - 1);
+        if (n < 0) return false;
+        target[n] = 0;
+        path = target;
+    }
+    return strncmp(path, under, strlen(under)) == 0;
+}
+
+/* `fd` or, when it is not NULL, `path` says what the call is about. */
+static bool fails(enum class c, int fd, const char *path) {
     if (!running) return false;
+    int before = errno;
+    bool counts_here = !under[0] || is_under(fd, path);
+    errno = before;
+    if (!counts_here) return false;
     long n = atomic_fetch_add(&counts[c], 1) + 1;
     if (c != wanted || (from_then_on ? n < wanted_at : n != wanted_at)) return false;
+    int saved = errno;
+    if (while_file[0] && access(while_file, F_OK) != 0) {
+        errno = saved;
+        return false;
+    }
+    if (delay_ms) {
+        nanosleep(&(struct timespec){delay_ms / 1000, delay_ms % 1000 * 1000000L}, NULL);
+        return false;
+    }
     errno = wanted_errno;
     return true;
 }
@@ -67,35 +102,35 @@ static void *next(const char *name) {
     if (!p) _exit(126);
     return p;
 }
-#define WRAP(class_, result, name, parameters, arguments)                                                              \
+#define WRAP(class_, result, name, parameters, arguments, fd_, path_)                                                  \
     result name parameters;                                                                                            \
     result name parameters {                                                                                           \
         static result(*real) parameters;                                                                               \
         if (!real) real = (result(*) parameters)next(#name);                                                           \
-        if (fails(class_)) return (result)-1;                                                                          \
+        if (fails(class_, fd_, path_)) return (result)-1;                                                              \
         return real arguments;                                                                                         \
     }
 
-WRAP(READ, ssize_t, read, (int fd, void *p, size_t n), (fd, p, n))
-WRAP(READ, ssize_t, pread, (int fd, void *p, size_t n, off_t at), (fd, p, n, at))
-WRAP(READ, ssize_t, pread64, (int fd, void *p, size_t n, off64_t at), (fd, p, n, at))
-WRAP(READ, ssize_t, recv, (int fd, void *p, size_t n, int flags), (fd, p, n, flags))
-WRAP(READ, ssize_t, recvmsg, (int fd, struct msghdr *m, int flags), (fd, m, flags))
-WRAP(WRITE, ssize_t, write, (int fd, const void *p, size_t n), (fd, p, n))
-WRAP(WRITE, ssize_t, pwrite, (int fd, const void *p, size_t n, off_t at), (fd, p, n, at))
-WRAP(WRITE, ssize_t, pwrite64, (int fd, const void *p, size_t n, off64_t at), (fd, p, n, at))
-WRAP(WRITE, ssize_t, writev, (int fd, const struct iovec *v, int n), (fd, v, n))
-WRAP(WRITE, ssize_t, send, (int fd, const void *p, size_t n, int flags), (fd, p, n, flags))
-WRAP(WRITE, ssize_t, sendmsg, (int fd, const struct msghdr *m, int flags), (fd, m, flags))
-WRAP(FSYNC, int, fsync, (int fd), (fd))
-WRAP(FSYNC, int, fdatasync, (int fd), (fd))
-WRAP(RENAME, int, rename, (const char *a, const char *b), (a, b))
-WRAP(RENAME, int, renameat2, (int d, const char *a, int e, const char *b, unsigned f), (d, a, e, b, f))
-WRAP(RENAME, int, link, (const char *a, const char *b), (a, b))
-WRAP(CONNECT, int, connect, (int fd, const struct sockaddr *a, socklen_t n), (fd, a, n))
-WRAP(UNLINK, int, unlink, (const char *path), (path))
-WRAP(TRUNCATE, int, ftruncate, (int fd, off_t n), (fd, n))
-WRAP(TRUNCATE, int, ftruncate64, (int fd, off64_t n), (fd, n))
+WRAP(READ, ssize_t, read, (int fd, void *p, size_t n), (fd, p, n), fd, NULL)
+WRAP(READ, ssize_t, pread, (int fd, void *p, size_t n, off_t at), (fd, p, n, at), fd, NULL)
+WRAP(READ, ssize_t, pread64, (int fd, void *p, size_t n, off64_t at), (fd, p, n, at), fd, NULL)
+WRAP(READ, ssize_t, recv, (int fd, void *p, size_t n, int flags), (fd, p, n, flags), fd, NULL)
+WRAP(READ, ssize_t, recvmsg, (int fd, struct msghdr *m, int flags), (fd, m, flags), fd, NULL)
+WRAP(WRITE, ssize_t, write, (int fd, const void *p, size_t n), (fd, p, n), fd, NULL)
+WRAP(WRITE, ssize_t, pwrite, (int fd, const void *p, size_t n, off_t at), (fd, p, n, at), fd, NULL)
+WRAP(WRITE, ssize_t, pwrite64, (int fd, const void *p, size_t n, off64_t at), (fd, p, n, at), fd, NULL)
+WRAP(WRITE, ssize_t, writev, (int fd, const struct iovec *v, int n), (fd, v, n), fd, NULL)
+WRAP(WRITE, ssize_t, send, (int fd, const void *p, size_t n, int flags), (fd, p, n, flags), fd, NULL)
+WRAP(WRITE, ssize_t, sendmsg, (int fd, const struct msghdr *m, int flags), (fd, m, flags), fd, NULL)
+WRAP(FSYNC, int, fsync, (int fd), (fd), fd, NULL)
+WRAP(FSYNC, int, fdatasync, (int fd), (fd), fd, NULL)
+WRAP(RENAME, int, rename, (const char *a, const char *b), (a, b), -1, b)
+WRAP(RENAME, int, renameat2, (int d, const char *a, int e, const char *b, unsigned f), (d, a, e, b, f), -1, b)
+WRAP(RENAME, int, link, (const char *a, const char *b), (a, b), -1, b)
+WRAP(CONNECT, int, connect, (int fd, const struct sockaddr *a, socklen_t n), (fd, a, n), fd, NULL)
+WRAP(UNLINK, int, unlink, (const char *path), (path), -1, path)
+WRAP(TRUNCATE, int, ftruncate, (int fd, off_t n), (fd, n), fd, NULL)
+WRAP(TRUNCATE, int, ftruncate64, (int fd, off64_t n), (fd, n), fd, NULL)
 
 #define WRAP_OPEN(name)                                                                                                \
     int name(const char *path, int flags, ...);                                                                        \
@@ -106,7 +141,7 @@ WRAP(TRUNCATE, int, ftruncate64, (int fd, off64_t n), (fd, n))
         va_start(rest, flags);                                                                                         \
         mode_t mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(rest, mode_t) : 0;                                        \
         va_end(rest);                                                                                                  \
-        if (fails(OPEN)) return -1;                                                                                    \
+        if (fails(OPEN, -1, path)) return -1;                                                                          \
         return real(path, flags, mode);                                                                                \
     }
 WRAP_OPEN(open)
@@ -117,13 +152,13 @@ void *__libc_malloc(size_t n);
 void *__libc_calloc(size_t count, size_t n);
 void *__libc_realloc(void *p, size_t n);
 void *__libc_memalign(size_t alignment, size_t n);
-void *malloc(size_t n) { return fails(ALLOC) ? NULL : __libc_malloc(n); }
-void *calloc(size_t count, size_t n) { return fails(ALLOC) ? NULL : __libc_calloc(count, n); }
-void *realloc(void *p, size_t n) { return fails(ALLOC) ? NULL : __libc_realloc(p, n); }
-void *aligned_alloc(size_t alignment, size_t n) { return fails(ALLOC) ? NULL : __libc_memalign(alignment, n); }
+void *malloc(size_t n) { return fails(ALLOC, -1, "") ? NULL : __libc_malloc(n); }
+void *calloc(size_t count, size_t n) { return fails(ALLOC, -1, "") ? NULL : __libc_calloc(count, n); }
+void *realloc(void *p, size_t n) { return fails(ALLOC, -1, "") ? NULL : __libc_realloc(p, n); }
+void *aligned_alloc(size_t alignment, size_t n) { return fails(ALLOC, -1, "") ? NULL : __libc_memalign(alignment, n); }
 int posix_memalign(void **out, size_t alignment, size_t n) {
     int saved = errno;
-    void *p = fails(ALLOC) ? NULL : __libc_memalign(alignment, n);
+    void *p = fails(ALLOC, -1, "") ? NULL : __libc_memalign(alignment, n);
     errno = saved;
     if (!p) return ENOMEM;
     *out = p;

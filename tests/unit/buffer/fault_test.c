@@ -160,6 +160,25 @@ static void a_killed_redis_keeps_everything_from_its_append_only_file(void **sta
     buffer_close(&b);
 }
 
+static void a_redis_that_lost_acknowledged_blocks_is_noticed_and_nothing_more_is_appended(void **state) {
+    (void)state;
+    start(NULL);
+    struct bl_error err = {0};
+    struct buffer_position position;
+    struct buffer *b = NULL;
+    EXPECT_OK(buffer_open(&(struct buffer_options){.unix_socket = server.socket, .guard = true}, &b, &err), &err);
+    load(b, &position);
+    for (int i = 0; i < 3; i++) append_block(b, &ingest, EV_likes, 5);
+    command_ok(&server, "FLUSHALL"); /* the same process: only the counters tell, with the answer to the next append */
+    append_block(b, &ingest, EV_likes, 5);
+    struct buffer_append p = next_block(&ingest, EV_likes, 5, 0);
+    EXPECT_RC(buffer_append(b, &p, 1, 1, "h", &err), BL_E_FORGOTTEN);
+    load(b, &position);
+    assert_int_equal(position.received[EV_likes], 5);
+    EXPECT_OK(buffer_append(b, &p, 1, 1, "h", &err), &err);
+    buffer_close(&b);
+}
+
 static void redis_may_be_down_when_opening_and_come_later(void **state) {
     (void)state;
     start(NULL);
@@ -345,6 +364,7 @@ int main(void) {
         CASE(a_block_in_doubt_is_decided_by_itself_when_more_come_with_it),
         CASE(a_paused_redis_is_a_timeout_and_the_block_is_there_once),
         CASE(a_killed_redis_keeps_everything_from_its_append_only_file),
+        CASE(a_redis_that_lost_acknowledged_blocks_is_noticed_and_nothing_more_is_appended),
         CASE(redis_may_be_down_when_opening_and_come_later),
         CASE(a_reply_lost_while_reading_is_read_again_without_repeating_what_was_seen),
         CASE(at_maxmemory_append_is_full_and_draining_works),

@@ -64,7 +64,7 @@ static void end_file(struct fixture *f, struct open_file *file, enum ev_type typ
     pq_close(&file->writer);
     close(file->fd);
     struct catalog_file entry = {.type = type, .hour_us = min_us - min_us % HOUR_US, .rows = summary.rows, .bytes = summary.bytes,
-                                 .min_us = min_us, .max_us = max_us, .schema_version = EV_SCHEMA_VERSION};
+                                 .min_us = min_us, .max_us = max_us, .schema_version = EV_SCHEMA_VERSION, .compacted = f->compacted};
     snprintf(entry.path, sizeof entry.path, "%s", file->path);
     int64_t snapshot;
     struct catalog_commit commit = {.add = &entry, .add_count = 1, .job = "write"};

@@ -28,6 +28,7 @@ struct fixture {
     char dir[64];
     struct catalog *catalog;
     int files;
+    bool compacted; /* what is added next is the final file of its hour */
 };
 void fixture_open(struct fixture *f);
 void fixture_close(struct fixture *f); /* removes the folder */

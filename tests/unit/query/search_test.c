@@ -45,6 +45,10 @@ static const struct {
     {"from:did:plc:abc", "written by \"did:plc:abc\""},
     {"from:\"alice.bsky.social\"", "written by \"alice.bsky.social\""},
     {"mentions:did:web:example.com", "mentions \"did:web:example.com\""},
+    {"to:@alice.bsky.social", "a reply to \"alice.bsky.social\""},
+    {"-to:did:plc:abc", "not|.a reply to \"did:plc:abc\""},
+    {"url:https://example.com/a?b=c", "with a link that holds \"https://example.com/a?b=c\""},
+    {"url:\"a b\"", "with a link that holds \"a b\""},
     {"lang:en", "in language \"en\""},
     {"lang:pt-BR", "in language \"pt-BR\""},
     {"since:2026-11-01", "since \"2026-11-01\""},
@@ -181,7 +185,7 @@ static void the_range_is_the_hull_of_what_can_match(void **state) {
 static void no_typed_text_stands_in_the_sql(void **state) {
     (void)state;
     static const char *const texts[] = {"zqx'zqx", "\"zqx' OR 1=1 --\"", "#zqx'", "from:zqx'.zqx", "mentions:did:zqx'",
-                                        "lang:zqx", "domain:zqx'.zqx", "zqx) UNION SELECT"};
+                                        "lang:zqx", "domain:zqx'.zqx", "zqx) UNION SELECT", "to:did:zqx'", "url:zqx'"};
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         struct bl_arena arena = {0};
         struct bl_error err = {0};

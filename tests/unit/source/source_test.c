@@ -157,6 +157,26 @@ static void a_reconnect_resumes_from_the_durable_cursor_and_flags_the_overlap(vo
     stop(h);
 }
 
+static void a_restart_goes_back_to_the_cursor_it_is_given(void **state) {
+    (void)state;
+    struct host *h = new_host();
+    for (int i = 0; i < 2; i++)
+        h->plans[i] = (struct plan){.first_us = T0, .step_us = SECOND, .count = 10, .ending = HOLD};
+    start(h);
+    struct source *s = open_source(OPTIONS(h));
+    struct source_message m;
+    take(s, 10, &m);
+    source_set_cursor(s, &(struct source_cursor){.us = T0 + 9 * SECOND});
+    source_restart(s, &(struct source_cursor){.us = T0 + 8 * SECOND});
+    take(s, 1, &m);
+    assert_int_equal(time_of(&m), T0);
+    EXPECT(asked_for(h, 1, "cursor=1760000003000000"));
+    struct source_gap gap;
+    EXPECT(!source_take_gap(s, &gap));
+    source_close(&s);
+    stop(h);
+}
+
 static void without_a_durable_cursor_the_newest_message_counts(void **state) {
     (void)state;
     struct host *h = new_host();
@@ -688,6 +708,7 @@ static void reachability_is_told_within_the_time(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_reconnect_resumes_from_the_durable_cursor_and_flags_the_overlap),
+        cmocka_unit_test(a_restart_goes_back_to_the_cursor_it_is_given),
         cmocka_unit_test(without_a_durable_cursor_the_newest_message_counts),
         cmocka_unit_test(a_start_cursor_is_used_and_the_first_messages_are_overlap),
         cmocka_unit_test(answers_that_cannot_change_are_final),
