@@ -67,7 +67,8 @@ static char *search_sql(const char *glob, const char *word) {
 }
 
 static char *rows_sql(const char *from, const char *count) {
-    return bl_xasprintf("SELECT to_json(t) FROM (SELECT * FROM read_parquet('%s') LIMIT %ld) t", from, strtol(count, NULL, 10));
+    return bl_xasprintf("SELECT to_json(t) FROM (SELECT * FROM read_parquet('%s') LIMIT %ld) t", from,
+                        strtol(count, NULL, 10));
 }
 
 /* Quotes are not escaped: no argument may hold one. */
@@ -86,7 +87,8 @@ int main(int argc, char **argv) {
     duckdb_connection connection;
     if (duckdb_open(NULL, &database) == DuckDBError || duckdb_connect(database, &connection) == DuckDBError)
         die("open", NULL);
-    BL_CLEANUP(bl_freep) char *threads = bl_xasprintf("SET threads = %ld", strtol(argv[search || rows ? 4 : 3], NULL, 10));
+    BL_CLEANUP(bl_freep)
+    char *threads = bl_xasprintf("SET threads = %ld", strtol(argv[search || rows ? 4 : 3], NULL, 10));
     BL_CLEANUP(bl_freep)
     char *sql = search ? search_sql(argv[2], argv[3])
                 : rows ? rows_sql(argv[2], argv[3])

@@ -1,13 +1,13 @@
 /* mem: the two ways bluelake holds bytes it owns, besides plain structs.
  *
- * bl_buf   a growable byte buffer born with a cap. Appending past the cap sets a sticky `failed` flag instead of returning an error from every call: append freely, check bl_buf_check() once.
- * bl_arena many small allocations with one lifetime: allocate, then reset or release all at once. Capped as well.
- *          Lifetimes in use: batch (one batch of events), request (one question), boot (settings). No pointer into an
- *          arena may be kept by anything that outlives it.
+ * bl_buf   a growable byte buffer born with a cap. Appending past the cap sets a sticky `failed` flag instead of
+ * returning an error from every call: append freely, check bl_buf_check() once. bl_arena many small allocations with
+ * one lifetime: allocate, then reset or release all at once. Capped as well. Lifetimes in use: batch (one batch of
+ * events), request (one question), boot (settings). No pointer into an arena may be kept by anything that outlives it.
  *
- * A cap that is reached is an ordinary error, since it may be the input's fault. When the machine's memory is exhausted the process
- * says so and aborts: it is crash-only because everything unacknowledged is still in Redis, and an event must never be taken for a
- * bad one for want of memory.
+ * A cap that is reached is an ordinary error, since it may be the input's fault. When the machine's memory is exhausted
+ * the process says so and aborts: it is crash-only because everything unacknowledged is still in Redis, and an event
+ * must never be taken for a bad one for want of memory.
  *
  * Under AddressSanitizer an arena gives every allocation its own malloc, so that overruns are seen.
  * Threading: one owner at a time. */

@@ -15,6 +15,7 @@ struct audit_finding {
 };
 enum { AUDIT_MAX = 64 };
 /* Fills at most AUDIT_MAX findings, one per row of the table, in table order. */
-enum bl_rc buffer_audit(struct buffer *b, struct audit_finding out[static AUDIT_MAX], size_t *count, struct bl_error *err);
+enum bl_rc buffer_audit(struct buffer *b, struct audit_finding out[static AUDIT_MAX], size_t *count,
+                        struct bl_error *err);
 /* The table as Markdown, without a server: the part of docs/BUFFER.md that is generated. */
 void buffer_audit_table(struct bl_buf *out);

@@ -5,13 +5,9 @@
  *   v      format version, "1"
  *   inc    the ingest run that made the block: 16 hex digits, random at start
  *   seq    number of the block within (inc, type), from 1, without gaps
- *   off    events of this type ever buffered before this block: consecutive blocks have consecutive offsets, so a reader
- *          notices a block that vanished
- *   n      events in the block
- *   first, last   smallest and largest time_us
- *   codec  "zstd" (one frame) or "raw"
- *   len    bytes after decompression
- *   sum    XXH3-64 of the decompressed bytes, 16 hex digits
+ *   off    events of this type ever buffered before this block: consecutive blocks have consecutive offsets, so a
+ * reader notices a block that vanished n      events in the block first, last   smallest and largest time_us codec
+ * "zstd" (one frame) or "raw" len    bytes after decompression sum    XXH3-64 of the decompressed bytes, 16 hex digits
  *   data   the events' JSON texts, each followed by '\n'; an event holds no raw newline
  * so that `redis-cli --raw XRANGE ... | zstd -d` shows the events. */
 #pragma once
@@ -43,6 +39,8 @@ struct block_codec; /* reusable zstd contexts */
 struct block_codec *block_codec_new(int level);
 void block_codec_free(struct block_codec **c);
 /* Compress `raw` into `out` (cleared first) and set data, raw_len, sum, compressed. */
-enum bl_rc block_pack(struct block_codec *c, struct bl_str raw, struct bl_buf *out, struct block *b, struct bl_error *err);
-/* Decompress into `out` (cleared first), at most raw_len bytes, and check `sum` and the number of lines. BL_E_CORRUPT. */
+enum bl_rc block_pack(struct block_codec *c, struct bl_str raw, struct bl_buf *out, struct block *b,
+                      struct bl_error *err);
+/* Decompress into `out` (cleared first), at most raw_len bytes, and check `sum` and the number of lines. BL_E_CORRUPT.
+ */
 enum bl_rc block_unpack(struct block_codec *c, const struct block *b, struct bl_buf *out, struct bl_error *err);

@@ -173,14 +173,16 @@ enum bl_rc buffer_load_position(struct buffer *b, struct buffer_position *out, s
 
 void buffer_suspect(struct buffer *b) { b->known_run_id[0] = 0; }
 
-enum bl_rc buffer_stored_seqs(struct buffer *b, uint64_t incarnation, uint64_t seqs[static EV_TYPE_COUNT], struct bl_error *err) {
+enum bl_rc buffer_stored_seqs(struct buffer *b, uint64_t incarnation, uint64_t seqs[static EV_TYPE_COUNT],
+                              struct bl_error *err) {
     struct redis_args a;
     redis_words(&a, "HMGET " KEY_METADATA);
     for (unsigned t = 0; t < EV_TYPE_COUNT; t++)
         redis_arg_printf(&a, "blocks:%016" PRIx64 ":%s", incarnation, ev_schema((enum ev_type)t)->name);
     BL_CLEANUP(redis_reply_release) redisReply *r = NULL;
     BL_TRY(redis_call(&b->conn, &a, &r, err));
-    if (!redis_is_array(r, EV_TYPE_COUNT)) return bl_fail(err, BL_E_BACKEND, "HMGET " KEY_METADATA ": unexpected answer");
+    if (!redis_is_array(r, EV_TYPE_COUNT))
+        return bl_fail(err, BL_E_BACKEND, "HMGET " KEY_METADATA ": unexpected answer");
     for (unsigned t = 0; t < EV_TYPE_COUNT; t++)
         if (!bl_parse_u64(redis_text(r->element[t]), INT64_MAX, &seqs[t])) seqs[t] = 0;
     return BL_OK;
@@ -208,7 +210,8 @@ enum bl_rc buffer_settled(struct buffer *b, int64_t *settled_us, struct bl_error
     BL_TRY(redis_call(&b->conn, &a, &r, err));
     int64_t oldest = 0, value;
     for (size_t i = 0; i < r->elements; i++)
-        if (bl_parse_i64(redis_text(r->element[i]), 1, INT64_MAX, &value) && (!oldest || value < oldest)) oldest = value;
+        if (bl_parse_i64(redis_text(r->element[i]), 1, INT64_MAX, &value) && (!oldest || value < oldest))
+            oldest = value;
     *settled_us = oldest;
     return BL_OK;
 }
@@ -339,13 +342,15 @@ static enum bl_rc send_cursor(struct buffer *b, int64_t cursor_us, const char *h
     return redis_send(&b->conn, &a, err);
 }
 
-/* HINCRBY tells how many events Redis has counted. Another number than the block's offset says: the counters are not those that were
- * loaded (evicted, flushed, somebody else appends), so the next append demands to load them again. */
-static void check_counts(struct buffer *b, const struct buffer_append *blocks, size_t count, const bool *present, const redisReply *results) {
+/* HINCRBY tells how many events Redis has counted. Another number than the block's offset says: the counters are not
+ * those that were loaded (evicted, flushed, somebody else appends), so the next append demands to load them again. */
+static void check_counts(struct buffer *b, const struct buffer_append *blocks, size_t count, const bool *present,
+                         const redisReply *results) {
     size_t at = 1;
     for (size_t i = 0; i < count; i++) {
         if (present[i]) continue;
-        if (at < results->elements && results->element[at]->integer != (long long)(blocks[i].block.offset + blocks[i].block.count))
+        if (at < results->elements &&
+            results->element[at]->integer != (long long)(blocks[i].block.offset + blocks[i].block.count))
             b->known_run_id[0] = 0;
         at += COMMANDS_A_BLOCK;
     }
@@ -375,7 +380,8 @@ static enum bl_rc append_once(struct buffer *b, const struct buffer_append *bloc
     /* First of all a connection: making one kills the connection in doubt. */
     BL_TRY(redis_up(&b->conn, err));
     if (b->guard && strcmp(b->known_run_id, b->conn.run_id) != 0)
-        return bl_fail(err, BL_E_FORGOTTEN, "Redis was restarted or its counters changed: what it holds has to be compared first");
+        return bl_fail(err, BL_E_FORGOTTEN,
+                       "Redis was restarted or its counters changed: what it holds has to be compared first");
     if (b->conn.doubt) {
         BL_TRY(find_present(b, blocks, count, present, err));
         b->conn.doubt = false;

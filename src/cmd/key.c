@@ -8,17 +8,19 @@ static const char *data = "data", *scopes_text = "search,export";
 
 static const struct cmd_option options[] = {
     {"data", OPT_TEXT, &data, "DIR", "folder of the lake (default: data)", 0, 0},
-    {"scopes", OPT_TEXT, &scopes_text, "LIST", "search, export, metrics, admin (all of them); default search,export", 0, 0},
+    {"scopes", OPT_TEXT, &scopes_text, "LIST", "search, export, metrics, admin (all of them); default search,export", 0,
+     0},
     CMD_END};
-static const struct cmd_spec spec = {
-    "key", "add NAME | list | revoke NAME", "API keys: who may ask the server",
-    "A key is shown once, when it is added; DIR/keys.json keeps only its SHA-256. A running server honours changes at once.\n"
-    "Clients send it as `Authorization: Bearer KEY` or `X-API-Key: KEY`. Once there is a key, nobody gets in without one.\n\n"
-    "Examples:\n"
-    "  bluelake key add newsroom --scopes search,export\n"
-    "  bluelake key list\n"
-    "  bluelake key revoke newsroom\n",
-    options};
+static const struct cmd_spec spec = {"key", "add NAME | list | revoke NAME", "API keys: who may ask the server",
+                                     "A key is shown once, when it is added; DIR/keys.json keeps only its SHA-256. A "
+                                     "running server honours changes at once.\n"
+                                     "Clients send it as `Authorization: Bearer KEY` or `X-API-Key: KEY`. Once there "
+                                     "is a key, nobody gets in without one.\n\n"
+                                     "Examples:\n"
+                                     "  bluelake key add newsroom --scopes search,export\n"
+                                     "  bluelake key list\n"
+                                     "  bluelake key revoke newsroom\n",
+                                     options};
 
 static enum bl_rc add(struct bl_str name, struct bl_error *err) {
     char text[KEY_TEXT_MAX];
@@ -54,7 +56,8 @@ static enum bl_rc list(struct bl_error *err) {
 int cmd_key(int argc, char **argv) {
     int first, rc = cmd_parse(&spec, argc, argv, &first);
     if (rc >= 0) return rc;
-    struct bl_str action = bl_str(first < argc ? argv[first] : "list"), name = bl_str(first + 1 < argc ? argv[first + 1] : NULL);
+    struct bl_str action = bl_str(first < argc ? argv[first] : "list"),
+                  name = bl_str(first + 1 < argc ? argv[first + 1] : NULL);
     bool adds = bl_str_eq(action, BL_LIT("add")), revokes = bl_str_eq(action, BL_LIT("revoke"));
     if (!adds && !revokes && !bl_str_eq(action, BL_LIT("list")))
         return cmd_usage_error(spec.name, "\"%.*s\" is none of add, list, revoke", BL_ARG(action));

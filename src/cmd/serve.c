@@ -16,24 +16,27 @@ static const struct cmd_option options[] = {
     CMD_CONF_OPTIONS(settings),
     {"http", OPT_TEXT, &http, "ADDR:PORT", "where to listen (default 127.0.0.1:8080); port 0 = any free one", 0, 0},
     {"for", OPT_DURATION, &for_us, "DURATION", "stop after so long", 0, 0},
-    {"status-fd", OPT_INT, &status_fd, "N", "write a status line a second to this descriptor (used by `up`)", 0, 1 << 20},
+    {"status-fd", OPT_INT, &status_fd, "N", "write a status line a second to this descriptor (used by `up`)", 0,
+     1 << 20},
     CMD_END};
 static const struct cmd_spec spec = {
     "serve", "", "search, export and figures over HTTP, and the Post Explorer",
-    "Answers from the lake in DIR, which another bluelake may be writing to: what was written can be found within seconds.\n"
+    "Answers from the lake in DIR, which another bluelake may be writing to: what was written can be found within "
+    "seconds.\n"
     "/docs is the guide to the API, /openapi.json the same for programs; docs/API.md has examples.\n"
     "On an address other than 127.x API keys are needed: bluelake key add NAME.\n\n"
     "Examples:\n"
     "  bluelake serve --data data\n"
-    "  bluelake serve --http 0.0.0.0:8080 --set serve.row_limit=0 --set serve.cors_origins=https://explorer.example.com\n",
+    "  bluelake serve --http 0.0.0.0:8080 --set serve.row_limit=0 --set "
+    "serve.cors_origins=https://explorer.example.com\n",
     options};
 
 static void report(struct http_server *server, struct role *role) {
     struct http_numbers n;
     if (!role_report_due(role)) return;
     http_get_numbers(server, &n);
-    role_report(role, "state=%s port=%d requests=%" PRId64 " errors=%" PRId64, n.ready ? "ready" : "waiting", http_port(server), n.requests,
-                n.errors);
+    role_report(role, "state=%s port=%d requests=%" PRId64 " errors=%" PRId64, n.ready ? "ready" : "waiting",
+                http_port(server), n.requests, n.errors);
 }
 
 static enum bl_rc run(struct role *role, struct bl_error *err) {
@@ -59,7 +62,8 @@ int cmd_serve(int argc, char **argv) {
     if (first < argc) return cmd_usage_error(spec.name, "unexpected \"%s\"", argv[first]);
     struct bl_error err = {0};
     struct role role;
-    if (cmd_conf_load(&settings, spec.name, &err) != BL_OK || role_open(&role, (int)status_fd, &err) != BL_OK) return cmd_fail(spec.name, &err);
+    if (cmd_conf_load(&settings, spec.name, &err) != BL_OK || role_open(&role, (int)status_fd, &err) != BL_OK)
+        return cmd_fail(spec.name, &err);
     role_handle_signals(&role);
     rc = run(&role, &err) == BL_OK ? 0 : cmd_fail(spec.name, &err);
     role_close(&role);

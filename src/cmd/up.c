@@ -13,14 +13,16 @@ static const struct cmd_option options[] = {
     {"source", OPT_TEXT, &source, "auto|simulated|URL",
      "auto: the public Jetstream, or the simulated network where it cannot be reached", 0, 0},
     {"collections", OPT_LIST, &collections, "all|LIST", "types (posts,likes) or NSIDs to collect (default: all)", 0, 0},
-    {"http", OPT_TEXT, &http, "ADDR:PORT|none", "the API and the page (default 127.0.0.1:8080); port 0 = any free one", 0, 0},
+    {"http", OPT_TEXT, &http, "ADDR:PORT|none", "the API and the page (default 127.0.0.1:8080); port 0 = any free one",
+     0, 0},
     {"for", OPT_DURATION, &for_us, "DURATION", "stop after so long: 90s, 5m, 8h", 0, 0},
     {"rate", OPT_TEXT, &rate, "N|max", "simulated network: events a second (default 300), or as fast as they are taken",
      0, 0},
     {"seed", OPT_INT, &seed, "N", "simulated network: which one (default 1)", 0, INT64_MAX},
     {"count", OPT_INT, &count, "N", "simulated network: how many events (default: without end)", 0, INT64_MAX},
     CMD_END};
-static const struct cmd_spec spec = {"up", "", "collect and serve: ingest, writer, a private Redis and the API, supervised",
+static const struct cmd_spec spec = {"up", "",
+                                     "collect and serve: ingest, writer, a private Redis and the API, supervised",
                                      "Connects to the public Jetstream, keeps every event in DIR and shows how it "
                                      "goes. A role that dies is started again; Ctrl-C or\n"
                                      "SIGTERM stops everything in order, with nothing lost. Simulated events go to a "

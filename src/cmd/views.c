@@ -22,7 +22,8 @@ static const struct cmd_option options[] = {
 
 static const struct cmd_spec spec = {
     "views", "[NAME]", "trends and rankings, kept ready",
-    "Without NAME lists the views: what each says and how fresh it is. With NAME shows it. A refresh reads only files that no\n"
+    "Without NAME lists the views: what each says and how fresh it is. With NAME shows it. A refresh reads only files "
+    "that no\n"
     "refresh has read before; \"now\" is the newest event in the lake. docs/VIEWS.md defines each view.\n\n"
     "Examples:\n"
     "  bluelake views --refresh\n"
@@ -34,9 +35,9 @@ static enum bl_rc renew(struct bl_error *err) {
     struct views_refresh_options o = {.lake_dir = data, .force = true, .memory_bytes = memory, .threads = (int)threads};
     struct views_refresh_stats stats;
     BL_TRY(views_refresh(&o, &stats, err));
-    fprintf(stderr, "%zu view%s renewed from %zu new file%s in %" PRId64 " ms (%zu known already)\n", stats.views_renewed,
-            stats.views_renewed == 1 ? "" : "s", stats.files_read, stats.files_read == 1 ? "" : "s", (stats.elapsed_us + 999) / 1000,
-            stats.files_known);
+    fprintf(stderr, "%zu view%s renewed from %zu new file%s in %" PRId64 " ms (%zu known already)\n",
+            stats.views_renewed, stats.views_renewed == 1 ? "" : "s", stats.files_read,
+            stats.files_read == 1 ? "" : "s", (stats.elapsed_us + 999) / 1000, stats.files_known);
     return BL_OK;
 }
 
@@ -45,22 +46,22 @@ static enum bl_rc give_info(const struct view_info *info, const struct query_sin
     bool known = info->stale_us >= 0;
     snprintf(stale, sizeof stale, "%" PRId64, info->stale_us / 1000000);
     snprintf(rows, sizeof rows, "%" PRId64, info->rows);
-    const struct bl_str cells[] = {
-        bl_str(info->name),
-        bl_str(info->title),
-        bl_str(info->cadence),
-        known ? bl_str(bl_format_time(info->refreshed_us, 0, refreshed)) : (struct bl_str){0},
-        known ? bl_str(bl_format_time(info->as_of_us, 0, as_of)) : (struct bl_str){0},
-        known ? bl_str(stale) : (struct bl_str){0},
-        bl_str(rows),
-        bl_str(info->definition)};
+    const struct bl_str cells[] = {bl_str(info->name),
+                                   bl_str(info->title),
+                                   bl_str(info->cadence),
+                                   known ? bl_str(bl_format_time(info->refreshed_us, 0, refreshed))
+                                         : (struct bl_str){0},
+                                   known ? bl_str(bl_format_time(info->as_of_us, 0, as_of)) : (struct bl_str){0},
+                                   known ? bl_str(stale) : (struct bl_str){0},
+                                   bl_str(rows),
+                                   bl_str(info->definition)};
     return sink->row(sink->context, cells, sizeof cells / sizeof cells[0], err);
 }
 
 static enum bl_rc list(struct views *v, const struct query_sink *sink, struct bl_error *err) {
-    static const struct query_column columns[] = {{"name", QUERY_TEXT},         {"title", QUERY_TEXT},      {"cadence", QUERY_TEXT},
-                                                  {"refreshed_at", QUERY_TEXT}, {"as_of", QUERY_TEXT},      {"stale_seconds", QUERY_NUMBER},
-                                                  {"rows", QUERY_NUMBER},       {"definition", QUERY_TEXT}};
+    static const struct query_column columns[] = {
+        {"name", QUERY_TEXT},  {"title", QUERY_TEXT},           {"cadence", QUERY_TEXT}, {"refreshed_at", QUERY_TEXT},
+        {"as_of", QUERY_TEXT}, {"stale_seconds", QUERY_NUMBER}, {"rows", QUERY_NUMBER},  {"definition", QUERY_TEXT}};
     BL_TRY(sink->columns(sink->context, columns, sizeof columns / sizeof columns[0], err));
     for (size_t i = 0;; i++) {
         struct view_info info;

@@ -38,7 +38,9 @@ static uint64_t hash_of(struct bl_str key) {
     return bl_mix64(h);
 }
 
-static int64_t size_of(const struct item *item) { return (int64_t)(sizeof *item + item->key_n + item->body_n); }
+static int64_t size_of(const struct item *item) {
+    return (int64_t)(sizeof *item + item->key_n + item->body_n);
+}
 
 static void detach(struct cache *c, struct item *item) {
     *(item->newer ? &item->newer->older : &c->newest) = item->older;

@@ -1,13 +1,13 @@
 /* cache: finished answers by question, the least recently used go first when the byte cap is reached.
  *
- * May include: base. The key holds everything that decides the answer (snapshot, route, values, encoding), so nothing in
- * here can be wrong; `seconds` bounds what else may have changed. Threading: any thread. */
+ * May include: base. The key holds everything that decides the answer (snapshot, route, values, encoding), so nothing
+ * in here can be wrong; `seconds` bounds what else may have changed. Threading: any thread. */
 #pragma once
 #include "base/clock.h"
 
 struct cache;
 struct cache_entry {
-    struct bl_buf body; /* a copy: the caller's */
+    struct bl_buf body;                  /* a copy: the caller's */
     const char *content_type, *encoding; /* static storage; encoding NULL: plain */
     int64_t snapshot;
 };

@@ -1,6 +1,8 @@
 #include "http/csv.h"
 
-static bool looks_like_formula(struct bl_str s) { return s.p[0] && strchr("=+-@\t\r", s.p[0]); }
+static bool looks_like_formula(struct bl_str s) {
+    return s.p[0] && strchr("=+-@\t\r", s.p[0]);
+}
 
 void csv_cell(struct bl_buf *out, struct bl_str s, bool raw) {
     if (!s.n) return;

@@ -1,5 +1,6 @@
 /* /openapi.json and /docs, from the table of routes. */
 #include <inttypes.h>
+#include <openssl/evp.h>
 
 #include "base/version.h"
 #include "http/handlers.h"
@@ -22,20 +23,31 @@ static void put_parameter_schema(struct bl_buf *out, const struct http_parameter
     case HTTP_TEXT:
         bl_buf_printf(out, "{\"type\":\"string\",\"minLength\":%" PRId64 ",\"maxLength\":%" PRId64 "}", p->min, p->max);
         return;
-    case HTTP_INT: bl_buf_printf(out, "{\"type\":\"integer\",\"minimum\":%" PRId64 ",\"maximum\":%" PRId64 "}", p->min, p->max); return;
-    case HTTP_FLAG: bl_buf_z(out, "{\"type\":\"boolean\"}"); return;
-    case HTTP_DATE: bl_buf_z(out, "{\"type\":\"string\",\"format\":\"date\"}"); return;
-    case HTTP_CHOICE: put_choices(out, p->choices); return;
+    case HTTP_INT:
+        bl_buf_printf(out, "{\"type\":\"integer\",\"minimum\":%" PRId64 ",\"maximum\":%" PRId64 "}", p->min, p->max);
+        return;
+    case HTTP_FLAG:
+        bl_buf_z(out, "{\"type\":\"boolean\"}");
+        return;
+    case HTTP_DATE:
+        bl_buf_z(out, "{\"type\":\"string\",\"format\":\"date\"}");
+        return;
+    case HTTP_CHOICE:
+        put_choices(out, p->choices);
+        return;
     case HTTP_TIME:
     case HTTP_END_TIME:
     case HTTP_ACCOUNT:
     case HTTP_LANGUAGE:
-    case HTTP_TOKEN: bl_buf_z(out, "{\"type\":\"string\"}"); return;
+    case HTTP_TOKEN:
+        bl_buf_z(out, "{\"type\":\"string\"}");
+        return;
     }
 }
 
 static void put_parameter(struct bl_buf *out, const struct http_parameter *p) {
-    bl_buf_printf(out, "{\"name\":\"%s\",\"in\":\"query\",\"required\":%s,\"description\":", p->name, p->required ? "true" : "false");
+    bl_buf_printf(out, "{\"name\":\"%s\",\"in\":\"query\",\"required\":%s,\"description\":", p->name,
+                  p->required ? "true" : "false");
     bl_buf_json(out, bl_str(p->sentence));
     bl_buf_z(out, ",\"schema\":");
     put_parameter_schema(out, p);
@@ -60,8 +72,8 @@ static void put_parameters(struct bl_buf *out, const struct http_route *route) {
     struct bl_str name = placeholder(route);
     bl_buf_z(out, "\"parameters\":[");
     if (name.n)
-        bl_buf_printf(out, "{\"name\":\"%.*s\",\"in\":\"path\",\"required\":true,\"schema\":{\"type\":\"string\"}}%s", BL_ARG(name),
-                      route->parameter_count ? "," : "");
+        bl_buf_printf(out, "{\"name\":\"%.*s\",\"in\":\"path\",\"required\":true,\"schema\":{\"type\":\"string\"}}%s",
+                      BL_ARG(name), route->parameter_count ? "," : "");
     for (size_t i = 0; i < route->parameter_count; i++) {
         if (i) bl_buf_byte(out, ',');
         put_parameter(out, &route->parameters[i]);
@@ -70,15 +82,20 @@ static void put_parameters(struct bl_buf *out, const struct http_route *route) {
 }
 
 static void put_error(struct bl_buf *out, unsigned status, const char *description) {
-    bl_buf_printf(out, ",\"%u\":{\"description\":\"%s\",\"content\":{\"application/json\":{\"schema\":{\"$ref\":\"#/components/schemas/Error\"}}}}",
+    bl_buf_printf(out,
+                  ",\"%u\":{\"description\":\"%s\",\"content\":{\"application/json\":{\"schema\":{\"$ref\":\"#/"
+                  "components/schemas/Error\"}}}}",
                   status, description);
 }
 
 static void put_responses(struct bl_buf *out, const struct http_route *route) {
-    bl_buf_printf(out, "\"responses\":{\"200\":{\"description\":\"%s\",\"content\":{\"%s\":{\"schema\":", route->summary, route->type);
+    bl_buf_printf(out,
+                  "\"responses\":{\"200\":{\"description\":\"%s\",\"content\":{\"%s\":{\"schema\":", route->summary,
+                  route->type);
     BL_ASSERT(shape_schema(route->shape ? route->shape : "text", out));
     bl_buf_z(out, "}}}");
-    if (route->by_snapshot) bl_buf_z(out, ",\"304\":{\"description\":\"nothing changed since the answer with this ETag\"}");
+    if (route->by_snapshot)
+        bl_buf_z(out, ",\"304\":{\"description\":\"nothing changed since the answer with this ETag\"}");
     put_error(out, 400, "a parameter is not acceptable");
     put_error(out, 404, "there is no such thing");
     if (route->scope != HTTP_PUBLIC) {
@@ -107,10 +124,13 @@ static void put_operation(struct bl_buf *out, const struct http_route *route) {
     bl_buf_z(out, "}}");
 }
 
-static bool is_documented(const struct http_route *route) { return strcmp(route->path, "/{file}") != 0; }
+static bool is_documented(const struct http_route *route) {
+    return strcmp(route->path, "/{file}") != 0;
+}
 
 static void put_schemas(struct bl_buf *out) {
-    bl_buf_z(out, "\"components\":{\"securitySchemes\":{\"bearer\":{\"type\":\"http\",\"scheme\":\"bearer\"},\"header\":{\"type\":\"apiKey\","
+    bl_buf_z(out, "\"components\":{\"securitySchemes\":{\"bearer\":{\"type\":\"http\",\"scheme\":\"bearer\"},"
+                  "\"header\":{\"type\":\"apiKey\","
                   "\"in\":\"header\",\"name\":\"X-API-Key\"}},\"schemas\":{");
     for (size_t i = 0; i < shape_name_count; i++) {
         bl_buf_printf(out, "%s\"%s\":", i ? "," : "", shape_names[i].name);
@@ -122,7 +142,8 @@ static void put_schemas(struct bl_buf *out) {
 HTTP_HANDLER(answer_openapi) {
     struct bl_buf *out = &res->body;
     (void)context, (void)rq, (void)err;
-    bl_buf_z(out, "{\"openapi\":\"3.1.0\",\"info\":{\"title\":\"bluelake\",\"version\":\"" BL_VERSION "\",\"description\":\"Search what was collected "
+    bl_buf_z(out, "{\"openapi\":\"3.1.0\",\"info\":{\"title\":\"bluelake\",\"version\":\"" BL_VERSION
+                  "\",\"description\":\"Search what was collected "
                   "from the Bluesky network.\"},\"security\":[{},{\"bearer\":[]},{\"header\":[]}],\"paths\":{");
     for (size_t i = 0; i < http_route_count; i++) {
         if (!is_documented(&http_routes[i])) continue;
@@ -139,13 +160,21 @@ HTTP_HANDLER(answer_openapi) {
 /* ---- the guide ---- */
 
 static void put_escaped(struct bl_buf *out, const char *text) {
-    for (; *text; text++)
-        switch (*text) {
-        case '<': bl_buf_z(out, "&lt;"); break;
-        case '>': bl_buf_z(out, "&gt;"); break;
-        case '&': bl_buf_z(out, "&amp;"); break;
-        case '"': bl_buf_z(out, "&quot;"); break;
-        default: bl_buf_byte(out, *text);
+    for (; *text; text++) switch (*text) {
+        case '<':
+            bl_buf_z(out, "&lt;");
+            break;
+        case '>':
+            bl_buf_z(out, "&gt;");
+            break;
+        case '&':
+            bl_buf_z(out, "&amp;");
+            break;
+        case '"':
+            bl_buf_z(out, "&quot;");
+            break;
+        default:
+            bl_buf_byte(out, *text);
         }
 }
 
@@ -166,23 +195,54 @@ static void put_section(struct bl_buf *out, const struct http_route *route) {
     bl_buf_printf(out, "</code></h2>\n<p>%s. ", route->summary);
     put_escaped(out, route->details);
     bl_buf_z(out, "</p>\n");
-    if (route->parameter_count) bl_buf_z(out, "<table>\n<tr><th scope=\"col\">parameter</th><th scope=\"col\">meaning</th><th scope=\"col\">example</th></tr>\n");
+    if (route->parameter_count)
+        bl_buf_z(out, "<table>\n<tr><th scope=\"col\">parameter</th><th scope=\"col\">meaning</th><th "
+                      "scope=\"col\">example</th></tr>\n");
     for (size_t i = 0; i < route->parameter_count; i++) put_row(out, &route->parameters[i]);
     if (route->parameter_count) bl_buf_z(out, "</table>\n");
-    if (route->shape) bl_buf_printf(out, "<details><summary>The answer</summary><p><code>%s</code></p></details>\n", route->shape);
-    if (route->scope != HTTP_PUBLIC) bl_buf_printf(out, "<p>Where keys are used, the scope <code>%s</code> is needed.</p>\n", http_scope_name(route->scope));
+    if (route->shape)
+        bl_buf_printf(out, "<details><summary>The answer</summary><p><code>%s</code></p></details>\n", route->shape);
+    if (route->scope != HTTP_PUBLIC)
+        bl_buf_printf(out, "<p>Where keys are used, the scope <code>%s</code> is needed.</p>\n",
+                      http_scope_name(route->scope));
     bl_buf_z(out, "</section>\n");
 }
+
+static const char style[] =
+    "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:0 auto;padding:1rem 1.5rem 4rem}"
+    "code{font-family:ui-monospace,monospace;font-size:.92em;overflow-wrap:anywhere}section{margin-top:2.5rem}"
+    "table{border-collapse:collapse;width:100%}th,td{text-align:left;vertical-align:top;padding:.35rem .75rem .35rem 0;"
+    "border-bottom:1px solid color-mix(in srgb,currentColor 20%,transparent)}h2{font-size:1.2rem;margin-bottom:.25rem}";
+
+/* The page's own style and nothing else: allowed by its hash. */
+static void allow_style(struct http_response *res) {
+    unsigned char hash[EVP_MAX_MD_SIZE], text[2 * EVP_MAX_MD_SIZE];
+    unsigned n = 0;
+    BL_ASSERT(EVP_Digest(style, sizeof style - 1, hash, &n, EVP_sha256(), NULL) == 1);
+    EVP_EncodeBlock(text, hash, (int)n);
+    http_header_printf(res, "Content-Security-Policy",
+                       "default-src 'none'; style-src 'sha256-%s'; frame-ancestors 'none'", (const char *)text);
+}
+
+static const char docs_head[] =
+    "<!doctype html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><title>bluelake API</title>"
+    "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">"
+    "<meta name=\"color-scheme\" content=\"light dark\"><style>";
+static const char docs_introduction[] =
+    "</style></head>\n<body>\n<main>\n<h1>bluelake API</h1>\n<p>Answers are JSON in UTF-8, times ISO 8601 in UTC. "
+    "Errors "
+    "have the form <code>{\"error\":{\"code\",\"parameter\",\"message\",\"cure\"}}</code>. Where keys are used, send "
+    "<code>Authorization: Bearer KEY</code>. As a document for programs: <a "
+    "href=\"openapi.json\">openapi.json</a>.</p>\n";
 
 HTTP_HANDLER(answer_docs) {
     struct bl_buf *out = &res->body;
     (void)context, (void)rq, (void)err;
     res->content_type = "text/html; charset=utf-8";
-    bl_buf_z(out, "<!doctype html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><title>bluelake API</title>"
-                  "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><meta name=\"color-scheme\" content=\"light dark\"></head>\n"
-                  "<body>\n<main>\n<h1>bluelake API</h1>\n<p>Answers are JSON in UTF-8, times ISO 8601 in UTC. Errors have the form "
-                  "<code>{\"error\":{\"code\",\"parameter\",\"message\",\"cure\"}}</code>. Where keys are used, send "
-                  "<code>Authorization: Bearer KEY</code>. As a document for programs: <a href=\"openapi.json\">openapi.json</a>.</p>\n");
+    allow_style(res);
+    bl_buf_z(out, docs_head);
+    bl_buf_z(out, style);
+    bl_buf_z(out, docs_introduction);
     for (size_t i = 0; i < http_route_count; i++)
         if (is_documented(&http_routes[i])) put_section(out, &http_routes[i]);
     bl_buf_z(out, "</main>\n</body>\n</html>\n");

@@ -7,9 +7,13 @@
 
 enum { STREAM_PIECE = 64 << 10 };
 
-void http_request_release(struct http_request *rq) { bl_arena_release(&rq->arena); }
+void http_request_release(struct http_request *rq) {
+    bl_arena_release(&rq->arena);
+}
 
-void http_response_release(struct http_response *res) { bl_buf_release(&res->body); }
+void http_response_release(struct http_response *res) {
+    bl_buf_release(&res->body);
+}
 
 void http_header(struct http_response *res, const char *name, const char *value) {
     for (size_t i = 0; i < res->header_count; i++)
@@ -38,7 +42,9 @@ const char *http_header_of(const struct http_response *res, const char *name) {
     return NULL;
 }
 
-struct bl_str http_body(const struct http_response *res) { return res->fixed.n ? res->fixed : bl_buf_view(&res->body); }
+struct bl_str http_body(const struct http_response *res) {
+    return res->fixed.n ? res->fixed : bl_buf_view(&res->body);
+}
 
 void http_json(struct bl_buf *out, struct bl_str s) {
     if (s.p)
@@ -47,7 +53,9 @@ void http_json(struct bl_buf *out, struct bl_str s) {
         bl_buf_z(out, "null");
 }
 
-void http_json_text(struct bl_buf *out, struct bl_str s) { http_json(out, bl_utf8_valid(s) ? s : BL_LIT("?")); }
+void http_json_text(struct bl_buf *out, struct bl_str s) {
+    http_json(out, bl_utf8_valid(s) ? s : BL_LIT("?"));
+}
 
 void http_json_time(struct bl_buf *out, int64_t us, int digits) {
     char text[BL_TIME_TEXT_MAX];
@@ -62,7 +70,8 @@ static void remove_header(struct http_response *res, const char *name) {
 }
 
 /* What an error must not say about itself. */
-static const char *const of_files[] = {"Content-Disposition", "Trailer", "X-Truncated", "X-Snapshot", "Content-Encoding"};
+static const char *const of_files[] = {"Content-Disposition", "Trailer", "X-Truncated", "X-Snapshot",
+                                       "Content-Encoding"};
 
 void http_refuse(struct http_response *res, unsigned status, const char *code, const char *parameter, const char *cure,
                  const char *format, ...) {
@@ -101,17 +110,21 @@ static bool is_callers_fault(enum bl_rc code) {
 
 void http_refuse_error(struct http_response *res, const struct http_request *rq, const struct bl_error *err) {
     if (is_callers_fault(err->code)) {
-        http_refuse(res, 400, "bad_parameter", parameter_at_fault(rq, err->message), "see /docs for what may be asked", "%s", err->message);
+        http_refuse(res, 400, "bad_parameter", parameter_at_fault(rq, err->message), "see /docs for what may be asked",
+                    "%s", err->message);
     } else if (err->code == BL_E_NOT_FOUND) {
         http_refuse(res, 404, "not_found", NULL, "see /search for what there is", "%s", err->message);
     } else if (err->code == BL_E_TIMEOUT) {
-        http_refuse(res, 504, "deadline", NULL, "narrow the time range with start and end, or look for something more common",
+        http_refuse(res, 504, "deadline", NULL,
+                    "narrow the time range with start and end, or look for something more common",
                     "the question took longer than the server allows");
     } else if (err->code == BL_E_FULL || err->code == BL_E_BUSY || err->code == BL_E_CANCELLED) {
-        http_refuse(res, 503, "busy", NULL, "try again in a few seconds, or ask for less", "the server cannot answer this now");
+        http_refuse(res, 503, "busy", NULL, "try again in a few seconds, or ask for less",
+                    "the server cannot answer this now");
         http_header(res, "Retry-After", "5");
     } else {
-        http_refuse(res, 500, "internal", NULL, "the server's log has the reason under this id", "request %s failed", rq->id);
+        http_refuse(res, 500, "internal", NULL, "the server's log has the reason under this id", "request %s failed",
+                    rq->id);
     }
 }
 
@@ -131,7 +144,9 @@ int64_t http_number(const struct http_request *rq, const char *name, int64_t oth
     return value ? value->number : otherwise;
 }
 
-bool http_has(const struct http_request *rq, const char *name) { return find_value(rq, name) != NULL; }
+bool http_has(const struct http_request *rq, const char *name) {
+    return find_value(rq, name) != NULL;
+}
 
 enum bl_rc http_stream(struct http_response *res, bool flush, struct bl_error *err) {
     BL_TRY(bl_buf_check(&res->body, "the answer", err));

@@ -1,5 +1,5 @@
-/* exchange: one request and its response, as every part of this room sees them. No sockets here: a test makes a request,
- * calls http_begin or a handler, and looks at the response.
+/* exchange: one request and its response, as every part of this room sees them. No sockets here: a test makes a
+ * request, calls http_begin or a handler, and looks at the response.
  *
  * May include: base, and routes.h of this room. Private to the http room.
  * Lifetime: everything a request or response points to lives in the request's arena, in static storage or, the body, in
@@ -9,7 +9,13 @@
 
 #include "base/mem.h"
 
-enum { HTTP_VALUES_MAX = 24, HTTP_HEADERS_MAX = 20, HTTP_BODY_MAX = 96 << 20, HTTP_ID_MAX = 20, HTTP_KEY_NAME_MAX = 64 };
+enum {
+    HTTP_VALUES_MAX = 24,
+    HTTP_HEADERS_MAX = 20,
+    HTTP_BODY_MAX = 96 << 20,
+    HTTP_ID_MAX = 20,
+    HTTP_KEY_NAME_MAX = 64
+};
 enum http_method { HTTP_GET, HTTP_HEAD, HTTP_OPTIONS, HTTP_OTHER };
 
 struct http_parameter;
@@ -27,8 +33,8 @@ struct http_request {
     struct bl_arena arena;
 
     char id[HTTP_ID_MAX];
-    const struct http_route *route; /* NULL: there is no such page */
-    struct bl_str path, path_value; /* decoded; what stands for {...} in the route's pattern */
+    const struct http_route *route;            /* NULL: there is no such page */
+    struct bl_str path, path_value;            /* decoded; what stands for {...} in the route's pattern */
     struct http_value values[HTTP_VALUES_MAX]; /* in the order of the route's table */
     size_t value_count;
     char key_name[HTTP_KEY_NAME_MAX]; /* whose key it is; "" without */

@@ -1,5 +1,5 @@
-/* /export: every post of a search as a file. Rows go out as they are found; memory holds one piece. Count and SHA-256 follow
- * in the trailers; an answer without the final chunk is not whole. */
+/* /export: every post of a search as a file. Rows go out as they are found; memory holds one piece. Count and SHA-256
+ * follow in the trailers; an answer without the final chunk is not whole. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -21,8 +21,8 @@ struct export {
     const struct http_request *rq;
     EVP_MD_CTX *sha256;
     int64_t rows;
-    bool raw;      /* no guard against formulas */
-    bool held;     /* nothing leaves before the end: the head still has to say whether it was cut */
+    bool raw;  /* no guard against formulas */
+    bool held; /* nothing leaves before the end: the head still has to say whether it was cut */
     struct bl_arena cells;
 };
 
@@ -87,15 +87,15 @@ static enum bl_rc put_line(void *context, const struct query_hit *hit, struct bl
     return send(e, false, err);
 }
 
-static enum bl_rc export_csv(struct query *q, const struct query_search *s, struct export *e, struct query_search_stats *stats,
-                             struct bl_error *err) {
+static enum bl_rc export_csv(struct query *q, const struct query_search *s, struct export *e,
+                             struct query_search_stats *stats, struct bl_error *err) {
     if (http_number(e->rq, "bom", 0)) bl_buf_z(&e->res->body, "\xef\xbb\xbf");
     bl_buf_z(&e->res->body, "timestamp,username,text,uri,did,handle,display_name,langs,created_at,hashtags,links\r\n");
     return query_export(q, s, put_csv, e, stats, err);
 }
 
-static enum bl_rc export_lines(struct query *q, const struct query_search *s, struct export *e, struct query_search_stats *stats,
-                               struct bl_error *err) {
+static enum bl_rc export_lines(struct query *q, const struct query_search *s, struct export *e,
+                               struct query_search_stats *stats, struct bl_error *err) {
     return query_export(q, s, put_line, e, stats, err);
 }
 
@@ -126,8 +126,8 @@ static void *carry(void *context) {
     return NULL;
 }
 
-static enum bl_rc export_parquet(struct query *q, const struct query_search *s, struct export *e, struct query_search_stats *stats,
-                                 struct bl_error *err) {
+static enum bl_rc export_parquet(struct query *q, const struct query_search *s, struct export *e,
+                                 struct query_search_stats *stats, struct bl_error *err) {
     int ends[2];
     pthread_t thread;
     if (pipe2(ends, O_CLOEXEC) != 0) return bl_fail_errno(err, BL_E_IO, "pipe");
@@ -169,8 +169,8 @@ static void add_head(const struct http_context *context, const struct format *fo
     struct bl_date today = bl_date_of_us(bl_wall_us());
     res->content_type = format->type;
     res->streaming = true;
-    http_header_printf(res, "Content-Disposition", "attachment; filename=\"bluesky-posts-%04d-%02d-%02d.%s\"", today.year, today.month,
-                       today.day, format->name);
+    http_header_printf(res, "Content-Disposition", "attachment; filename=\"bluesky-posts-%04d-%02d-%02d.%s\"",
+                       today.year, today.month, today.day, format->name);
     http_header_printf(res, "X-Snapshot", "%" PRId64, query_snapshot(context->query));
     http_header(res, "Trailer", "X-Row-Count, X-Content-SHA256");
 }
@@ -192,7 +192,8 @@ static void add_trailers(struct export *e) {
     add_trailer(e->res, "X-Content-SHA256", &text);
 }
 
-static enum bl_rc run(struct http_context *context, const struct format *format, struct export *e, struct bl_error *err) {
+static enum bl_rc run(struct http_context *context, const struct format *format, struct export *e,
+                      struct bl_error *err) {
     struct query_search s = search_of(e->rq);
     struct query_search_stats stats = {0};
     s.limit = (unsigned)context->server->conf->serve_row_limit;

@@ -35,7 +35,8 @@ const char *gzip_choose(struct bl_str accept) {
 
 static bool compress_into(int window_bits, const struct bl_buf *body, struct bl_buf *out) {
     z_stream z = {0};
-    if (body->n > UINT32_MAX || deflateInit2(&z, LEVEL, Z_DEFLATED, window_bits, MEMORY, Z_DEFAULT_STRATEGY) != Z_OK) return false;
+    if (body->n > UINT32_MAX || deflateInit2(&z, LEVEL, Z_DEFLATED, window_bits, MEMORY, Z_DEFAULT_STRATEGY) != Z_OK)
+        return false;
     if (!bl_buf_reserve(out, deflateBound(&z, body->n))) {
         deflateEnd(&z);
         return false;

@@ -4,7 +4,8 @@
 #include "http/routes.h"
 
 #define HTTP_HANDLER(name)                                                                                             \
-    enum bl_rc name(struct http_context *context, const struct http_request *rq, struct http_response *res, struct bl_error *err)
+    enum bl_rc name(struct http_context *context, const struct http_request *rq, struct http_response *res,            \
+                    struct bl_error *err)
 HTTP_HANDLER(answer_search);
 HTTP_HANDLER(answer_export);
 HTTP_HANDLER(answer_counts);
@@ -27,4 +28,5 @@ struct query_search search_of(const struct http_request *rq);
 /* One post as a JSON object. */
 void put_hit(struct bl_buf *out, const struct query_hit *hit);
 /* "gaps" of an answer: what is missing from the recording in that range, as a JSON array. */
-enum bl_rc put_gaps(struct query *q, int64_t from_us, int64_t to_us, bool healed_too, struct bl_buf *out, struct bl_error *err);
+enum bl_rc put_gaps(struct query *q, int64_t from_us, int64_t to_us, bool healed_too, struct bl_buf *out,
+                    struct bl_error *err);

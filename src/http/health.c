@@ -10,8 +10,12 @@
 
 static void put_state(const struct http_context *context, bool good, const char *why, struct http_response *res) {
     struct pool_load load = pool_load(context->server->pool);
-    bl_buf_printf(&res->body, "{\"role\":\"serve\",\"version\":\"%s\",\"status\":\"%s\",\"snapshot\":%" PRId64 ",\"running\":%d,\"waiting\":%d,"
-                  "\"reasons\":[", BL_VERSION, good ? "ok" : "degraded", pool_snapshot(context->server->pool), load.running, load.waiting);
+    bl_buf_printf(&res->body,
+                  "{\"role\":\"serve\",\"version\":\"%s\",\"status\":\"%s\",\"snapshot\":%" PRId64
+                  ",\"running\":%d,\"waiting\":%d,"
+                  "\"reasons\":[",
+                  BL_VERSION, good ? "ok" : "degraded", pool_snapshot(context->server->pool), load.running,
+                  load.waiting);
     if (!good) http_json_text(&res->body, bl_str(*why ? why : "there is no lake yet"));
     bl_buf_z(&res->body, "]}\n");
 }

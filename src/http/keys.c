@@ -66,7 +66,8 @@ static bool read_keys(struct bl_str text, struct keys *out) {
     struct js_cursor c = js_open(text, JSON_DEPTH);
     struct js_string name;
     bool first = true, first_key = true;
-    if (!js_object(&c) || !js_member(&c, &name, &first) || !js_string_is(name, BL_LIT("keys")) || !js_array(&c)) return false;
+    if (!js_object(&c) || !js_member(&c, &name, &first) || !js_string_is(name, BL_LIT("keys")) || !js_array(&c))
+        return false;
     while (js_element(&c, &first_key)) {
         struct key key = {0};
         if (out->count == KEYS_MAX || !read_key(&c, &key)) return false;
@@ -83,7 +84,8 @@ static enum bl_rc load(struct keys *k, struct bl_error *err) {
     if (rc != BL_OK && rc != BL_E_NOT_FOUND) return rc;
     if (rc == BL_OK && !read_keys(bl_buf_view(&text), &fresh)) {
         free(fresh.items);
-        return bl_fail(err, BL_E_CORRUPT, "%s is not a list of keys: restore it, or remove it and add the keys anew", k->path);
+        return bl_fail(err, BL_E_CORRUPT, "%s is not a list of keys: restore it, or remove it and add the keys anew",
+                       k->path);
     }
     free(k->items);
     k->items = fresh.items;
@@ -205,11 +207,14 @@ static struct key *by_name(struct keys *k, struct bl_str name) {
     return NULL;
 }
 
-static enum bl_rc append(struct keys *k, struct bl_str name, unsigned scopes, int64_t now_us, char text[static KEY_TEXT_MAX],
-                         struct bl_error *err) {
+static enum bl_rc append(struct keys *k, struct bl_str name, unsigned scopes, int64_t now_us,
+                         char text[static KEY_TEXT_MAX], struct bl_error *err) {
     unsigned char secret[KEY_HASH_SIZE];
-    if (!is_name(name)) return bl_fail(err, BL_E_USAGE, "a key's name is made of up to %d letters, digits and - _ .", KEY_NAME_MAX - 1);
-    if (by_name(k, name)) return bl_fail(err, BL_E_USAGE, "there is a key \"%.*s\" already: revoke it first, or choose another name", BL_ARG(name));
+    if (!is_name(name))
+        return bl_fail(err, BL_E_USAGE, "a key's name is made of up to %d letters, digits and - _ .", KEY_NAME_MAX - 1);
+    if (by_name(k, name))
+        return bl_fail(err, BL_E_USAGE, "there is a key \"%.*s\" already: revoke it first, or choose another name",
+                       BL_ARG(name));
     if (k->count == KEYS_MAX) return bl_fail(err, BL_E_FULL, "there are %d keys already", KEYS_MAX);
     if (RAND_bytes(secret, sizeof secret) != 1) return bl_fail(err, BL_E_IO, "no random numbers can be had");
     BL_CLEANUP(bl_buf_release) struct bl_buf shown = {.max = KEY_TEXT_MAX};
@@ -233,8 +238,8 @@ static enum bl_rc open_locked(const char *data_dir, struct keys *k, int *lock, s
     return keys_open(data_dir, k, err);
 }
 
-enum bl_rc keys_add(const char *data_dir, struct bl_str name, unsigned scopes, int64_t now_us, char text[static KEY_TEXT_MAX],
-                    struct bl_error *err) {
+enum bl_rc keys_add(const char *data_dir, struct bl_str name, unsigned scopes, int64_t now_us,
+                    char text[static KEY_TEXT_MAX], struct bl_error *err) {
     struct keys k = {0};
     int lock = -1;
     enum bl_rc rc = open_locked(data_dir, &k, &lock, err);
@@ -250,7 +255,8 @@ enum bl_rc keys_revoke(const char *data_dir, struct bl_str name, int64_t now_us,
     int lock = -1;
     enum bl_rc rc = open_locked(data_dir, &k, &lock, err);
     struct key *key = rc == BL_OK ? by_name(&k, name) : NULL;
-    if (rc == BL_OK && !key) rc = bl_fail(err, BL_E_NOT_FOUND, "there is no valid key \"%.*s\": bluelake key list shows all", BL_ARG(name));
+    if (rc == BL_OK && !key)
+        rc = bl_fail(err, BL_E_NOT_FOUND, "there is no valid key \"%.*s\": bluelake key list shows all", BL_ARG(name));
     if (key) {
         key->revoked_us = now_us;
         rc = save(&k, err);

@@ -1,8 +1,8 @@
 /* keys: API keys, stored as hashes in DATA/keys.json (mode 0600).
  *
- * May include: base, event (json), routes.h. A key is "bl_" and 64 hexadecimal digits: 256 random bits, so a plain SHA-256
- * of it is enough to keep it secret. The key itself is shown once and stored nowhere. Comparison takes the same time
- * whatever the difference. A running server sees changes of the file at its next request.
+ * May include: base, event (json), routes.h. A key is "bl_" and 64 hexadecimal digits: 256 random bits, so a plain
+ * SHA-256 of it is enough to keep it secret. The key itself is shown once and stored nowhere. Comparison takes the same
+ * time whatever the difference. A running server sees changes of the file at its next request.
  *
  * Threading: struct keys has one owner; several processes may read while one writes (the file is replaced as a whole,
  * changes are serialised by a lock file). */
@@ -31,6 +31,6 @@ size_t keys_valid(const struct keys *k); /* how many are not revoked */
 /* The valid key that `text` is; NULL if none. */
 const struct key *keys_find(const struct keys *k, struct bl_str text);
 
-enum bl_rc keys_add(const char *data_dir, struct bl_str name, unsigned scopes, int64_t now_us, char text[static KEY_TEXT_MAX],
-                    struct bl_error *err);
+enum bl_rc keys_add(const char *data_dir, struct bl_str name, unsigned scopes, int64_t now_us,
+                    char text[static KEY_TEXT_MAX], struct bl_error *err);
 enum bl_rc keys_revoke(const char *data_dir, struct bl_str name, int64_t now_us, struct bl_error *err);

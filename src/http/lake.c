@@ -26,7 +26,8 @@ static void put_gap(struct bl_buf *out, const struct query_gap *gap) {
     bl_buf_printf(out, ",\"healed\":%s}", gap->healed ? "true" : "false");
 }
 
-enum bl_rc put_gaps(struct query *q, int64_t from_us, int64_t to_us, bool healed_too, struct bl_buf *out, struct bl_error *err) {
+enum bl_rc put_gaps(struct query *q, int64_t from_us, int64_t to_us, bool healed_too, struct bl_buf *out,
+                    struct bl_error *err) {
     BL_CLEANUP(bl_freep) struct query_gap *gaps = NULL;
     size_t count = 0;
     const char *comma = "";
@@ -58,7 +59,9 @@ HTTP_HANDLER(answer_daily) {
     int64_t day_us = http_number(rq, "date", 0);
     BL_TRY(query_daily_stats(context->query, day_us, &stats, err));
     bl_format_time(day_us, 0, day);
-    bl_buf_printf(&res->body, "{\"date\":\"%.10s\",\"total_posts\":%" PRId64 ",\"unique_authors\":%" PRId64 ",\"avg_post_length\":%.2f}\n",
+    bl_buf_printf(&res->body,
+                  "{\"date\":\"%.10s\",\"total_posts\":%" PRId64 ",\"unique_authors\":%" PRId64
+                  ",\"avg_post_length\":%.2f}\n",
                   day, stats.total_posts, stats.unique_authors, stats.avg_post_length);
     return BL_OK;
 }
@@ -138,19 +141,22 @@ static void put_peers(const struct conf *conf, struct bl_buf *out) {
     bl_buf_z(out, ",\"writer\":");
     if (put_health(out, conf->write_http)) (void)peer_get(conf->write_http, "/metrics", &writer);
     double received = peer_metric(bl_buf_view(&ingest), "bluelake_events_received_total", -1);
-    double rate = received < 0 ? -1 : rate_of(received, peer_metric(bl_buf_view(&ingest), "process_start_time_seconds", 0));
+    double rate =
+        received < 0 ? -1 : rate_of(received, peer_metric(bl_buf_view(&ingest), "process_start_time_seconds", 0));
     put_number(out, "rate_per_second", rate, 1);
     put_number(out, "lag_seconds", peer_metric(bl_buf_view(&ingest), "bluelake_ingest_lag_seconds", -1), 3);
     put_buffer(out, bl_buf_view(&ingest), bl_buf_view(&writer), rate);
 }
 
 static void put_totals(struct bl_buf *out, const struct query_lake_status *s) {
-    bl_buf_printf(out, "{\"version\":\"%s\",\"snapshot\":%" PRId64 ",\"totals\":{\"files\":%" PRId64 ",\"rows\":%" PRId64 ",\"bytes\":%" PRId64
-                  ",\"raw_bytes\":%" PRId64 ",\"bytes_per_event\":%.2f},\"types\":[", BL_VERSION, s->snapshot, s->files, s->rows, s->bytes,
-                  s->raw_bytes, s->rows ? (double)s->bytes / (double)s->rows : 0.0);
+    bl_buf_printf(out,
+                  "{\"version\":\"%s\",\"snapshot\":%" PRId64 ",\"totals\":{\"files\":%" PRId64 ",\"rows\":%" PRId64
+                  ",\"bytes\":%" PRId64 ",\"raw_bytes\":%" PRId64 ",\"bytes_per_event\":%.2f},\"types\":[",
+                  BL_VERSION, s->snapshot, s->files, s->rows, s->bytes, s->raw_bytes,
+                  s->rows ? (double)s->bytes / (double)s->rows : 0.0);
     for (size_t i = 0; i < s->type_count; i++)
-        bl_buf_printf(out, "%s{\"type\":\"%s\",\"rows\":%" PRId64 ",\"files\":%" PRId64 ",\"bytes\":%" PRId64 "}", i ? "," : "",
-                      s->types[i].type, s->types[i].rows, s->types[i].files, s->types[i].bytes);
+        bl_buf_printf(out, "%s{\"type\":\"%s\",\"rows\":%" PRId64 ",\"files\":%" PRId64 ",\"bytes\":%" PRId64 "}",
+                      i ? "," : "", s->types[i].type, s->types[i].rows, s->types[i].files, s->types[i].bytes);
     bl_buf_byte(out, ']');
 }
 
@@ -171,9 +177,11 @@ HTTP_HANDLER(answer_status) {
     put_moment(out, "oldest", s.oldest_us);
     put_moment(out, "newest", s.newest_us);
     put_moment(out, "last_commit", s.last_commit_us);
-    put_number(out, "last_commit_age_seconds", s.last_commit_us > 0 ? (double)(bl_wall_us() - s.last_commit_us) / 1e6 : -1, 1);
+    put_number(out, "last_commit_age_seconds",
+               s.last_commit_us > 0 ? (double)(bl_wall_us() - s.last_commit_us) / 1e6 : -1, 1);
     put_peers(context->server->conf, out);
-    bl_buf_printf(out, ",\"gaps\":%" PRId64 ",\"dead_letters\":%" PRId64 ",\"dead_letters_by_reason\":[", s.gaps, s.dead_letters);
+    bl_buf_printf(out, ",\"gaps\":%" PRId64 ",\"dead_letters\":%" PRId64 ",\"dead_letters_by_reason\":[", s.gaps,
+                  s.dead_letters);
     for (size_t i = 0; i < s.reason_count; i++) {
         bl_buf_z(out, i ? ",{\"reason\":" : "{\"reason\":");
         http_json_text(out, bl_str(s.dead_by_reason[i].reason));

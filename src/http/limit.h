@@ -1,7 +1,7 @@
 /* limit: token buckets by name (an address, a key). A bucket holds an hour's worth of requests and refills evenly.
  *
- * May include: base. Memory is fixed: when the table is full, the fullest bucket of a neighbourhood makes room, which can
- * only be generous to whoever had it. Threading: one thread. */
+ * May include: base. Memory is fixed: when the table is full, the fullest bucket of a neighbourhood makes room, which
+ * can only be generous to whoever had it. Threading: one thread. */
 #pragma once
 #include "base/clock.h"
 

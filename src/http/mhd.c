@@ -1,6 +1,6 @@
-/* One thread with epoll holds all connections. A request that needs a worker suspends its connection; the worker resumes it
- * when the answer, or the first piece of a long one, is there. An exchange is shared by the connection, the worker and the
- * response being sent, and ends with the last of them. */
+/* One thread with epoll holds all connections. A request that needs a worker suspends its connection; the worker
+ * resumes it when the answer, or the first piece of a long one, is there. An exchange is shared by the connection, the
+ * worker and the response being sent, and ends with the last of them. */
 #include "http/mhd.h"
 
 #include <arpa/inet.h>
@@ -78,14 +78,16 @@ static void *on_request_line(void *context, const char *uri, struct MHD_Connecti
     return ex;
 }
 
-static void on_completed(void *context, struct MHD_Connection *connection, void **state, enum MHD_RequestTerminationCode how) {
+static void on_completed(void *context, struct MHD_Connection *connection, void **state,
+                         enum MHD_RequestTerminationCode how) {
     (void)connection;
     struct mhd *m = context;
     struct exchange *ex = *state;
     if (!ex) return;
     *state = NULL;
     atomic_store(&ex->rq.gone, true);
-    if (ex->phase == SENT) server_end(m->server, &ex->rq, &ex->res, ex->bytes, how == MHD_REQUEST_TERMINATED_COMPLETED_OK);
+    if (ex->phase == SENT)
+        server_end(m->server, &ex->rq, &ex->res, ex->bytes, how == MHD_REQUEST_TERMINATED_COMPLETED_OK);
     unref(ex);
 }
 
@@ -104,7 +106,8 @@ static enum http_method method_of(const char *method) {
 static void read_address(struct exchange *ex) {
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(ex->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
     const struct sockaddr_in *peer = info ? (const struct sockaddr_in *)info->client_addr : NULL;
-    if (!peer || peer->sin_family != AF_INET || !inet_ntop(AF_INET, &peer->sin_addr, ex->rq.address, sizeof ex->rq.address))
+    if (!peer || peer->sin_family != AF_INET ||
+        !inet_ntop(AF_INET, &peer->sin_addr, ex->rq.address, sizeof ex->rq.address))
         snprintf(ex->rq.address, sizeof ex->rq.address, "?");
 }
 
@@ -127,12 +130,18 @@ static int socket_of(struct MHD_Connection *connection) {
 
 /* ---- what goes ---- */
 
-static void sleep_connection(void *context) { MHD_suspend_connection(((struct exchange *)context)->connection); }
-static void wake_connection(void *context) { MHD_resume_connection(((struct exchange *)context)->connection); }
+static void sleep_connection(void *context) {
+    MHD_suspend_connection(((struct exchange *)context)->connection);
+}
+static void wake_connection(void *context) {
+    MHD_resume_connection(((struct exchange *)context)->connection);
+}
 
 /* A client that takes nothing would keep its connection until the idle time is over. The descriptor is still this
  * connection's: before it closes, libmicrohttpd calls end_stream, which waits for the ring. */
-static void drop_connection(void *context) { shutdown(((struct exchange *)context)->job.fd, SHUT_RDWR); }
+static void drop_connection(void *context) {
+    shutdown(((struct exchange *)context)->job.fd, SHUT_RDWR);
+}
 
 static enum bl_rc start_stream(void *context, struct bl_error *err) {
     struct exchange *ex = context;
@@ -165,10 +174,16 @@ static ssize_t read_stream(void *context, uint64_t position, char *to, size_t ma
     struct exchange *ex = stream->ex;
     size_t n = 0;
     switch (ring_read(ex->ring, to, max, &n)) {
-    case RING_DATA: ex->bytes += (int64_t)n; return (ssize_t)n;
-    case RING_LATER: return 0;
-    case RING_END: add_trailers(ex, stream->response); return MHD_CONTENT_READER_END_OF_STREAM;
-    case RING_BROKEN: break;
+    case RING_DATA:
+        ex->bytes += (int64_t)n;
+        return (ssize_t)n;
+    case RING_LATER:
+        return 0;
+    case RING_END:
+        add_trailers(ex, stream->response);
+        return MHD_CONTENT_READER_END_OF_STREAM;
+    case RING_BROKEN:
+        break;
     }
     return MHD_CONTENT_READER_END_WITH_ERROR;
 }
@@ -180,12 +195,15 @@ static void end_stream(void *context) {
     free(stream);
 }
 
-static void end_body(void *context) { unref(context); }
+static void end_body(void *context) {
+    unref(context);
+}
 
 static struct MHD_Response *stream_response(struct exchange *ex) {
     struct stream *stream = bl_xcalloc(1, sizeof *stream);
     stream->ex = ref(ex);
-    struct MHD_Response *response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, PIECE_BYTES, read_stream, stream, end_stream);
+    struct MHD_Response *response =
+        MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, PIECE_BYTES, read_stream, stream, end_stream);
     if (response)
         stream->response = response;
     else
@@ -196,7 +214,8 @@ static struct MHD_Response *stream_response(struct exchange *ex) {
 static struct MHD_Response *body_response(struct exchange *ex) {
     struct bl_str body = http_body(&ex->res);
     ex->bytes = (int64_t)body.n;
-    struct MHD_Response *response = MHD_create_response_from_buffer_with_free_callback_cls(body.n, (void *)body.p, end_body, ref(ex));
+    struct MHD_Response *response =
+        MHD_create_response_from_buffer_with_free_callback_cls(body.n, (void *)body.p, end_body, ref(ex));
     if (!response) unref(ex);
     return response;
 }
@@ -207,7 +226,8 @@ static enum MHD_Result send_response(struct exchange *ex) {
     struct MHD_Response *response = ex->phase == STREAMING ? stream_response(ex) : body_response(ex);
     if (!response) return MHD_NO;
     ex->phase = SENT;
-    for (size_t i = 0; i < res->header_count; i++) MHD_add_response_header(response, res->headers[i].name, res->headers[i].value);
+    for (size_t i = 0; i < res->header_count; i++)
+        MHD_add_response_header(response, res->headers[i].name, res->headers[i].value);
     if (has_body) MHD_add_response_header(response, "Content-Type", res->content_type);
     enum MHD_Result result = MHD_queue_response(ex->connection, res->status, response);
     MHD_destroy_response(response);
@@ -236,11 +256,13 @@ static void refuse_job(struct pool_job *job, enum pool_refusal why) {
     answered(ex);
 }
 
-static void release_job(struct pool_job *job) { unref((struct exchange *)job); }
+static void release_job(struct pool_job *job) {
+    unref((struct exchange *)job);
+}
 
 /* Suspended first: the worker may be done before this returns. */
-static void hand_to_worker(struct exchange *ex, bool is_long) {
-    ex->job = (struct pool_job){.is_long = is_long,
+static void hand_to_worker(struct exchange *ex) {
+    ex->job = (struct pool_job){.weight = server_weight(&ex->rq),
                                 .fd = socket_of(ex->connection),
                                 .gone = &ex->rq.gone,
                                 .run = run_job,
@@ -255,9 +277,8 @@ static void hand_to_worker(struct exchange *ex, bool is_long) {
 
 static enum MHD_Result begin(struct exchange *ex, const char *method) {
     read_head(ex, method);
-    enum server_next next = server_begin(ex->mhd->server, &ex->rq, &ex->res);
-    if (next == SERVER_ANSWER) return send_response(ex);
-    hand_to_worker(ex, next == SERVER_WORK_LONG);
+    if (server_begin(ex->mhd->server, &ex->rq, &ex->res)) return send_response(ex);
+    hand_to_worker(ex);
     return MHD_YES;
 }
 
@@ -303,16 +324,17 @@ enum bl_rc mhd_start(struct http_server *s, struct mhd **out, struct bl_error *e
     struct mhd *m = bl_xcalloc(1, sizeof *m);
     m->server = s;
     m->daemon = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, m,
-                                 MHD_OPTION_SOCK_ADDR, (struct sockaddr *)&address, MHD_OPTION_URI_LOG_CALLBACK, on_request_line, m,
-                                 MHD_OPTION_NOTIFY_COMPLETED, on_completed, m, MHD_OPTION_CONNECTION_LIMIT,
-                                 allow_connections(s->conf->serve_connections), MHD_OPTION_CONNECTION_TIMEOUT,
-                                 (unsigned)(s->conf->serve_idle / 1000000), MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
-                                 MHD_OPTION_END);
+                                 MHD_OPTION_SOCK_ADDR, (struct sockaddr *)&address, MHD_OPTION_URI_LOG_CALLBACK,
+                                 on_request_line, m, MHD_OPTION_NOTIFY_COMPLETED, on_completed, m,
+                                 MHD_OPTION_CONNECTION_LIMIT, allow_connections(s->conf->serve_connections),
+                                 MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)(s->conf->serve_idle / 1000000),
+                                 MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_END);
     if (!m->daemon) {
         int saved = errno;
         free(m);
         errno = saved;
-        return bl_fail_errno(err, BL_E_USAGE, "cannot listen on %s (choose another port, 0 for any)", s->conf->serve_http);
+        return bl_fail_errno(err, BL_E_USAGE, "cannot listen on %s (choose another port, 0 for any)",
+                             s->conf->serve_http);
     }
     const union MHD_DaemonInfo *info = MHD_get_daemon_info(m->daemon, MHD_DAEMON_INFO_BIND_PORT);
     m->port = info ? info->port : port;
@@ -320,7 +342,9 @@ enum bl_rc mhd_start(struct http_server *s, struct mhd **out, struct bl_error *e
     return BL_OK;
 }
 
-int mhd_port(const struct mhd *m) { return m->port; }
+int mhd_port(const struct mhd *m) {
+    return m->port;
+}
 
 static void linger(struct mhd *m) {
     for (int waited = 0; waited < LINGER_MS && atomic_load(&m->exchanges); waited += 10)

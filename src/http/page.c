@@ -4,7 +4,8 @@
 #include "http/handlers.h"
 
 /* Everything the page needs is its own; post text is never markup. */
-static const char policy[] = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; "
+static const char policy[] = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src "
+                             "'self'; connect-src 'self'; "
                              "manifest-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 
 static const struct page_file *find_file(struct bl_str path) {

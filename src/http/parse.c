@@ -64,38 +64,65 @@ static bool read_flag(struct bl_str s, int64_t *out) {
 static const char *check_value(const struct http_parameter *p, struct http_value *value) {
     struct bl_str s = value->text;
     switch (p->kind) {
-    case HTTP_TEXT: return (int64_t)s.n >= p->min && (int64_t)s.n <= p->max ? NULL : "has a length outside of what is allowed";
+    case HTTP_TEXT:
+        return (int64_t)s.n >= p->min && (int64_t)s.n <= p->max ? NULL : "has a length outside of what is allowed";
     case HTTP_INT:
-        return bl_parse_i64(s, p->min, p->max, &value->number) ? NULL : "is not a whole number within the allowed range";
-    case HTTP_FLAG: return read_flag(s, &value->number) ? NULL : "is neither true nor false";
+        return bl_parse_i64(s, p->min, p->max, &value->number) ? NULL
+                                                               : "is not a whole number within the allowed range";
+    case HTTP_FLAG:
+        return read_flag(s, &value->number) ? NULL : "is neither true nor false";
     case HTTP_TIME:
     case HTTP_END_TIME:
         return bl_parse_time(s, p->kind == HTTP_END_TIME, &value->number) ? NULL : "is not a date or time";
-    case HTTP_DATE: return s.n == 10 && bl_parse_time(s, false, &value->number) ? NULL : "is not a date";
-    case HTTP_CHOICE: return is_choice(p->choices, s) ? NULL : "is none of the choices";
-    case HTTP_ACCOUNT: return is_account(s) ? NULL : "is neither a handle nor a DID";
-    case HTTP_LANGUAGE: return s.n >= 2 && s.n <= 35 && consists_of(s, "-") ? NULL : "is not a language";
-    case HTTP_TOKEN: return s.n > 0 && (int64_t)s.n <= p->max && consists_of(s, "-_.:~") ? NULL : "is not what an answer gave";
+    case HTTP_DATE:
+        return s.n == 10 && bl_parse_time(s, false, &value->number) ? NULL : "is not a date";
+    case HTTP_CHOICE:
+        return is_choice(p->choices, s) ? NULL : "is none of the choices";
+    case HTTP_ACCOUNT:
+        return is_account(s) ? NULL : "is neither a handle nor a DID";
+    case HTTP_LANGUAGE:
+        return s.n >= 2 && s.n <= 35 && consists_of(s, "-") ? NULL : "is not a language";
+    case HTTP_TOKEN:
+        return s.n > 0 && (int64_t)s.n <= p->max && consists_of(s, "-_.:~") ? NULL : "is not what an answer gave";
     }
     return "cannot be checked";
 }
 
 static void describe_cure(const struct http_parameter *p, char *out, size_t size) {
     switch (p->kind) {
-    case HTTP_TEXT: snprintf(out, size, "give %" PRId64 " to %" PRId64 " bytes of UTF-8 text", p->min, p->max); return;
-    case HTTP_INT: snprintf(out, size, "give a number from %" PRId64 " to %" PRId64, p->min, p->max); return;
-    case HTTP_FLAG: snprintf(out, size, "give true or false"); return;
+    case HTTP_TEXT:
+        snprintf(out, size, "give %" PRId64 " to %" PRId64 " bytes of UTF-8 text", p->min, p->max);
+        return;
+    case HTTP_INT:
+        snprintf(out, size, "give a number from %" PRId64 " to %" PRId64, p->min, p->max);
+        return;
+    case HTTP_FLAG:
+        snprintf(out, size, "give true or false");
+        return;
     case HTTP_TIME:
-    case HTTP_END_TIME: snprintf(out, size, "give a date such as 2026-11-21 or a time such as 2026-11-21T08:30:00Z"); return;
-    case HTTP_DATE: snprintf(out, size, "give a date such as 2026-11-21"); return;
-    case HTTP_CHOICE: snprintf(out, size, "give one of %s", p->choices); return;
-    case HTTP_ACCOUNT: snprintf(out, size, "give a handle such as alice.bsky.social or a DID such as did:plc:..."); return;
-    case HTTP_LANGUAGE: snprintf(out, size, "give two or three letters such as en, or more such as pt-BR"); return;
-    case HTTP_TOKEN: snprintf(out, size, "give what an earlier answer gave, unchanged"); return;
+    case HTTP_END_TIME:
+        snprintf(out, size, "give a date such as 2026-11-21 or a time such as 2026-11-21T08:30:00Z");
+        return;
+    case HTTP_DATE:
+        snprintf(out, size, "give a date such as 2026-11-21");
+        return;
+    case HTTP_CHOICE:
+        snprintf(out, size, "give one of %s", p->choices);
+        return;
+    case HTTP_ACCOUNT:
+        snprintf(out, size, "give a handle such as alice.bsky.social or a DID such as did:plc:...");
+        return;
+    case HTTP_LANGUAGE:
+        snprintf(out, size, "give two or three letters such as en, or more such as pt-BR");
+        return;
+    case HTTP_TOKEN:
+        snprintf(out, size, "give what an earlier answer gave, unchanged");
+        return;
     }
 }
 
-static void refuse_value(struct http_response *res, const struct http_parameter *p, struct bl_str value, const char *wrong) {
+static void refuse_value(struct http_response *res, const struct http_parameter *p, struct bl_str value,
+                         const char *wrong) {
     char cure[256];
     describe_cure(p, cure, sizeof cure);
     struct bl_str shown = value.n > 100 ? BL_LIT("...") : value;
@@ -115,7 +142,8 @@ static void refuse_unknown(struct http_response *res, const struct http_route *r
         snprintf(cure, sizeof cure, "did you mean %s?", near);
     else
         snprintf(cure, sizeof cure, "see /docs for the parameters of %s", route->path);
-    http_refuse(res, 400, "unknown_parameter", bl_utf8_valid(bl_str(shown)) ? shown : "?", cure, "%s has no such parameter", route->path);
+    http_refuse(res, 400, "unknown_parameter", bl_utf8_valid(bl_str(shown)) ? shown : "?", cure,
+                "%s has no such parameter", route->path);
 }
 
 static bool refuse_encoding(struct http_response *res, const char *parameter) {
@@ -124,7 +152,8 @@ static bool refuse_encoding(struct http_response *res, const char *parameter) {
     return false;
 }
 
-static bool add_value(struct http_request *rq, struct http_response *res, struct bl_str *given, struct bl_str name, struct bl_str raw) {
+static bool add_value(struct http_request *rq, struct http_response *res, struct bl_str *given, struct bl_str name,
+                      struct bl_str raw) {
     const struct http_route *route = rq->route;
     for (size_t i = 0; i < route->parameter_count; i++) {
         const struct http_parameter *p = &route->parameters[i];
@@ -223,8 +252,9 @@ void http_normalise(const struct http_request *rq, struct bl_buf *out) {
     add_counted(out, rq->path_value);
     for (size_t i = 0; i < rq->value_count; i++) {
         const struct http_value *v = &rq->values[i];
-        bool by_number = v->parameter->kind == HTTP_INT || v->parameter->kind == HTTP_FLAG || v->parameter->kind == HTTP_TIME ||
-                         v->parameter->kind == HTTP_END_TIME || v->parameter->kind == HTTP_DATE;
+        bool by_number = v->parameter->kind == HTTP_INT || v->parameter->kind == HTTP_FLAG ||
+                         v->parameter->kind == HTTP_TIME || v->parameter->kind == HTTP_END_TIME ||
+                         v->parameter->kind == HTTP_DATE;
         bl_buf_printf(out, " %s", v->parameter->name);
         if (by_number)
             bl_buf_printf(out, " %" PRId64, v->number);

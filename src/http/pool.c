@@ -13,8 +13,8 @@ enum {
     WORKERS_MAX = 64,
     TICK_US = 50000,
     SNAPSHOT_EVERY_NS = 500000000,
-    PROBE_EVERY_S = 5,   /* a question of our own tells whether the lake can be read */
-    WORKER_THREADS = 2,  /* of DuckDB, in each session */
+    PROBE_EVERY_S = 5,  /* a question of our own tells whether the lake can be read */
+    WORKER_THREADS = 2, /* of DuckDB, in each session */
 };
 
 struct worker {
@@ -76,7 +76,8 @@ static void note_trouble(struct pool *p, const struct bl_error *err) {
 static bool prepare_session(struct worker *w) {
     struct bl_error err = {0};
     enum bl_rc rc = w->context.query ? BL_OK : open_session(w, &err);
-    if (rc == BL_OK && query_snapshot(w->context.query) != pool_snapshot(w->pool)) rc = query_refresh(w->context.query, &err);
+    if (rc == BL_OK && query_snapshot(w->context.query) != pool_snapshot(w->pool))
+        rc = query_refresh(w->context.query, &err);
     if (rc == BL_OK) return true;
     note_trouble(w->pool, &err);
     if (w->context.query) close_session(w);
@@ -87,20 +88,25 @@ static bool prepare_session(struct worker *w) {
 
 static bool may_run(const struct pool *p, const struct pool_job *job) {
     int free_for_short = p->options.workers > 1;
-    return !job->is_long || p->long_running < p->options.workers - free_for_short;
+    return job->weight != POOL_LONG || p->long_running < p->options.workers - free_for_short;
 }
 
-/* The oldest job that may run now. */
+static struct pool_job *unlink_job(struct pool *p, struct pool_job **link) {
+    struct pool_job *job = *link;
+    *link = job->next;
+    if (!*link) p->last = link;
+    p->waiting--;
+    return job;
+}
+
+/* The oldest light job, else the oldest that may run now. */
 static struct pool_job *take_job(struct pool *p) {
+    struct pool_job **oldest = NULL;
     for (struct pool_job **link = &p->first; *link; link = &(*link)->next) {
-        struct pool_job *job = *link;
-        if (!may_run(p, job)) continue;
-        *link = job->next;
-        if (!*link) p->last = link;
-        p->waiting--;
-        return job;
+        if ((*link)->weight == POOL_LIGHT) return unlink_job(p, link);
+        if (!oldest && may_run(p, *link)) oldest = link;
     }
-    return NULL;
+    return oldest ? unlink_job(p, oldest) : NULL;
 }
 
 static enum bl_rc ignore_hit(void *context, const struct query_hit *hit, struct bl_error *err) {
@@ -135,7 +141,7 @@ static void *work(void *context) {
             continue;
         }
         p->probing = false;
-        bool is_long = job && job->is_long;
+        bool is_long = job && job->weight == POOL_LONG;
         w->job = job;
         p->long_running += is_long;
         pthread_mutex_unlock(&p->lock);
@@ -160,10 +166,7 @@ static struct pool_job *take_expired(struct pool *p, int64_t now_ns, bool all) {
     for (struct pool_job **link = &p->first; *link; link = &(*link)->next) {
         struct pool_job *job = *link;
         if (!all && now_ns - job->queued_ns < p->options.wait_us * 1000) continue;
-        *link = job->next;
-        if (!*link) p->last = link;
-        p->waiting--;
-        return job;
+        return unlink_job(p, link);
     }
     return NULL;
 }

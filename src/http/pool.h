@@ -1,9 +1,10 @@
 /* pool: a fixed number of workers, each with a session on the lake, and the queue in front of them.
  *
- * May include: base, query, obs; the catalogue (lake) in pool.c. A job that waits longer than `wait_us` is refused, so nobody waits for ever
- * and the queue cannot grow. Long jobs (exports) never take the last worker. A job whose client hung up is cancelled. The
- * workers follow the lake: a thread looks at the catalogue's snapshot twice a second, and a session moves on before its
- * next job. Where there is no lake yet, jobs are refused until there is one.
+ * May include: base, query, obs; the catalogue (lake) in pool.c. A job that waits longer than `wait_us` is refused, so
+ * nobody waits for ever and the queue cannot grow. Light jobs go first; long ones (exports) never take the last worker.
+ * A job whose client hung up is cancelled. The workers follow the lake: a thread looks at the catalogue's snapshot
+ * twice a second, and a session moves on before its next job. Where there is no lake yet, jobs are refused until there
+ * is one.
  *
  * Threading: pool_submit and the getters from any thread; callbacks run on the pool's threads. */
 #pragma once
@@ -18,15 +19,16 @@ struct http_context { /* what a handler works with */
     struct views *views; /* opened by the handler that needs them first */
 };
 enum pool_refusal { POOL_FULL, POOL_WAITED, POOL_NO_LAKE, POOL_STOPPING };
+enum pool_weight { POOL_LIGHT, POOL_NORMAL, POOL_LONG };
 struct pool_job {
     struct pool_job *next;
-    bool is_long;
+    enum pool_weight weight;
     int fd;            /* watched for the client's hanging up; -1: none */
     atomic_bool *gone; /* set then; the running question is cancelled */
     int64_t queued_ns;
     void (*run)(struct pool_job *job, struct http_context *context);
     void (*refuse)(struct pool_job *job, enum pool_refusal why); /* instead of run */
-    void (*release)(struct pool_job *job); /* after either: the pool forgets it */
+    void (*release)(struct pool_job *job);                       /* after either: the pool forgets it */
 };
 struct pool_options {
     const char *lake_dir;

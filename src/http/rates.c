@@ -16,7 +16,9 @@ struct rates {
     struct second seconds[SECONDS];
 };
 
-static int64_t now_s(const struct rates *r) { return r->clock->mono_ns(r->clock->context) / 1000000000; }
+static int64_t now_s(const struct rates *r) {
+    return r->clock->mono_ns(r->clock->context) / 1000000000;
+}
 
 struct rates *rates_new(const struct bl_clock *clock) {
     struct rates *r = bl_xcalloc(1, sizeof *r);
@@ -57,7 +59,9 @@ void rates_note_lookup(struct rates *r, bool hit) {
     pthread_mutex_unlock(&r->lock);
 }
 
-static double share(int64_t part, int64_t whole) { return whole ? 100.0 * (double)part / (double)whole : 0; }
+static double share(int64_t part, int64_t whole) {
+    return whole ? 100.0 * (double)part / (double)whole : 0;
+}
 
 struct rates_minute rates_minute(struct rates *r) {
     struct second sum = {0};

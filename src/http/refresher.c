@@ -20,7 +20,9 @@ struct refresher {
 };
 
 /* No lake yet, or somebody else at work: nothing to say. */
-static bool is_ordinary(enum bl_rc rc) { return rc == BL_E_BUSY || rc == BL_E_NOT_FOUND || rc == BL_E_CANCELLED; }
+static bool is_ordinary(enum bl_rc rc) {
+    return rc == BL_E_BUSY || rc == BL_E_NOT_FOUND || rc == BL_E_CANCELLED;
+}
 
 static void refresh(struct refresher *r, int64_t *last_log_ns) {
     struct bl_error err = {0};
@@ -29,7 +31,8 @@ static void refresh(struct refresher *r, int64_t *last_log_ns) {
         .lake_dir = r->lake_dir, .memory_bytes = r->options.memory_bytes, .threads = 1, .stop = &r->stop};
     enum bl_rc rc = views_refresh(&o, &stats, &err);
     if (rc == BL_OK && stats.views_renewed)
-        bl_log(BL_INFO, "views renewed=%zu files=%zu ms=%" PRId64, stats.views_renewed, stats.files_read, stats.elapsed_us / 1000);
+        bl_log(BL_INFO, "views renewed=%zu files=%zu ms=%" PRId64, stats.views_renewed, stats.files_read,
+               stats.elapsed_us / 1000);
     if (rc != BL_OK && !is_ordinary(rc) && bl_log_due(last_log_ns, 60000000)) bl_log_error("views", &err);
 }
 

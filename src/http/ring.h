@@ -1,8 +1,8 @@
-/* ring: bytes from a worker to the network thread, bounded, so that a slow client slows the worker down and memory stays
- * constant however long the answer.
+/* ring: bytes from a worker to the network thread, bounded, so that a slow client slows the worker down and memory
+ * stays constant however long the answer.
  *
- * May include: base. One writer, one reader. The reader never waits: when there is nothing to read, `sleep` is called, and
- * `wake` once there is (all under the ring's lock, so that neither can overtake the other). */
+ * May include: base. One writer, one reader. The reader never waits: when there is nothing to read, `sleep` is called,
+ * and `wake` once there is (all under the ring's lock, so that neither can overtake the other). */
 #pragma once
 #include "base/mem.h"
 

@@ -1,5 +1,5 @@
-/* routes: what the API offers, as one table. Dispatch, the check of parameters, 404 and 405, /openapi.json and /docs come
- * from it, so that none of them can say something the others do not.
+/* routes: what the API offers, as one table. Dispatch, the check of parameters, 404 and 405, /openapi.json and /docs
+ * come from it, so that none of them can say something the others do not.
  *
  * May include: base, exchange.h. Private to the http room. */
 #pragma once
@@ -22,7 +22,7 @@ struct http_parameter {
     enum http_kind kind;
     int64_t min, max;
     bool required;
-    const char *choices; /* "csv|ndjson|parquet" */
+    const char *choices;  /* "csv|ndjson|parquet" */
     const char *standard; /* what holds when it is absent, for the guide; NULL: nothing */
     const char *example, *sentence;
 };
@@ -30,23 +30,24 @@ struct http_parameter {
 enum http_scope { HTTP_PUBLIC = 0, HTTP_SEARCH = 1, HTTP_EXPORT = 2, HTTP_METRICS = 4, HTTP_ADMIN = 8 };
 enum http_where {
     HTTP_INLINE, /* answered at once by the network thread: must not wait for anything */
-    HTTP_WORKER, /* by a worker with a session on the lake */
+    HTTP_LIGHT,  /* by a worker with a session on the lake, in a moment: before whatever else waits */
+    HTTP_WORKER, /* by a worker */
     HTTP_LONG,   /* the same, and may take minutes: a share of the workers is kept free of these */
 };
 struct http_context;
-typedef enum bl_rc (*http_handler)(struct http_context *context, const struct http_request *rq, struct http_response *res,
-                                   struct bl_error *err);
+typedef enum bl_rc (*http_handler)(struct http_context *context, const struct http_request *rq,
+                                   struct http_response *res, struct bl_error *err);
 struct http_route {
     const char *path; /* one {name} at most, as the last part: it takes the rest, slashes included */
     http_handler handle;
     enum http_where where;
     enum http_scope scope;
-    int cache_seconds;  /* 0: never kept */
-    bool by_snapshot;   /* the answer follows from the snapshot and the request alone: it gets an ETag */
+    int cache_seconds; /* 0: never kept */
+    bool by_snapshot;  /* the answer follows from the snapshot and the request alone: it gets an ETag */
     const struct http_parameter *parameters;
     size_t parameter_count;
-    const char *type;   /* of the answer */
-    const char *shape;  /* of a JSON answer, see shape.h; NULL for others */
+    const char *type;  /* of the answer */
+    const char *shape; /* of a JSON answer, see shape.h; NULL for others */
     const char *summary, *details;
 };
 extern const struct http_route http_routes[];

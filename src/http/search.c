@@ -63,8 +63,8 @@ void put_hit(struct bl_buf *out, const struct query_hit *hit) {
 struct page {
     int64_t number, limit, seen; /* seen: results before this page, as far as the row limit counts them */
     char cursor[QUERY_CURSOR_MAX];
-    bool beyond;                 /* behind the row limit: nothing is looked for */
-    bool cut;                    /* its end is the row limit's */
+    bool beyond; /* behind the row limit: nothing is looked for */
+    bool cut;    /* its end is the row limit's */
 };
 
 /* Our cursor is the query room's with the number of results before it, so that the row limit holds on this way, too. */
@@ -82,7 +82,8 @@ static enum bl_rc read_page(const struct http_request *rq, int64_t row_limit, st
     page->limit = http_number(rq, "limit", LIMIT_DEFAULT);
     page->seen = (page->number - 1) * page->limit;
     if (cursor.n && http_has(rq, "page")) return bl_fail(err, BL_E_USAGE, "cursor: give a page or a cursor, not both");
-    if (cursor.n && !read_cursor(cursor, page)) return bl_fail(err, BL_E_USAGE, "cursor: this is not what an answer gave as next_cursor");
+    if (cursor.n && !read_cursor(cursor, page))
+        return bl_fail(err, BL_E_USAGE, "cursor: this is not what an answer gave as next_cursor");
     page->beyond = row_limit && page->seen >= row_limit;
     page->cut = row_limit && !page->beyond && page->seen + page->limit >= row_limit;
     if (page->cut) page->limit = row_limit - page->seen;
@@ -103,24 +104,27 @@ static enum bl_rc put_result(void *context, const struct query_hit *hit, struct 
     return bl_buf_check(r->out, "the answer", err);
 }
 
-static void put_cursor(struct bl_buf *out, const struct page *page, const struct results *r, const struct query_search_stats *stats,
-                       bool more) {
+static void put_cursor(struct bl_buf *out, const struct page *page, const struct results *r,
+                       const struct query_search_stats *stats, bool more) {
     if (more && *stats->next_cursor)
         bl_buf_printf(out, "\"%" PRId64 "~%s\"", page->seen + r->count, stats->next_cursor);
     else
         bl_buf_z(out, "null");
 }
 
-static enum bl_rc put_meta(struct http_context *context, const struct query_search *s, const struct page *page, const struct results *r,
-                           const struct query_search_stats *stats, struct bl_error *err) {
+static enum bl_rc put_meta(struct http_context *context, const struct query_search *s, const struct page *page,
+                           const struct results *r, const struct query_search_stats *stats, struct bl_error *err) {
     struct bl_buf *out = r->out;
     bool truncated = page->beyond || (page->cut && stats->more), more = stats->more && !truncated;
-    bl_buf_printf(out, "\"count\":%" PRId64 ",\"page\":%" PRId64 ",\"limit\":%" PRId64 ",\"has_more\":%s,\"next_cursor\":", r->count,
-                  page->number, page->limit, more ? "true" : "false");
+    bl_buf_printf(out,
+                  "\"count\":%" PRId64 ",\"page\":%" PRId64 ",\"limit\":%" PRId64 ",\"has_more\":%s,\"next_cursor\":",
+                  r->count, page->number, page->limit, more ? "true" : "false");
     put_cursor(out, page, r, stats, more);
-    bl_buf_printf(out, ",\"truncated\":%s,\"snapshot\":%" PRId64 ",\"elapsed_ms\":%" PRId64 ",\"files_read\":%zu,\"files_listed\":%zu,\"note\":",
-                  truncated ? "true" : "false", query_snapshot(context->query), (stats->elapsed_us + 999) / 1000, stats->files_read,
-                  stats->files_listed);
+    bl_buf_printf(out,
+                  ",\"truncated\":%s,\"snapshot\":%" PRId64 ",\"elapsed_ms\":%" PRId64
+                  ",\"files_read\":%zu,\"files_listed\":%zu,\"note\":",
+                  truncated ? "true" : "false", query_snapshot(context->query), (stats->elapsed_us + 999) / 1000,
+                  stats->files_read, stats->files_listed);
     http_json_text(out, *stats->note ? bl_str(stats->note) : (struct bl_str){0});
     bl_buf_z(out, ",\"matches\":");
     BL_TRY(query_matches(s, out, err));
@@ -158,7 +162,8 @@ HTTP_HANDLER(answer_counts) {
     struct query_search s = search_of(rq);
     struct query_counts counts = {0};
     struct bl_buf *out = &res->body;
-    BL_TRY(query_counts(context->query, &s, bucket_of(rq), context->server->conf->serve_deadline * 4 / 5, &counts, err));
+    BL_TRY(
+        query_counts(context->query, &s, bucket_of(rq), context->server->conf->serve_deadline * 4 / 5, &counts, err));
     bl_buf_z(out, "{\"buckets\":[");
     for (size_t i = 0; i < counts.count; i++) {
         bl_buf_z(out, i ? ",{\"start\":" : "{\"start\":");
@@ -176,7 +181,8 @@ HTTP_HANDLER(answer_counts) {
 
 /* ---- one post, one account ---- */
 
-static enum bl_rc give_post(void *context, const struct query_hit *hit, struct bl_str history_json, struct bl_error *err) {
+static enum bl_rc give_post(void *context, const struct query_hit *hit, struct bl_str history_json,
+                            struct bl_error *err) {
     struct bl_buf *out = context;
     bl_buf_byte(out, '{');
     put_members(out, hit);
@@ -185,7 +191,9 @@ static enum bl_rc give_post(void *context, const struct query_hit *hit, struct b
     return bl_buf_check(out, "the answer", err);
 }
 
-HTTP_HANDLER(answer_post) { return query_post(context->query, rq->path_value, give_post, &res->body, err); }
+HTTP_HANDLER(answer_post) {
+    return query_post(context->query, rq->path_value, give_post, &res->body, err);
+}
 
 static void put_time_member(struct bl_buf *out, const char *name, int64_t us) {
     bl_buf_printf(out, ",\"%s\":", name);
@@ -210,4 +218,6 @@ static enum bl_rc give_user(void *context, const struct query_user *user, struct
     return bl_buf_check(out, "the answer", err);
 }
 
-HTTP_HANDLER(answer_user) { return query_user(context->query, rq->path_value, give_user, &res->body, err); }
+HTTP_HANDLER(answer_user) {
+    return query_user(context->query, rq->path_value, give_user, &res->body, err);
+}

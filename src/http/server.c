@@ -17,12 +17,16 @@ enum { COMPRESS_FROM = 1024, RATE_DEFAULT = 1000, QUEUE_PER_SESSION = 256 };
 
 /* ---- life ---- */
 
-static bool is_loopback(const char *address) { return strncmp(address, "127.", 4) == 0; }
+static bool is_loopback(const char *address) {
+    return strncmp(address, "127.", 4) == 0;
+}
 
 static enum bl_rc check_exposure(const struct http_server *s, struct bl_error *err) {
     if (s->loopback || keys_valid(&s->keys)) return BL_OK;
-    return bl_fail(err, BL_E_USAGE, "serve.http: %s can be reached from other machines, and there are no API keys: add one with "
-                   "`bluelake key add NAME`, or listen on 127.0.0.1", s->address);
+    return bl_fail(err, BL_E_USAGE,
+                   "serve.http: %s can be reached from other machines, and there are no API keys: add one with "
+                   "`bluelake key add NAME`, or listen on 127.0.0.1",
+                   s->address);
 }
 
 /* Who cannot be a stranger is not limited unless it is asked for. */
@@ -52,7 +56,8 @@ static enum bl_rc open_parts(struct http_server *s, struct bl_error *err) {
     return refresher_start(&views, &s->refresher, err);
 }
 
-enum bl_rc server_open(const struct conf *conf, const struct bl_clock *clock, struct http_server **out, struct bl_error *err) {
+enum bl_rc server_open(const struct conf *conf, const struct bl_clock *clock, struct http_server **out,
+                       struct bl_error *err) {
     struct http_server *s = bl_xcalloc(1, sizeof *s);
     int port;
     s->conf = conf;
@@ -94,7 +99,9 @@ enum bl_rc http_start(const struct conf *conf, struct http_server **out, struct 
     return rc;
 }
 
-int http_port(const struct http_server *s) { return mhd_port(s->mhd); }
+int http_port(const struct http_server *s) {
+    return mhd_port(s->mhd);
+}
 
 /* New connections end first, then the workers, which wake the connections that wait for them, then the connections. */
 void http_stop(struct http_server **s) {
@@ -135,8 +142,9 @@ static void add_cors_headers(const struct http_server *s, const struct http_requ
     if (s->conf->serve_cors_origins.count) http_header(res, "Vary", "Origin, Accept-Encoding");
     if (!rq->origin.n || rq->origin.n > 300 || !origin_allowed(s, rq->origin)) return;
     http_header_printf(res, "Access-Control-Allow-Origin", "%.*s", BL_ARG(rq->origin));
-    http_header(res, "Access-Control-Expose-Headers",
-                "X-Request-Id, X-Truncated, ETag, Retry-After, Content-Disposition, X-RateLimit-Limit, X-RateLimit-Remaining");
+    http_header(
+        res, "Access-Control-Expose-Headers",
+        "X-Request-Id, X-Truncated, ETag, Retry-After, Content-Disposition, X-RateLimit-Limit, X-RateLimit-Remaining");
 }
 
 static void answer_options(struct http_response *res) {
@@ -157,7 +165,8 @@ static struct bl_str key_of(const struct http_request *rq) {
     return has ? bl_str_trim(bl_str_skip(rq->authorization, bearer.n)) : (struct bl_str){0};
 }
 
-static bool refuse_key(struct http_response *res, unsigned status, const char *code, const char *cure, const char *message) {
+static bool refuse_key(struct http_response *res, unsigned status, const char *code, const char *cure,
+                       const char *message) {
     http_refuse(res, status, code, NULL, cure, "%s", message);
     if (status == 401) http_header(res, "WWW-Authenticate", "Bearer realm=\"bluelake\"");
     return false;
@@ -192,8 +201,8 @@ static bool take(struct http_server *s, struct http_response *res, const char *k
     http_header_printf(res, "X-RateLimit-Limit", "%" PRId64, s->limit_per_hour);
     http_header_printf(res, "X-RateLimit-Remaining", "%" PRId64, state.remaining);
     if (allowed) return true;
-    http_refuse(res, 429, "rate_limit", NULL, "wait as many seconds as Retry-After says", "more than %" PRId64 " requests an hour",
-                s->limit_per_hour);
+    http_refuse(res, 429, "rate_limit", NULL, "wait as many seconds as Retry-After says",
+                "more than %" PRId64 " requests an hour", s->limit_per_hour);
     http_header_printf(res, "Retry-After", "%" PRId64, state.retry_after_s);
     metric_add(M_http_limited, 0, 1);
     return false;
@@ -217,13 +226,17 @@ static void use_forwarded_address(const struct http_server *s, struct http_reque
 
 /* ---- the cache ---- */
 
-static const char *encoding_of(const struct http_request *rq) { return gzip_choose(rq->accept_encoding); }
+static const char *encoding_of(const struct http_request *rq) {
+    return gzip_choose(rq->accept_encoding);
+}
 
-static void cache_key(const struct http_server *s, const struct http_request *rq, int64_t snapshot, struct bl_buf *key) {
+static void cache_key(const struct http_server *s, const struct http_request *rq, int64_t snapshot,
+                      struct bl_buf *key) {
     const struct http_route *route = rq->route;
     int64_t now_s = s->clock->wall_us(s->clock->context) / 1000000;
     const char *encoding = encoding_of(rq);
-    bl_buf_printf(key, "%" PRId64 " %s ", route->by_snapshot ? snapshot : now_s / route->cache_seconds, encoding ? encoding : "-");
+    bl_buf_printf(key, "%" PRId64 " %s ", route->by_snapshot ? snapshot : now_s / route->cache_seconds,
+                  encoding ? encoding : "-");
     http_normalise(rq, key);
 }
 
@@ -264,16 +277,12 @@ static void add_encoding(struct http_response *res, const char *encoding) {
     if (!http_header_of(res, "Vary")) http_header(res, "Vary", "Accept-Encoding");
 }
 
-static bool answer_from_cache(struct http_server *s, const struct http_request *rq, struct http_response *res) {
-    if (rq->route->cache_seconds == 0) return false;
+static bool look_up(struct http_server *s, const struct http_request *rq, struct http_response *res) {
     BL_CLEANUP(bl_buf_release) struct bl_buf key = {0};
     struct cache_entry entry = {.body = {.max = HTTP_BODY_MAX}};
     cache_key(s, rq, pool_snapshot(s->pool), &key);
-    bool hit = cache_get(s->cache, bl_buf_view(&key), &entry);
-    rates_note_lookup(s->rates, hit);
-    metric_add(hit ? M_http_cache_hits : M_http_cache_misses, 0, 1);
-    res->cache = hit ? "hit" : "miss";
-    if (!hit) return false;
+    if (!cache_get(s->cache, bl_buf_view(&key), &entry)) return false;
+    res->cache = "hit";
     bl_buf_release(&res->body);
     res->body = entry.body;
     res->status = 200;
@@ -281,6 +290,28 @@ static bool answer_from_cache(struct http_server *s, const struct http_request *
     if (entry.encoding) add_encoding(res, entry.encoding);
     if (rq->route->by_snapshot) add_etag(rq, res, entry.snapshot);
     return true;
+}
+
+static void note_lookup(struct http_server *s, bool hit) {
+    rates_note_lookup(s->rates, hit);
+    metric_add(hit ? M_http_cache_hits : M_http_cache_misses, 0, 1);
+}
+
+/* What the cache does not know may be there when a worker gets to it: many ask the same at once. */
+static bool answer_from_cache(struct http_server *s, const struct http_request *rq, struct http_response *res) {
+    if (rq->route->cache_seconds == 0) return false;
+    bool hit = look_up(s, rq, res);
+    if (hit || rq->route->where == HTTP_INLINE) note_lookup(s, hit);
+    return hit;
+}
+
+static bool answer_from_cache_meanwhile(struct http_server *s, const struct http_request *rq,
+                                        struct http_response *res) {
+    if (rq->route->cache_seconds == 0) return false;
+    bool hit = look_up(s, rq, res);
+    note_lookup(s, hit);
+    if (!hit) res->cache = "miss";
+    return hit;
 }
 
 static void keep(struct http_server *s, const struct http_request *rq, const struct http_response *res) {
@@ -296,7 +327,9 @@ static void keep(struct http_server *s, const struct http_request *rq, const str
 
 /* ---- the way of a request ---- */
 
-static void make_id(struct http_request *rq) { snprintf(rq->id, sizeof rq->id, "%016" PRIx64, bl_random_u64()); }
+static void make_id(struct http_request *rq) {
+    snprintf(rq->id, sizeof rq->id, "%016" PRIx64, bl_random_u64());
+}
 
 /* Errors are made in place of the answer, whoever finds them. */
 static void complete(struct http_context *context, struct http_request *rq, struct http_response *res, enum bl_rc rc,
@@ -309,7 +342,8 @@ static void complete(struct http_context *context, struct http_request *rq, stru
     }
     if (context->query && res->snapshot < 0) res->snapshot = query_snapshot(context->query);
     const char *encoding = encoding_of(rq);
-    bool worthwhile = encoding && !res->fixed.n && res->body.n > COMPRESS_FROM && !http_header_of(res, "Content-Encoding");
+    bool worthwhile =
+        encoding && !res->fixed.n && res->body.n > COMPRESS_FROM && !http_header_of(res, "Content-Encoding");
     if (worthwhile && gzip_body(encoding, &res->body)) add_encoding(res, encoding);
     if (rq->route->by_snapshot && res->status == 200 && res->snapshot >= 0) add_etag(rq, res, res->snapshot);
     keep(context->server, rq, res);
@@ -324,12 +358,13 @@ static void answer_inline(struct http_server *s, struct http_request *rq, struct
 
 static bool method_allowed(const struct http_request *rq, struct http_response *res) {
     if (rq->method == HTTP_GET || rq->method == HTTP_HEAD) return true;
-    http_refuse(res, 405, "method_not_allowed", NULL, "use GET", "nothing here can be changed: only GET and HEAD are answered");
+    http_refuse(res, 405, "method_not_allowed", NULL, "use GET",
+                "nothing here can be changed: only GET and HEAD are answered");
     http_header(res, "Allow", "GET, HEAD, OPTIONS");
     return false;
 }
 
-enum server_next server_begin(struct http_server *s, struct http_request *rq, struct http_response *res) {
+bool server_begin(struct http_server *s, struct http_request *rq, struct http_response *res) {
     rq->start_ns = s->clock->mono_ns(s->clock->context);
     res->arena = &rq->arena;
     res->body.max = HTTP_BODY_MAX;
@@ -341,21 +376,28 @@ enum server_next server_begin(struct http_server *s, struct http_request *rq, st
     add_common_headers(rq, res);
     add_cors_headers(s, rq, res);
     use_forwarded_address(s, rq);
-    if (!http_route_request(rq, res)) return SERVER_ANSWER;
+    if (!http_route_request(rq, res)) return true;
     if (rq->method == HTTP_OPTIONS) {
         answer_options(res);
-        return SERVER_ANSWER;
+        return true;
     }
-    if (!method_allowed(rq, res) || !within_address_limit(s, rq, res) || !may_ask(s, rq, res) || !within_key_limit(s, rq, res) ||
-        !http_read_values(rq, res) || answer_not_modified(s, rq, res) || answer_from_cache(s, rq, res))
-        return SERVER_ANSWER;
-    if (rq->route->where != HTTP_INLINE) return rq->route->where == HTTP_LONG ? SERVER_WORK_LONG : SERVER_WORK;
+    if (!method_allowed(rq, res) || !within_address_limit(s, rq, res) || !may_ask(s, rq, res) ||
+        !within_key_limit(s, rq, res) || !http_read_values(rq, res) || answer_not_modified(s, rq, res) ||
+        answer_from_cache(s, rq, res))
+        return true;
+    if (rq->route->where != HTTP_INLINE) return false;
     answer_inline(s, rq, res);
-    return SERVER_ANSWER;
+    return true;
+}
+
+enum pool_weight server_weight(const struct http_request *rq) {
+    if (rq->route->where == HTTP_LIGHT) return POOL_LIGHT;
+    return rq->route->where == HTTP_LONG ? POOL_LONG : POOL_NORMAL;
 }
 
 enum bl_rc server_work(struct http_context *context, struct http_request *rq, struct http_response *res) {
     struct bl_error err = {0};
+    if (answer_from_cache_meanwhile(context->server, rq, res)) return BL_OK;
     enum bl_rc rc = rq->route->handle(context, rq, res, &err);
     if (!res->started) {
         complete(context, rq, res, rc, &err);
@@ -378,9 +420,12 @@ void server_refuse(struct http_server *s, struct http_response *res, enum pool_r
     case POOL_NO_LAKE:
         pool_ready(s->pool, reason, sizeof reason);
         bl_log(BL_DEBUG, "not ready: %s", reason);
-        http_refuse(res, 503, "not_ready", NULL, "wait until something was collected: bluelake up", "there is no lake to look into yet");
+        http_refuse(res, 503, "not_ready", NULL, "wait until something was collected: bluelake up",
+                    "there is no lake to look into yet");
         break;
-    case POOL_STOPPING: http_refuse(res, 503, "stopping", NULL, "try again in a few seconds", "the server is stopping"); break;
+    case POOL_STOPPING:
+        http_refuse(res, 503, "stopping", NULL, "try again in a few seconds", "the server is stopping");
+        break;
     }
     http_header(res, "Retry-After", "2");
     metric_add(M_http_refused, 0, 1);
@@ -399,7 +444,8 @@ static void name_parameters(const struct http_request *rq, char *out, size_t siz
     }
 }
 
-void server_end(struct http_server *s, const struct http_request *rq, const struct http_response *res, int64_t bytes, bool whole) {
+void server_end(struct http_server *s, const struct http_request *rq, const struct http_response *res, int64_t bytes,
+                bool whole) {
     int64_t took_ns = s->clock->mono_ns(s->clock->context) - rq->start_ns;
     char given[256];
     name_parameters(rq, given, sizeof given);
@@ -410,6 +456,6 @@ void server_end(struct http_server *s, const struct http_request *rq, const stru
     metric_observe(M_http_seconds, (double)took_ns / 1e9);
     rates_note(s->rates, took_ns, error);
     bl_log(BL_INFO, "request id=%s path=%s given=%s status=%u bytes=%" PRId64 " ms=%.1f cache=%s key=%s%s", rq->id,
-           rq->route ? rq->route->path : "?", *given ? given : "-", res->status, bytes, (double)took_ns / 1e6, res->cache,
-           *rq->key_name ? rq->key_name : "-", whole ? "" : " broken");
+           rq->route ? rq->route->path : "?", *given ? given : "-", res->status, bytes, (double)took_ns / 1e6,
+           res->cache, *rq->key_name ? rq->key_name : "-", whole ? "" : " broken");
 }

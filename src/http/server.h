@@ -17,8 +17,8 @@ struct http_server {
     bool loopback;
     int64_t started_us;
     const struct bl_clock *clock;
-    struct keys keys;      /* network thread */
-    struct limit *limit;   /* network thread */
+    struct keys keys;    /* network thread */
+    struct limit *limit; /* network thread */
     int64_t limit_per_hour;
     struct cache *cache;
     struct pool *pool;
@@ -26,14 +26,16 @@ struct http_server {
     struct refresher *refresher;
     struct mhd *mhd;
 };
-enum bl_rc server_open(const struct conf *conf, const struct bl_clock *clock, struct http_server **out, struct bl_error *err);
+enum bl_rc server_open(const struct conf *conf, const struct bl_clock *clock, struct http_server **out,
+                       struct bl_error *err);
 void server_close(struct http_server **s);
 
-enum server_next { SERVER_ANSWER, SERVER_WORK, SERVER_WORK_LONG };
-/* In the network thread: checks and, where possible, answers. */
-enum server_next server_begin(struct http_server *s, struct http_request *rq, struct http_response *res);
+/* In the network thread: checks and, where possible, answers. False: a worker has to, see rq->route->where. */
+bool server_begin(struct http_server *s, struct http_request *rq, struct http_response *res);
+enum pool_weight server_weight(const struct http_request *rq);
 /* In a worker. BL_OK: the response is complete; else a started stream has to break off. */
 enum bl_rc server_work(struct http_context *context, struct http_request *rq, struct http_response *res);
 void server_refuse(struct http_server *s, struct http_response *res, enum pool_refusal why);
 /* Once, when the answer was sent or never will be: the log line and the numbers. */
-void server_end(struct http_server *s, const struct http_request *rq, const struct http_response *res, int64_t bytes, bool whole);
+void server_end(struct http_server *s, const struct http_request *rq, const struct http_response *res, int64_t bytes,
+                bool whole);

@@ -1,15 +1,16 @@
 #include "http/shape.h"
 
 const struct shape_name shape_names[] = {
-    {"Post",
-     "{timestamp:time,username:text,text:text,uri:text,did:text,handle:text?,display_name:text?,langs:[text],created_at:text?,facets:any,"
-     "embed:any,hashtags:[text],links:[text],reply_parent_uri:text?,quote_uri:text?}"},
+    {"Post", "{timestamp:time,username:text,text:text,uri:text,did:text,handle:text?,display_name:text?,langs:[text],"
+             "created_at:text?,facets:any,"
+             "embed:any,hashtags:[text],links:[text],reply_parent_uri:text?,quote_uri:text?}"},
     {"Gap", "{from:time,to:time,host:text,reason:text,healed:bool}"},
-    {"Meta",
-     "{count:int,page:int,limit:int,has_more:bool,next_cursor:text?,truncated:bool,snapshot:int,elapsed_ms:int,files_read:int,"
-     "files_listed:int,note:text?,matches:[text],gaps:[Gap]}"},
+    {"Meta", "{count:int,page:int,limit:int,has_more:bool,next_cursor:text?,truncated:bool,snapshot:int,elapsed_ms:int,"
+             "files_read:int,"
+             "files_listed:int,note:text?,matches:[text],gaps:[Gap]}"},
     {"Version", "{timestamp:time,operation:text,text:text?}"},
-    {"View", "{name:text,title:text,definition:text,cadence:text,refreshed_at:time?,stale_seconds:number?,columns:[text]}"},
+    {"View",
+     "{name:text,title:text,definition:text,cadence:text,refreshed_at:time?,stale_seconds:number?,columns:[text]}"},
     {"Health", "{role:text,version:text,status:text,snapshot:int,running:int,waiting:int,reasons:[text]}"},
     {"Error", "{error:{code:text,parameter:text?,message:text,cure:text?}}"},
 };
@@ -17,8 +18,8 @@ const size_t shape_name_count = sizeof shape_names / sizeof *shape_names;
 
 static const struct {
     const char *name, *type, *format;
-} plain[] = {{"text", "string", NULL},     {"time", "string", "date-time"}, {"date", "string", "date"}, {"int", "integer", NULL},
-             {"number", "number", NULL},   {"bool", "boolean", NULL}};
+} plain[] = {{"text", "string", NULL}, {"time", "string", "date-time"}, {"date", "string", "date"},
+             {"int", "integer", NULL}, {"number", "number", NULL},      {"bool", "boolean", NULL}};
 
 struct writer {
     struct bl_str rest;

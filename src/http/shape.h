@@ -2,8 +2,8 @@
  *
  *     {count:int,note:text?,results:[Result]}
  *
- * text time date int number bool any, [of a list], {of an object}, a name with a capital of another shape; `?` behind it: or null.
- * Every member is always there. Pure. May include: base. */
+ * text time date int number bool any, [of a list], {of an object}, a name with a capital of another shape; `?` behind
+ * it: or null. Every member is always there. Pure. May include: base. */
 #pragma once
 #include "base/mem.h"
 

@@ -120,7 +120,8 @@ static enum bl_rc put_csv_row(void *context, const struct bl_str *values, size_t
     return bl_buf_check(r->out, "the view", err);
 }
 
-static enum bl_rc answer_csv(struct http_context *context, const char *name, struct http_response *res, struct bl_error *err) {
+static enum bl_rc answer_csv(struct http_context *context, const char *name, struct http_response *res,
+                             struct bl_error *err) {
     struct rows rows = {.out = &res->body};
     struct query_sink sink = {.columns = begin_csv, .row = put_csv_row, .context = &rows};
     BL_TRY(views_answer(context->views, name, &sink, NULL, err));
@@ -129,7 +130,8 @@ static enum bl_rc answer_csv(struct http_context *context, const char *name, str
     return BL_OK;
 }
 
-static enum bl_rc answer_json(struct http_context *context, const char *name, struct http_response *res, struct bl_error *err) {
+static enum bl_rc answer_json(struct http_context *context, const char *name, struct http_response *res,
+                              struct bl_error *err) {
     struct rows rows = {.out = &res->body};
     struct query_sink sink = {.columns = begin_rows, .row = put_row, .context = &rows};
     struct view_info info;
@@ -160,12 +162,14 @@ static enum bl_rc is_waiting(struct http_context *context, const char *name, boo
 HTTP_HANDLER(answer_view) {
     char name[NAME_MAX_BYTES];
     bool waiting;
-    if (rq->path_value.n >= sizeof name) return bl_fail(err, BL_E_NOT_FOUND, "there is no such view: /views lists them");
+    if (rq->path_value.n >= sizeof name)
+        return bl_fail(err, BL_E_NOT_FOUND, "there is no such view: /views lists them");
     snprintf(name, sizeof name, "%.*s", BL_ARG(rq->path_value));
     BL_TRY(views_of(context, err));
     BL_TRY(is_waiting(context, name, &waiting, err));
     if (waiting) {
-        http_refuse(res, 503, "not_ready", NULL, "try again in a few seconds", "the view %s is being computed for the first time", name);
+        http_refuse(res, 503, "not_ready", NULL, "try again in a few seconds",
+                    "the view %s is being computed for the first time", name);
         http_header(res, "Retry-After", "5");
         return BL_OK;
     }

@@ -215,7 +215,10 @@ static int64_t clamp(int64_t v, int64_t low, int64_t high) {
 
 static enum bl_rc compact_hour(struct lake *l, const struct catalog_hour *hour, struct lake_compact_stats *stats,
                                struct bl_error *err) {
-    struct hour_job j = {.l = l, .type = hour->type, .hour_us = hour->hour_us, .options = {.codec = l->o.codec, .stage = LAKE_STAGE_COMPACT}};
+    struct hour_job j = {.l = l,
+                         .type = hour->type,
+                         .hour_us = hour->hour_us,
+                         .options = {.codec = l->o.codec, .stage = LAKE_STAGE_COMPACT}};
     j.options.row_group_bytes = clamp(l->o.file_bytes_max, 64 << 10, 96 << 20);
     BL_TRY(catalog_files(l->catalog, j.type, j.hour_us, j.hour_us + LAKE_HOUR_US - 1, &j.old, &j.old_count, err));
     if (!needs_work(&j)) {

@@ -23,7 +23,8 @@ struct dedup_options {
 struct dedup *dedup_new(const char *lake_dir, struct catalog *catalog, const struct dedup_options *o);
 void dedup_free(struct dedup **d);
 /* True in `*known` when the event was seen; otherwise remembers it as uncommitted. */
-enum bl_rc dedup_check(struct dedup *d, enum ev_type type, struct ev_id id, int64_t time_us, bool *known, struct bl_error *err);
+enum bl_rc dedup_check(struct dedup *d, enum ev_type type, struct ev_id id, int64_t time_us, bool *known,
+                       struct bl_error *err);
 /* The identity will be asked for soon: its cache misses may begin. */
 void dedup_expect(const struct dedup *d, struct ev_id id, int64_t time_us);
 void dedup_committed(struct dedup *d); /* what was remembered since the last call is durable now */

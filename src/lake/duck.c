@@ -148,6 +148,7 @@ static enum bl_rc set_up(struct duck *d, const struct duck_options *o, struct bl
     duckdb_destroy_config(&config);
     BL_TRY(rc);
     BL_TRY(duck_run(d, "SET TimeZone = 'UTC'", err));
+    BL_TRY(duck_run(d, "SET parquet_metadata_cache = true", err)); /* the lake never writes over a file */
     if (o->confine_to) BL_TRY(confine(d, o->confine_to, err));
     return duck_run(d, "SET lock_configuration = true", err);
 }

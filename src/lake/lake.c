@@ -79,6 +79,9 @@ int64_t lake_pending_rows(const struct lake *l) {
 int64_t lake_pending_bytes(const struct lake *l) {
     return l->memory;
 }
+int64_t lake_pending_files(const struct lake *l) {
+    return (int64_t)l->file_count;
+}
 
 /* What was appended and noted is over, committed or not. */
 static void clear_batch(struct lake *l) {

@@ -13,7 +13,7 @@
  * file on its way into the catalogue looks like one.
  *
  * Memory: at most `memory_bytes` of builders over all open (type, hour) files; lake_append answers BL_E_FULL when the
- * caller has to commit first (also when 256 files are open). BL_E_INVALID: the event lacks a required column or its
+ * caller has to commit first (also when 900 files are open). BL_E_INVALID: the event lacks a required column or its
  * time has no folder. Threading: one thread. */
 #pragma once
 #include "event/event.h"
@@ -39,8 +39,8 @@ struct catalog *lake_catalog(struct lake *l);
 
 enum lake_outcome { LAKE_WRITTEN, LAKE_DUPLICATE };
 /* `raw_bytes`: size of the JSON it came from, for the compression figure. */
-enum bl_rc lake_append(struct lake *l, const struct event *ev, struct ev_id id, size_t raw_bytes, enum lake_outcome *outcome,
-                       struct bl_error *err);
+enum bl_rc lake_append(struct lake *l, const struct event *ev, struct ev_id id, size_t raw_bytes,
+                       enum lake_outcome *outcome, struct bl_error *err);
 /* A hint, some events ahead of lake_append: hides the cache miss of the look-up. */
 void lake_expect(const struct lake *l, const struct event *ev, struct ev_id id);
 /* What goes into the same transaction as the files. Called in any order before lake_commit; the texts are copied. */
@@ -56,6 +56,7 @@ enum bl_rc lake_commit(struct lake *l, const char *job, struct lake_commit_stats
 void lake_forget(struct lake *l);
 int64_t lake_pending_rows(const struct lake *l);
 int64_t lake_pending_bytes(const struct lake *l); /* builder memory */
+int64_t lake_pending_files(const struct lake *l); /* open (type, hour) files */
 
 /* Merge each closed hour's files of a type into <type>.parquet (split into <type>-2.parquet ... beyond file_bytes_max),
  * sorted by time_us. A late event adds a file to a closed hour; the next compaction merges it and then uses the first

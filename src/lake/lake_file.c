@@ -66,7 +66,8 @@ enum bl_rc lake_file_open(const char *dir, enum ev_type type, int64_t hour_us, u
     f->hour_us = hour_us;
     f->min_us = INT64_MAX;
     f->max_us = INT64_MIN;
-    snprintf(f->staging, sizeof f->staging, ".staging/%s%s-%" PRIu64 ".parquet", o->stage, ev_schema(type)->name, number);
+    snprintf(f->staging, sizeof f->staging, ".staging/%s%s-%" PRIu64 ".parquet", o->stage, ev_schema(type)->name,
+             number);
     snprintf(path, sizeof path, "%s/%s", dir, f->staging);
     f->fd = open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0644);
     if (f->fd < 0) {

@@ -3,7 +3,7 @@
 #include "lake/lake.h"
 
 #define LAKE_HOUR_US ((int64_t)3600 * 1000000)
-enum { LAKE_PATH_MAX = 4096, LAKE_OPEN_MAX = 256, LAKE_SYNCED = 64 };
+enum { LAKE_PATH_MAX = 4096, LAKE_OPEN_MAX = 900, LAKE_SYNCED = 64 };
 
 /* ---- lake_file.c: one Parquet file on its way from .staging to its folder */
 struct lake_file {

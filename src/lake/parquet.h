@@ -1,13 +1,14 @@
 /* parquet: writes one Parquet file from columns in memory. Knows no Bluesky, no folders, no catalogue.
  *
  * May include: base. Format: https://github.com/apache/parquet-format (2.10): Thrift compact footer, data page v1,
- * encodings PLAIN, RLE_DICTIONARY, DELTA_BINARY_PACKED, DELTA_LENGTH_BYTE_ARRAY, DELTA_BYTE_ARRAY, RLE; codecs zstd, snappy, gzip,
- * uncompressed. Every column chunk carries min/max, null count; the footer carries caller's key-value pairs.
+ * encodings PLAIN, RLE_DICTIONARY, DELTA_BINARY_PACKED, DELTA_LENGTH_BYTE_ARRAY, DELTA_BYTE_ARRAY, RLE; codecs zstd,
+ * snappy, gzip, uncompressed. Every column chunk carries min/max, null count; the footer carries caller's key-value
+ * pairs.
  *
  * Values are appended column by column, row by row: every row appends exactly one value (or null, or list) to every
- * column, then calls pq_row_end. Strings are hashed into a dictionary at once and copied; a dictionary that stops paying off is
- * dropped for plain values at row-group end (never a wrong file, only a larger one).
- * A row group is flushed to `fd` when it holds row_group_rows rows or row_group_bytes of builder memory.
+ * column, then calls pq_row_end. Strings are hashed into a dictionary at once and copied; a dictionary that stops
+ * paying off is dropped for plain values at row-group end (never a wrong file, only a larger one). A row group is
+ * flushed to `fd` when it holds row_group_rows rows or row_group_bytes of builder memory.
  *
  * Memory: builder memory is bounded by row_group_bytes plus one row, plus the same again while encoding.
  * Threading: one thread a writer; several writers run side by side.
@@ -51,6 +52,6 @@ int64_t pq_memory(const struct pq_writer *w);       /* builder bytes now */
 /* Bytes of the row groups flushed so far, and how many there are: known before the end, for splitting. */
 int64_t pq_written(const struct pq_writer *w, int64_t *row_groups);
 /* Writes the footer. The file is complete but not fsynced. */
-enum bl_rc pq_finish(struct pq_writer *w, const char *const (*metadata)[2], size_t metadata_count, struct pq_summary *out,
-                     struct bl_error *err);
+enum bl_rc pq_finish(struct pq_writer *w, const char *const (*metadata)[2], size_t metadata_count,
+                     struct pq_summary *out, struct bl_error *err);
 void pq_close(struct pq_writer **w); /* frees; an unfinished file stays without footer and is no Parquet file */

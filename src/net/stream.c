@@ -279,9 +279,10 @@ static enum bl_rc explain_tls_failure(const struct stream *s, const char *host, 
     long verdict = SSL_get_verify_result(s->ssl);
     if (verdict != X509_V_OK) {
         ERR_clear_error();
-        return bl_fail(err, BL_E_NET,
-                       "the certificate of %s (%s) is refused: %s; check the host name, or name its authority in source.ca_file", host,
-                       s->peer, X509_verify_cert_error_string(verdict));
+        return bl_fail(
+            err, BL_E_NET,
+            "the certificate of %s (%s) is refused: %s; check the host name, or name its authority in source.ca_file",
+            host, s->peer, X509_verify_cert_error_string(verdict));
     }
     if (kind == SSL_ERROR_SYSCALL && ERR_peek_error() == 0)
         return bl_fail(err, BL_E_NET, "%s (%s) cut the connection during the TLS handshake", host, s->peer);

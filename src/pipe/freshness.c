@@ -1,7 +1,9 @@
 #include "pipe/freshness.h"
 
 static int64_t age_of(const struct stage_clock *c, int64_t now_us) { return now_us > c->at_us ? now_us - c->at_us : 0; }
-static bool is_late(const struct stage_clock *c, int64_t now_us) { return c->at_us && c->limit_us && age_of(c, now_us) > c->limit_us; }
+static bool is_late(const struct stage_clock *c, int64_t now_us) {
+    return c->at_us && c->limit_us && age_of(c, now_us) > c->limit_us;
+}
 
 void freshness_print(const struct stage_clock *clocks, size_t count, int64_t now_us, struct bl_buf *json) {
     bl_buf_z(json, "\"clocks\":{");
@@ -26,8 +28,8 @@ bool freshness_late(const struct stage_clock *clocks, size_t count, int64_t now_
     for (size_t i = 0; i < count; i++) {
         char age[BL_TIME_TEXT_MAX], limit[BL_TIME_TEXT_MAX];
         if (!is_late(&clocks[i], now_us)) continue;
-        snprintf(why, size, "%s is late: %s, the limit is %s", clocks[i].name, bl_format_duration(age_of(&clocks[i], now_us), age),
-                 bl_format_duration(clocks[i].limit_us, limit));
+        snprintf(why, size, "%s is late: %s, the limit is %s", clocks[i].name,
+                 bl_format_duration(age_of(&clocks[i], now_us), age), bl_format_duration(clocks[i].limit_us, limit));
         return true;
     }
     return false;

@@ -41,7 +41,7 @@ static enum bl_rc take(struct import *im, struct chunk *c, struct bl_error *err)
     if (rc != BL_OK) return rc;
     const struct conf *conf = im->options->conf;
     bool full =
-        lake_pending_bytes(im->lake) >= conf->write_memory || lake_pending_rows(im->lake) >= conf->write_batch_rows;
+        intake_is_full(im->lake, conf->write_memory) || lake_pending_rows(im->lake) >= conf->write_batch_rows;
     if (im->options->progress) im->options->progress(im->options->context, &im->progress);
     return full ? commit(im, err) : BL_OK;
 }

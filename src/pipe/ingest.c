@@ -18,12 +18,12 @@
 #include "pipe/window.h"
 
 enum {
-    ARENA_MAX = 24 << 20,  /* one event, unescaped */
-    TICK_MS = 200,         /* longest wait of the reader before it looks at ages, stop and status */
-    RETRY_US = 250000,     /* between two tries to append */
+    ARENA_MAX = 24 << 20,      /* one event, unescaped */
+    TICK_MS = 200,             /* longest wait of the reader before it looks at ages, stop and status */
+    RETRY_US = 250000,         /* between two tries to append */
     DRAIN_LIMIT_US = 20000000, /* at stop: how long to wait for Redis */
     NUMBERING_SLACK = 1 << 20, /* a number so far behind belongs to a numbering that began anew */
-    HORIZON_US = 300000000 /* a time stamp further ahead of our clock than this does not move the cursor */
+    HORIZON_US = 300000000     /* a time stamp further ahead of our clock than this does not move the cursor */
 };
 
 struct ingest {
@@ -56,7 +56,9 @@ static void source_state(struct ingest *in, struct merge_stats *out) {
     if (source) merge_get_stats(source, out);
 }
 
-static bool several(const struct ingest *in) { return in->conf->source_redundancy > 1; }
+static bool several(const struct ingest *in) {
+    return in->conf->source_redundancy > 1;
+}
 
 /* ---- reader ---- */
 
@@ -90,7 +92,8 @@ static struct bl_str one_line(struct ingest *in, struct bl_str json) {
     return bl_buf_view(&in->minified);
 }
 
-/* A position belongs to one host and its numbering: before the next one's events come, what is open is closed with the old one's. */
+/* A position belongs to one host and its numbering: before the next one's events come, what is open is closed with the
+ * old one's. */
 static void follow_host(struct ingest *in, const struct source_message *message) {
     if (!message->host) return;
     bool same = strcmp(message->host, in->host) == 0;
@@ -100,8 +103,8 @@ static void follow_host(struct ingest *in, const struct source_message *message)
     blocks_change_host(&in->blocks, 0);
 }
 
-/* How far ahead a time stamp may be and still move the cursor. One event with an absurd time must not; but where many in a row agree,
- * it is our own clock that is wrong. */
+/* How far ahead a time stamp may be and still move the cursor. One event with an absurd time must not; but where many
+ * in a row agree, it is our own clock that is wrong. */
 static int64_t horizon(struct ingest *in, int64_t time_us, int64_t received_us) {
     enum { VOTES = 64 };
     bool near = time_us > in->horizon.near_us - HORIZON_US && time_us < in->horizon.near_us + HORIZON_US;
@@ -111,7 +114,8 @@ static int64_t horizon(struct ingest *in, int64_t time_us, int64_t received_us) 
     return (in->horizon.agreed_us > received_us ? in->horizon.agreed_us : received_us) + HORIZON_US;
 }
 
-static void refuse_message(struct ingest *in, const struct source_message *message, enum ev_reason reason, const char *detail) {
+static void refuse_message(struct ingest *in, const struct source_message *message, enum ev_reason reason,
+                           const char *detail) {
     metric_add(M_rejected, reason, 1);
     struct note note = {.received_us = message->received_us};
     snprintf(note.reason, sizeof note.reason, "%s", ev_reason_name(reason));
@@ -155,8 +159,8 @@ static void take_gaps(struct ingest *in) {
         struct note note = {.received_us = bl_wall_us()};
         snprintf(note.reason, sizeof note.reason, gap.healed ? "healed" : "gap");
         BL_CLEANUP(bl_buf_release) struct bl_buf json = {0};
-        bl_buf_printf(&json, "{\"from_us\":%" PRId64 ",\"to_us\":%" PRId64 ",\"healed\":%d,\"reason\":\"%s\",\"host\":", gap.from_us,
-                      gap.to_us, gap.healed, gap.reason);
+        bl_buf_printf(&json, "{\"from_us\":%" PRId64 ",\"to_us\":%" PRId64 ",\"healed\":%d,\"reason\":\"%s\",\"host\":",
+                      gap.from_us, gap.to_us, gap.healed, gap.reason);
         bl_buf_json(&json, bl_str(gap.host));
         bl_buf_byte(&json, '}');
         push_note(in, note, bl_buf_view(&json));
@@ -197,7 +201,9 @@ static void report(struct ingest *in) {
     sender_get_health(in->sender, &sending);
     static const char *const states[] = {"connecting", "live", "reconnecting"};
     int64_t newest = atomic_load(&in->newest_us);
-    role_report(in->role, "received=%.0f buffered=%.0f rejected=%.0f gaps=%" PRIu64 " lag_us=%" PRId64 " state=%s host=%s redis=%d queue=%.0f spill=%" PRId64,
+    role_report(in->role,
+                "received=%.0f buffered=%.0f rejected=%.0f gaps=%" PRIu64 " lag_us=%" PRId64
+                " state=%s host=%s redis=%d queue=%.0f spill=%" PRId64,
                 metric_sum(M_received), metric_sum(M_buffered), metric_sum(M_rejected), s.gaps,
                 newest ? bl_wall_us() - newest : 0, states[s.state], *s.host ? s.host : "-", sending.redis_up,
                 metric_get(M_queue_bytes, 0), sending.spill_bytes);
@@ -260,7 +266,8 @@ struct condition {
 };
 enum { FLOWING_US = 5000000 };
 
-/* A filtered stream is judged by its connection, which the source gives up when it is dead; a whole one is never silent for long. */
+/* A filtered stream is judged by its connection, which the source gives up when it is dead; a whole one is never silent
+ * for long. */
 static const char *stream_state(const struct ingest *in, bool live, int64_t age_us) {
     if (!live) return "down";
     if (age_us <= FLOWING_US) return "flowing";
@@ -276,7 +283,8 @@ static void look(struct ingest *in, int64_t now, struct condition *c) {
     c->hosts_connected = stats.connected;
     sender_get_health(in->sender, &c->sending);
     bool live = c->source.state == SOURCE_LIVE;
-    int64_t receipt = atomic_load(&in->last_receipt_us), since = receipt > c->source.connected_since_us ? receipt : c->source.connected_since_us;
+    int64_t receipt = atomic_load(&in->last_receipt_us),
+            since = receipt > c->source.connected_since_us ? receipt : c->source.connected_since_us;
     int64_t silence_limit = is_filtered(in->conf) ? 0 : in->conf->ready_received;
     c->clocks[0] = (struct stage_clock){"witnessed", atomic_load(&in->newest_us), 0};
     c->clocks[1] = (struct stage_clock){"received", receipt ? receipt : since, silence_limit};
@@ -285,8 +293,11 @@ static void look(struct ingest *in, int64_t now, struct condition *c) {
         c->clocks[2] = (struct stage_clock){"buffered", c->sending.oldest_waiting_us, in->conf->ready_buffered};
     c->stream = stream_state(in, live, since ? now - since : 0);
     bool late = freshness_late(c->clocks, sizeof c->clocks / sizeof *c->clocks, now, c->why, sizeof c->why);
-    if (!c->sending.redis_up) snprintf(c->why, sizeof c->why, "%s", *c->sending.error ? c->sending.error : "Redis has not been reached yet");
-    else if (!live) snprintf(c->why, sizeof c->why, "%.300s", *c->source.last_error ? c->source.last_error : "not connected to Jetstream yet");
+    if (!c->sending.redis_up)
+        snprintf(c->why, sizeof c->why, "%s", *c->sending.error ? c->sending.error : "Redis has not been reached yet");
+    else if (!live)
+        snprintf(c->why, sizeof c->why, "%.300s",
+                 *c->source.last_error ? c->source.last_error : "not connected to Jetstream yet");
     c->ok = c->sending.redis_up && live && !late;
     metric_set(M_ready, 0, c->ok);
 }
@@ -297,15 +308,19 @@ static int health(void *context, bool ready, struct bl_buf *json) {
     int64_t now = bl_wall_us();
     look(in, now, &c);
     int64_t newest = c.clocks[0].at_us, receipt = atomic_load(&in->last_receipt_us);
-    bl_buf_printf(json, "{\"role\":\"ingest\",\"status\":\"%s\",\"ready\":%s,\"stream\":\"%s\",\"jetstream_connected\":%s,\"host\":",
-                  c.ok ? "ok" : "degraded", c.ok ? "true" : "false", c.stream, c.source.state == SOURCE_LIVE ? "true" : "false");
+    bl_buf_printf(
+        json,
+        "{\"role\":\"ingest\",\"status\":\"%s\",\"ready\":%s,\"stream\":\"%s\",\"jetstream_connected\":%s,\"host\":",
+        c.ok ? "ok" : "degraded", c.ok ? "true" : "false", c.stream, c.source.state == SOURCE_LIVE ? "true" : "false");
     bl_buf_json(json, bl_str(c.source.host));
-    bl_buf_printf(json, ",\"hosts_connected\":%u,\"redis_connected\":%s,\"breaker_open\":%s,\"spill_bytes\":%" PRId64
+    bl_buf_printf(json,
+                  ",\"hosts_connected\":%u,\"redis_connected\":%s,\"breaker_open\":%s,\"spill_bytes\":%" PRId64
                   ",\"received\":%.0f,\"buffered\":%.0f,\"rejected\":%.0f,\"gaps\":%" PRIu64
                   ",\"lag_seconds\":%.3f,\"last_message_age_seconds\":%.3f,",
-                  c.hosts_connected, c.sending.redis_up ? "true" : "false", c.sending.breaker_open ? "true" : "false", c.sending.spill_bytes,
-                  metric_sum(M_received), metric_sum(M_buffered), metric_sum(M_rejected), c.source.gaps,
-                  newest ? (double)(now - newest) / 1e6 : 0, receipt ? (double)(now - receipt) / 1e6 : -1.0);
+                  c.hosts_connected, c.sending.redis_up ? "true" : "false", c.sending.breaker_open ? "true" : "false",
+                  c.sending.spill_bytes, metric_sum(M_received), metric_sum(M_buffered), metric_sum(M_rejected),
+                  c.source.gaps, newest ? (double)(now - newest) / 1e6 : 0,
+                  receipt ? (double)(now - receipt) / 1e6 : -1.0);
     freshness_print(c.clocks, sizeof c.clocks / sizeof *c.clocks, now, json);
     bl_buf_z(json, ",\"error\":");
     bl_buf_json(json, bl_utf8_valid(bl_str(c.why)) ? bl_str(c.why) : BL_LIT("?"));
@@ -365,7 +380,8 @@ static enum bl_rc begin_source(struct ingest *in, const struct source_cursor *cu
 /* The end of a session, and stopping, must also end a merge_next that waits for the network. */
 static void *watch_stop(void *context) {
     struct ingest *in = context;
-    while (!role_stopping(in->role) && !atomic_load(&in->session_over) && !sender_lost(in->sender)) role_pause(in->role, 200000);
+    while (!role_stopping(in->role) && !atomic_load(&in->session_over) && !sender_lost(in->sender))
+        role_pause(in->role, 200000);
     merge_wake(in->source);
     return NULL;
 }
@@ -402,8 +418,8 @@ static enum bl_rc run_session(struct ingest *in, struct bl_error *err) {
     }
     window_clear(&in->window);
     blocks_release(&in->blocks);
-    blocks_init(&in->blocks, incarnation, numbered_by_the_sender, resume.cursor_us, (size_t)in->conf->ingest_block_bytes,
-                in->conf->ingest_block_age);
+    blocks_init(&in->blocks, incarnation, numbered_by_the_sender, resume.cursor_us,
+                (size_t)in->conf->ingest_block_bytes, in->conf->ingest_block_age);
     blocks_change_host(&in->blocks, cursor.seq);
     memcpy(in->host, cursor.host, sizeof in->host);
     bl_log(BL_INFO, "starting run=%016" PRIx64 " cursor_us=%" PRId64 " cursor_host=%s", incarnation, resume.cursor_us,

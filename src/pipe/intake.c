@@ -72,3 +72,8 @@ enum bl_rc intake_chunk(struct lake *lake, const struct chunk *chunk, const stru
     counts->cids_kept += (int64_t)chunk->cids_kept;
     return BL_OK;
 }
+
+bool intake_is_full(const struct lake *lake, int64_t memory_bytes) {
+    enum { FILES_MAX = 256 };
+    return lake_pending_bytes(lake) >= memory_bytes || lake_pending_files(lake) >= FILES_MAX;
+}

@@ -23,3 +23,5 @@ struct intake_counts {
  * its memory is used up, a chunk is never split over two commits. */
 enum bl_rc intake_chunk(struct lake *lake, const struct chunk *chunk, const struct intake_source *from,
                         struct intake_counts *counts, struct bl_error *err);
+/* Must the batch be committed before the next chunk? A chunk of sparse events opens a file for each hour it touches. */
+bool intake_is_full(const struct lake *lake, int64_t memory_bytes);

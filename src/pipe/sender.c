@@ -13,11 +13,11 @@
 #include "pipe/spill.h"
 
 enum {
-    RETRY_US = 250000,          /* between two tries to append, while the breaker is closed */
-    IDLE_US = 1000000,          /* longest sleep: the settled position is looked at then */
-    SYNC_ITEMS = 64,            /* at most so many blocks share one fsync */
-    DRAIN_AT_ONCE = 64,         /* spilled blocks appended between two looks at the queue */
-    SPILL_KEEP_US = 10000000,   /* a drained segment stays so long, for a Redis that forgets its last seconds */
+    RETRY_US = 250000,        /* between two tries to append, while the breaker is closed */
+    IDLE_US = 1000000,        /* longest sleep: the settled position is looked at then */
+    SYNC_ITEMS = 64,          /* at most so many blocks share one fsync */
+    DRAIN_AT_ONCE = 64,       /* spilled blocks appended between two looks at the queue */
+    SPILL_KEEP_US = 10000000, /* a drained segment stays so long, for a Redis that forgets its last seconds */
     SETTLED_EVERY_US = 1000000,
     POSITION_EVERY_US = 5000000,
     POSITION_MAX = 1024,
@@ -46,11 +46,11 @@ struct sender {
 
     /* the thread's own */
     uint64_t incarnation;
-    uint64_t received[EV_TYPE_COUNT];   /* events Redis has counted: the next block's offset */
+    uint64_t received[EV_TYPE_COUNT];                     /* events Redis has counted: the next block's offset */
     uint64_t known_incarnation, known_seq[EV_TYPE_COUNT]; /* what Redis holds of the run being drained */
-    int64_t redis_cursor_us;            /* stored with the last block Redis took */
-    int64_t failing_since_ns, next_probe_ns; /* 0 = Redis took the last block */
-    int64_t settled_us, settled_written_us;  /* settled_us 0 = unknown */
+    int64_t redis_cursor_us;                              /* stored with the last block Redis took */
+    int64_t failing_since_ns, next_probe_ns;              /* 0 = Redis took the last block */
+    int64_t settled_us, settled_written_us;               /* settled_us 0 = unknown */
     int64_t settled_due_ns, position_due_ns;
     int64_t last_log_ns, last_spill_log_ns;
     bool counters_changed; /* of the loss: Redis's counters were not merely older */
@@ -61,7 +61,9 @@ struct sender {
 
 /* ---- the queue ---- */
 
-static size_t item_bytes(const struct item *item) { return item->block.raw.cap + sizeof *item; }
+static size_t item_bytes(const struct item *item) {
+    return item->block.raw.cap + sizeof *item;
+}
 
 static void free_item(struct item *item) {
     bl_buf_release(&item->block.raw);
@@ -80,7 +82,8 @@ static void wait_changed(struct sender *s, int64_t us) {
 
 void sender_push(struct sender *s, struct item *item) {
     pthread_mutex_lock(&s->mutex);
-    while (s->queued_bytes >= (size_t)s->conf->ingest_queue_bytes && s->running && !role_stopping(s->role)) wait_changed(s, IDLE_US);
+    while (s->queued_bytes >= (size_t)s->conf->ingest_queue_bytes && s->running && !role_stopping(s->role))
+        wait_changed(s, IDLE_US);
     *(s->tail ? &s->tail->next : &s->head) = item;
     s->tail = item;
     s->queued_bytes += item_bytes(item);
@@ -152,7 +155,8 @@ void sender_note_redis(struct sender *s, const struct bl_error *err) {
 static void set_breaker(struct sender *s, bool open) {
     if (atomic_exchange(&s->breaker_open, open) == open) return;
     metric_set(M_breaker, 0, open);
-    bl_log(open ? BL_WARN : BL_INFO, open ? "breaker open: Redis does not take events; %s" : "breaker closed: Redis takes events again%s",
+    bl_log(open ? BL_WARN : BL_INFO,
+           open ? "breaker open: Redis does not take events; %s" : "breaker closed: Redis takes events again%s",
            !open      ? ""
            : s->spill ? "they go to disk until it does"
                       : "ingest waits for it");
@@ -176,7 +180,9 @@ static void redis_took_it(struct sender *s) {
     set_breaker(s, false);
 }
 
-static bool may_try(const struct sender *s) { return bl_mono_ns() >= s->next_probe_ns; }
+static bool may_try(const struct sender *s) {
+    return bl_mono_ns() >= s->next_probe_ns;
+}
 
 /* ---- appending ---- */
 
@@ -193,7 +199,8 @@ static void note_durable(struct sender *s, int64_t cursor_us, const char *host) 
     atomic_store(&s->last_durable_us, bl_wall_us());
 }
 
-static enum bl_rc append(struct sender *s, enum ev_type type, struct block *block, int64_t cursor_us, const char *host, struct bl_error *err) {
+static enum bl_rc append(struct sender *s, enum ev_type type, struct block *block, int64_t cursor_us, const char *host,
+                         struct bl_error *err) {
     block->offset = s->received[type];
     struct buffer_append one = {.type = type, .block = *block};
     BL_TRY(buffer_append(s->buffer, &one, 1, cursor_us, host, err));
@@ -202,8 +209,8 @@ static enum bl_rc append(struct sender *s, enum ev_type type, struct block *bloc
     return BL_OK;
 }
 
-/* Another Redis process, or other counters, than the block's offset was taken from. What is missing of the last seconds is sent again, in
- * order; a block whose answer was lost with the connection may be there already. */
+/* Another Redis process, or other counters, than the block's offset was taken from. What is missing of the last seconds
+ * is sent again, in order; a block whose answer was lost with the connection may be there already. */
 static enum bl_rc catch_up(struct sender *s, enum ev_type type, const struct block *current, struct bl_error *err) {
     struct buffer_position position;
     BL_TRY(buffer_load_position(s->buffer, &position, err));
@@ -238,8 +245,8 @@ static enum bl_rc catch_up(struct sender *s, enum ev_type type, const struct blo
     return BL_OK;
 }
 
-static enum bl_rc append_surely(struct sender *s, enum ev_type type, struct block *block, int64_t cursor_us, const char *host,
-                                struct bl_error *err) {
+static enum bl_rc append_surely(struct sender *s, enum ev_type type, struct block *block, int64_t cursor_us,
+                                const char *host, struct bl_error *err) {
     enum bl_rc rc = append(s, type, block, cursor_us, host, err);
     if (rc == BL_E_FORGOTTEN) {
         BL_TRY(catch_up(s, type, block, err));
@@ -258,7 +265,8 @@ static void count_sent(const struct closed_block *b) {
 
 static enum bl_rc send_item(struct sender *s, struct item *item, struct bl_error *err) {
     const struct note *n = &item->note;
-    if (!item->is_block) return buffer_reject(s->buffer, n->reason, n->detail, n->received_us, bl_buf_view(&item->block.raw), err);
+    if (!item->is_block)
+        return buffer_reject(s->buffer, n->reason, n->detail, n->received_us, bl_buf_view(&item->block.raw), err);
     struct closed_block *b = &item->block;
     BL_TRY(append_surely(s, b->type, &b->block, b->cursor_us, item->host, err));
     note_durable(s, b->cursor_us, item->host);
@@ -268,7 +276,9 @@ static enum bl_rc send_item(struct sender *s, struct item *item, struct bl_error
 
 /* ---- spilling ---- */
 
-static bool has_spilled(const struct sender *s) { return s->spill && spill_waiting(s->spill); }
+static bool has_spilled(const struct sender *s) {
+    return s->spill && spill_waiting(s->spill);
+}
 
 static void spilling_failed(struct sender *s, const struct bl_error *err) {
     if (bl_log_due(&s->last_spill_log_ns, 10000000)) bl_log_error("cannot spill to disk; ingest waits for Redis", err);
@@ -432,7 +442,8 @@ static void housekeeping(struct sender *s) {
     s->settled_due_ns = now + (int64_t)SETTLED_EVERY_US * 1000;
     int64_t settled;
     /* While segments wait, the queues may be empty though not everything is in the lake. */
-    if (!has_spilled(s) && buffer_settled(s->buffer, &settled, NULL) == BL_OK && settled && !atomic_load(&s->lost)) s->settled_us = settled;
+    if (!has_spilled(s) && buffer_settled(s->buffer, &settled, NULL) == BL_OK && settled && !atomic_load(&s->lost))
+        s->settled_us = settled;
     if (now < s->position_due_ns) return;
     s->position_due_ns = now + (int64_t)POSITION_EVERY_US * 1000;
     write_position(s);
@@ -495,7 +506,8 @@ static void discard_queue(struct sender *s) {
     metric_set(M_queue_bytes, 0, (double)bytes);
 }
 
-/* Do the segments follow on what Redis holds? Otherwise Redis lost what lies between, and the segments' cursor says too much. */
+/* Do the segments follow on what Redis holds? Otherwise Redis lost what lies between, and the segments' cursor says too
+ * much. */
 static bool spill_follows(const struct sender *s, const struct buffer_position *position) {
     uint64_t wanted[EV_TYPE_COUNT];
     if (!s->spill || !spill_expects(s->spill, wanted)) return false;
@@ -519,8 +531,8 @@ static void choose_resume(struct sender *s, const struct buffer_position *positi
            bl_format_time(out->cursor_us, 3, when));
 }
 
-enum bl_rc sender_start(struct sender *s, const struct buffer_position *position, uint64_t incarnation, struct resume *resume,
-                        struct bl_error *err) {
+enum bl_rc sender_start(struct sender *s, const struct buffer_position *position, uint64_t incarnation,
+                        struct resume *resume, struct bl_error *err) {
     s->incarnation = incarnation;
     s->known_incarnation = 0;
     memcpy(s->received, position->received, sizeof s->received);
@@ -555,7 +567,8 @@ void sender_stop(struct sender *s, int64_t wait_us) {
     pthread_join(s->thread, NULL);
 }
 
-enum bl_rc sender_open(const struct conf *conf, struct role *role, struct buffer *buffer, struct sender **out, struct bl_error *err) {
+enum bl_rc sender_open(const struct conf *conf, struct role *role, struct buffer *buffer, struct sender **out,
+                       struct bl_error *err) {
     struct sender *s = bl_xcalloc(1, sizeof *s);
     s->conf = conf;
     s->role = role;
@@ -593,7 +606,9 @@ void sender_close(struct sender **sender) {
 
 /* ---- for the reader and for health ---- */
 
-bool sender_lost(struct sender *s) { return atomic_load(&s->lost); }
+bool sender_lost(struct sender *s) {
+    return atomic_load(&s->lost);
+}
 
 struct resume sender_cursor(struct sender *s) {
     pthread_mutex_lock(&s->mutex);
@@ -622,7 +637,8 @@ void sender_get_health(struct sender *s, struct sender_health *out) {
                                   .last_durable_us = atomic_load(&s->last_durable_us),
                                   .spill_bytes = atomic_load(&s->spill_size)};
     pthread_mutex_lock(&s->mutex);
-    if (s->head) out->oldest_waiting_us = s->head->is_block ? s->head->block.first_received_us : s->head->note.received_us;
+    if (s->head)
+        out->oldest_waiting_us = s->head->is_block ? s->head->block.first_received_us : s->head->note.received_us;
     memcpy(out->error, s->error, sizeof out->error);
     pthread_mutex_unlock(&s->mutex);
 }

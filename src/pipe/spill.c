@@ -64,16 +64,17 @@ static bool take_block(struct bl_str rest, struct spill_record *r) {
     char compressed;
     struct block *b = &r->block;
     bool good = take_text(&rest, &type) && ev_type_by_name(type, &r->type) && take(&rest, &b->incarnation, 8) &&
-                take(&rest, &b->seq, 8) && take(&rest, &b->count, 4) && take(&rest, &b->first_us, 8) && take(&rest, &b->last_us, 8) &&
-                take(&rest, &b->raw_len, 4) && take(&rest, &b->sum, 8) && take(&rest, &compressed, 1) && take(&rest, &r->cursor_us, 8) &&
-                take_text(&rest, &r->host) && take_text(&rest, &b->data);
+                take(&rest, &b->seq, 8) && take(&rest, &b->count, 4) && take(&rest, &b->first_us, 8) &&
+                take(&rest, &b->last_us, 8) && take(&rest, &b->raw_len, 4) && take(&rest, &b->sum, 8) &&
+                take(&rest, &compressed, 1) && take(&rest, &r->cursor_us, 8) && take_text(&rest, &r->host) &&
+                take_text(&rest, &b->data);
     b->compressed = good && compressed == 1;
     return good && rest.n == 0 && b->data.n > 0;
 }
 
 static bool take_rejected(struct bl_str rest, struct spill_record *r) {
-    return take_text(&rest, &r->reason) && take_text(&rest, &r->detail) && take(&rest, &r->received_us, 8) && take_text(&rest, &r->message) &&
-           rest.n == 0;
+    return take_text(&rest, &r->reason) && take_text(&rest, &r->detail) && take(&rest, &r->received_us, 8) &&
+           take_text(&rest, &r->message) && rest.n == 0;
 }
 
 void spill_encode(const struct spill_record *r, struct bl_buf *out) {
@@ -335,7 +336,8 @@ enum bl_rc spill_append(struct spill *s, const struct spill_record *r, struct bl
     BL_TRY(bl_buf_check(&s->pending, "spill", err));
     if (s->bytes + (int64_t)s->pending.n > s->max_bytes) {
         s->pending.n = before;
-        return bl_fail(err, BL_E_FULL, "%s holds %" PRId64 " bytes, the most that ingest.spill_bytes allows", s->dir, s->bytes);
+        return bl_fail(err, BL_E_FULL, "%s holds %" PRId64 " bytes, the most that ingest.spill_bytes allows", s->dir,
+                       s->bytes);
     }
     s->pending_records++;
     if (!r->is_block) return BL_OK;
@@ -366,10 +368,12 @@ static enum bl_rc write_pending(struct spill *s, struct bl_error *err) {
     return BL_OK;
 }
 
-/* After a failed write the file may hold half a record, so nothing more is put behind it: cut it off, and go on in a new file. */
+/* After a failed write the file may hold half a record, so nothing more is put behind it: cut it off, and go on in a
+ * new file. */
 static void give_up_segment(struct spill *s) {
     struct segment *g = s->fd >= 0 ? &s->segments[s->count - 1] : NULL;
-    if (g && ftruncate(s->fd, g->bytes) != 0) bl_log(BL_WARN, "cannot cut %s/%s back to its last whole record", s->dir, g->name);
+    if (g && ftruncate(s->fd, g->bytes) != 0)
+        bl_log(BL_WARN, "cannot cut %s/%s back to its last whole record", s->dir, g->name);
     close_segment(s);
     if (g && g->records == 0) forget_segment(s, s->count - 1);
 }
@@ -449,7 +453,8 @@ void spill_rewind(struct spill *s) {
 }
 
 void spill_collect(struct spill *s, int64_t now_ns, int64_t keep_us) {
-    while (s->count && s->segments[0].consumed == s->segments[0].records && now_ns - s->segments[0].consumed_ns >= keep_us * 1000) {
+    while (s->count && s->segments[0].consumed == s->segments[0].records &&
+           now_ns - s->segments[0].consumed_ns >= keep_us * 1000) {
         if (s->count == 1) {
             close_segment(s);
             s->cursor_us = 0; /* nothing is left that it would speak for */

@@ -1,11 +1,11 @@
 /* spill: blocks that Redis does not take, kept on disk in order until it does.
  *
  * May include: base, event, buffer/block.h. One thread. Format: docs/FORMATS.md, "Spill segment".
- * Segments DIR/<incarnation>-<n>.seg hold records, each with its own checksum. A record is durable once spill_sync has returned;
- * what was being written when the machine stopped is a torn tail, which nobody relied on. Damage anywhere else is told by
- * spill_damaged, and spill_cursor then stays before it.
- * Records are read in the order they were written, over all segments and restarts. A segment whose records have all been consumed
- * stays for a while (spill_collect): a Redis that comes back without its last seconds gets them again after spill_rewind.
+ * Segments DIR/<incarnation>-<n>.seg hold records, each with its own checksum. A record is durable once spill_sync has
+ * returned; what was being written when the machine stopped is a torn tail, which nobody relied on. Damage anywhere
+ * else is told by spill_damaged, and spill_cursor then stays before it. Records are read in the order they were
+ * written, over all segments and restarts. A segment whose records have all been consumed stays for a while
+ * (spill_collect): a Redis that comes back without its last seconds gets them again after spill_rewind.
  *
  *     BL_TRY(spill_append(s, &record, err)); BL_TRY(spill_sync(s, err));      // durable
  *     while (spill_waiting(s)) { BL_TRY(spill_peek(s, &record, err)); send(&record); spill_consume(s); } */
@@ -27,8 +27,8 @@ struct spill_record {
 /* ---- the codec, pure ---- */
 void spill_encode(const struct spill_record *r, struct bl_buf *out); /* appends one framed record */
 enum spill_found { SPILL_RECORD, SPILL_END, SPILL_TORN, SPILL_DAMAGED };
-/* The record at the front of `*rest`, which moves behind it. Slices point into the input. TORN: it ends too early; DAMAGED: its checksum
- * or form is wrong. */
+/* The record at the front of `*rest`, which moves behind it. Slices point into the input. TORN: it ends too early;
+ * DAMAGED: its checksum or form is wrong. */
 enum spill_found spill_decode(struct bl_str *rest, struct spill_record *out);
 
 /* ---- the files ---- */
@@ -36,13 +36,14 @@ struct spill;
 /* Makes no folder and no file before the first record. `max_bytes`: spill_append answers BL_E_FULL beyond. */
 enum bl_rc spill_open(const char *dir, int64_t max_bytes, struct spill **out, struct bl_error *err);
 void spill_close(struct spill **s);
-/* The run that spills from now on, and the EV_TYPE_COUNT numbers of events Redis has been given when the next record's turn comes; NULL: what
- * follows from the records that are there. */
+/* The run that spills from now on, and the EV_TYPE_COUNT numbers of events Redis has been given when the next record's
+ * turn comes; NULL: what follows from the records that are there. */
 void spill_begin(struct spill *s, uint64_t incarnation, const uint64_t *received);
 enum bl_rc spill_append(struct spill *s, const struct spill_record *r, struct bl_error *err);
 enum bl_rc spill_sync(struct spill *s, struct bl_error *err);
 bool spill_waiting(const struct spill *s); /* records that are not consumed */
-/* Valid until the next call. A record that cannot be read any more is skipped and counted as damage. BL_E_NOT_FOUND: nothing is left. */
+/* Valid until the next call. A record that cannot be read any more is skipped and counted as damage. BL_E_NOT_FOUND:
+ * nothing is left. */
 enum bl_rc spill_peek(struct spill *s, struct spill_record *out, struct bl_error *err);
 void spill_consume(struct spill *s);
 /* Start again with the oldest record there is. */

@@ -12,6 +12,7 @@
 
 #include "base/io.h"
 #include "obs/log.h"
+#include "pipe/aof.h"
 #include "pipe/process.h"
 #include "source/source.h"
 
@@ -287,6 +288,15 @@ static void describe_end(const struct process *p, char *out, size_t size) {
         snprintf(out, size, "ended with code %d", WEXITSTATUS(p->exit_status));
 }
 
+static enum bl_rc repair_redis(struct up *u, struct bl_error *err) {
+    BL_CLEANUP(bl_freep) char *folder = bl_xasprintf("%s/redis", u->data);
+    printf(
+        "%sbluelake: Redis finds an unsynced tail in its append-only file, as a power cut leaves it: cutting it off\n",
+        u->terminal ? "\r\033[K" : "");
+    fflush(stdout);
+    return aof_repair(folder, err);
+}
+
 /* Wrong settings do not get better by trying again. */
 static enum bl_rc note_end(struct up *u, struct process *p, struct bl_error *err) {
     char how[64], words[512];
@@ -294,6 +304,7 @@ static enum bl_rc note_end(struct up *u, struct process *p, struct bl_error *err
     process_last_words(p, words, sizeof words);
     keep_totals(u, p);
     p->line[0] = 0;
+    if (p == &u->redis && aof_is_refused(words)) BL_TRY(repair_redis(u, err));
     if (WIFEXITED(p->exit_status) && WEXITSTATUS(p->exit_status) == 2)
         return bl_fail(err, BL_E_USAGE, "%s %s: %s", p->name, how, words);
     if (bl_mono_ns() - p->started_ns > (int64_t)SETTLED_US * 1000) p->pause_ns = (int64_t)TICK_US * 1000;
@@ -331,7 +342,8 @@ static enum bl_rc watch_serve(struct up *u, struct bl_error *err) {
     if (!p->pid && bl_mono_ns() >= p->restart_at_ns) return process_start(p, err);
     int port = (int)process_number(p, "port");
     if (!port || u->serve_shown) return BL_OK;
-    struct bl_str rest = bl_str(u->options->http ? u->options->http : u->options->conf->serve_http), host = bl_str_cut(&rest, ':');
+    struct bl_str rest = bl_str(u->options->http ? u->options->http : u->options->conf->serve_http);
+    struct bl_str host = bl_str_cut(&rest, ':');
     printf("%sbluelake: search and watch on http://%.*s:%d\n", u->terminal ? "\r\033[K" : "", BL_ARG(host), port);
     fflush(stdout);
     u->serve_shown = true;

@@ -1,4 +1,4 @@
-/* up: everything on one machine: a private Redis, ingest, writer, the API, and where wanted the simulated network, supervised.
+/* up: everything on one machine, supervised: a private Redis, ingest, writer, the API, if wanted a simulated network.
  *
  * May include: base, conf, source, pipe. Each role is a process of its own (this binary again), so that one that dies
  * takes nothing with it; it is started again after a pause that doubles up to 5 s. Roles log to DIR/logs/<role>.log; a

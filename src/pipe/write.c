@@ -279,7 +279,7 @@ static bool batch_is_due(const struct writer *w) {
     if (!w->batch_start_ns) return false;
     int64_t age_us = (bl_mono_ns() - w->batch_start_ns) / 1000;
     return age_us >= w->conf->write_interval / 5 * 4 || lake_pending_rows(w->lake) >= w->conf->write_batch_rows ||
-           lake_pending_bytes(w->lake) >= w->conf->write_memory;
+           intake_is_full(w->lake, w->conf->write_memory);
 }
 
 /* ---- from entries to the lake ---- */
@@ -445,7 +445,7 @@ static enum bl_rc read_once(struct writer *w, size_t *entries, struct bl_error *
     w->torn = batch.count > 0;
     for (size_t i = 0; i < batch.count; i++) {
         BL_TRY(take_entry(w, &batch.entries[i], err));
-        if (lake_pending_bytes(w->lake) < w->conf->write_memory) continue;
+        if (!intake_is_full(w->lake, w->conf->write_memory)) continue;
         BL_TRY(take_all_chunks(w, err));
         BL_TRY(commit(w, err));
     }

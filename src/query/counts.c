@@ -48,7 +48,8 @@ static enum bl_rc read_counts(struct counting *c, const struct search_sql *sql, 
     }
 }
 
-static enum bl_rc count_files(struct counting *c, const struct catalog_file *const *files, size_t count, struct bl_error *err) {
+static enum bl_rc count_files(struct counting *c, const struct catalog_file *const *files, size_t count,
+                              struct bl_error *err) {
     struct search_sql sql = {.exact = c->filter.exact, .arena = &c->arena};
     bl_buf_printf(&sql.text, "WITH c AS (SELECT did, time_us, %s AS key FROM ", shadow_key);
     session_add_files(c->q, &sql.text, files, count, false);
@@ -65,23 +66,27 @@ static enum bl_rc count_files(struct counting *c, const struct catalog_file *con
     return rc;
 }
 
-static void choose_bucket(struct counting *c, enum query_bucket wanted, const struct catalog_file *const *files, size_t count) {
+static void choose_bucket(struct counting *c, enum query_bucket wanted, const struct catalog_file *const *files,
+                          size_t count) {
     int64_t from_us = c->filter.from_us, to_us = c->filter.to_us, oldest = INT64_MAX;
     for (size_t i = 0; i < count; i++)
         if (files[i]->min_us < oldest) oldest = files[i]->min_us;
     if (count && from_us < oldest) from_us = oldest;
     if (count && to_us > files[0]->max_us) to_us = files[0]->max_us;
-    bool hours = wanted == QUERY_BUCKET_HOUR || (wanted == QUERY_BUCKET_AUTO && (!count || to_us - from_us <= 72 * HOUR_US));
+    bool hours =
+        wanted == QUERY_BUCKET_HOUR || (wanted == QUERY_BUCKET_AUTO && (!count || to_us - from_us <= 72 * HOUR_US));
     c->out->bucket = hours ? QUERY_BUCKET_HOUR : QUERY_BUCKET_DAY;
     c->width_us = hours ? HOUR_US : 24 * HOUR_US;
 }
 
 /* Whole hours, growing in number: a deadline leaves complete ones behind. */
-static enum bl_rc count_newest_first(struct counting *c, const struct catalog_file *const *files, size_t count, struct bl_error *err) {
+static enum bl_rc count_newest_first(struct counting *c, const struct catalog_file *const *files, size_t count,
+                                     struct bl_error *err) {
     int64_t rows_wanted = 500000;
     for (size_t at = 0, end; at < count; at = end, rows_wanted *= 2) {
         int64_t rows = 0;
-        for (end = at; end < count && (rows < rows_wanted || files[end]->hour_us == files[end - 1]->hour_us);) rows += files[end++]->rows;
+        for (end = at; end < count && (rows < rows_wanted || files[end]->hour_us == files[end - 1]->hour_us);)
+            rows += files[end++]->rows;
         BL_TRY(watchdog_check(c->q->watchdog, err));
         BL_TRY(count_files(c, files + at, end - at, err));
         c->out->counted_from_us = files[end - 1]->hour_us;
@@ -91,12 +96,14 @@ static enum bl_rc count_newest_first(struct counting *c, const struct catalog_fi
 
 static enum bl_rc fill_buckets(struct counting *c, struct bl_error *err) {
     if (c->found_count == 0) return BL_OK;
-    if (c->newest - c->oldest >= BUCKETS_MAX) return bl_fail(err, BL_E_FULL, "the range has too many hours: count days");
+    if (c->newest - c->oldest >= BUCKETS_MAX)
+        return bl_fail(err, BL_E_FULL, "the range has too many hours: count days");
     struct query_counts *out = c->out;
     out->count = (size_t)(c->newest - c->oldest + 1);
     out->buckets = bl_xcalloc(out->count, sizeof *out->buckets);
     for (size_t i = 0; i < out->count; i++) out->buckets[i].start_us = (c->oldest + (int64_t)i) * c->width_us;
-    for (size_t i = 0; i < c->found_count; i++) out->buckets[c->found[i].start_us - c->oldest].count += c->found[i].count;
+    for (size_t i = 0; i < c->found_count; i++)
+        out->buckets[c->found[i].start_us - c->oldest].count += c->found[i].count;
     return BL_OK;
 }
 
@@ -127,7 +134,8 @@ struct counts_question {
 static enum bl_rc ask_counts(struct query *q, void *context, bool *given, struct bl_error *err) {
     (void)given;
     const struct counts_question *question = context;
-    struct counting c = {.q = q, .search = question->search, .out = question->out, .oldest = INT64_MAX, .newest = INT64_MIN};
+    struct counting c = {
+        .q = q, .search = question->search, .out = question->out, .oldest = INT64_MAX, .newest = INT64_MIN};
     *c.out = (struct query_counts){0};
     enum bl_rc rc = count_lake(&c, question->bucket, err);
     free(c.found);

@@ -41,13 +41,14 @@ void cursor_write(const struct query_hit *hit, char out[static QUERY_CURSOR_MAX]
 static bool parse(struct bl_str plain, struct place *out) {
     struct bl_str rest = plain, time = bl_str_cut(&rest, ' '), did = bl_str_cut(&rest, ' ');
     *out = (struct place){.did = did, .rkey = rest};
-    return bl_parse_i64(time, INT64_MIN, INT64_MAX, &out->time_us) && bl_str_starts(did, BL_LIT("did:")) && rest.n > 0 &&
-           !memchr(rest.p, ' ', rest.n);
+    return bl_parse_i64(time, INT64_MIN, INT64_MAX, &out->time_us) && bl_str_starts(did, BL_LIT("did:")) &&
+           rest.n > 0 && !memchr(rest.p, ' ', rest.n);
 }
 
 enum bl_rc cursor_read(struct bl_str text, struct bl_arena *arena, struct place *out, struct bl_error *err) {
     BL_CLEANUP(bl_buf_release) struct bl_buf plain = {0};
-    bool good = text.n > 1 && text.n < QUERY_CURSOR_MAX && text.p[0] == '1' && from_base64(bl_str_skip(text, 1), &plain) &&
-                bl_utf8_valid(bl_buf_view(&plain)) && parse(bl_arena_dup(arena, bl_buf_view(&plain)), out);
+    bool good = text.n > 1 && text.n < QUERY_CURSOR_MAX && text.p[0] == '1' &&
+                from_base64(bl_str_skip(text, 1), &plain) && bl_utf8_valid(bl_buf_view(&plain)) &&
+                parse(bl_arena_dup(arena, bl_buf_view(&plain)), out);
     return good ? BL_OK : bl_fail(err, BL_E_USAGE, "cursor: is not the next_cursor of an earlier answer");
 }

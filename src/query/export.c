@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "lake/parquet.h"
 #include "query/find.h"
+#include "query/shadow.h"
 
 struct export_question {
     const struct query_search *search;
@@ -23,13 +24,14 @@ struct export {
     int64_t left, skip;
     const struct export_question *question;
 };
-enum { PAGE = 16384 };
+enum { PAGE = 32768 };
 
 static void keep_place(struct export *e, const struct query_hit *hit) {
     bl_buf_clear(&e->last_key);
     bl_buf_str(&e->last_key, hit->did);
     bl_buf_str(&e->last_key, hit->rkey);
-    e->last = (struct place){hit->time_us, bl_strn(e->last_key.p, hit->did.n), bl_strn(e->last_key.p + hit->did.n, hit->rkey.n)};
+    e->last = (struct place){hit->time_us, bl_strn(e->last_key.p, hit->did.n),
+                             bl_strn(e->last_key.p + hit->did.n, hit->rkey.n)};
 }
 
 static enum bl_rc give_page(struct export *e, size_t count, bool *given, struct bl_error *err) {
@@ -54,17 +56,18 @@ static enum bl_rc give_page(struct export *e, size_t count, bool *given, struct 
 
 static enum bl_rc give_hour(struct export *e, const struct catalog_file *const *files, size_t count, bool *given,
                             struct bl_error *err) {
-    const struct place *after = NULL;
+    struct find_range range = {
+        .from_us = INT64_MIN, .to_us = INT64_MAX, .after = e->filter.after, .columns = FIND_HITS, .shadowed = true};
     for (;;) {
         watchdog_extend(e->find.q->watchdog, e->find.q->deadline_us);
         BL_TRY(watchdog_check(e->find.q->watchdog, err));
         bl_arena_reset(&e->page_arena);
         size_t found = 0;
-        BL_TRY(find_rows(&e->find, files, count, INT64_MIN, after, e->items, &found, PAGE, err));
+        BL_TRY(find_rows(&e->find, files, count, &range, e->items, &found, PAGE, err));
         if (found == 0) return BL_OK;
         keep_place(e, &e->items[found - 1].hit);
-        after = &e->last;
-        BL_TRY(find_hidden(&e->find, e->items, found, err));
+        range.after = e->last;
+        BL_TRY(find_authors(&e->find, e->items, found, err));
         BL_TRY(give_page(e, find_drop_hidden(e->items, found), given, err));
         if (found < PAGE || e->question->stats->more) return BL_OK;
     }
@@ -89,7 +92,10 @@ static enum bl_rc export_lake(struct export *e, bool *given, struct bl_error *er
     stats->from_us = e->filter.from_us;
     stats->to_us = e->filter.to_us;
     BL_TRY(filter_resolve(&e->filter, e->find.q, &e->arena, stats->note, err));
-    if (!e->filter.never) BL_TRY(give_hours(e, given, err));
+    if (!e->filter.never) {
+        BL_TRY(shadow_refresh(e->find.q, err));
+        BL_TRY(give_hours(e, given, err));
+    }
     if (!stats->more) *stats->next_cursor = 0;
     return BL_OK;
 }
@@ -121,19 +127,39 @@ enum bl_rc query_export(struct query *q, const struct query_search *s, query_hit
 
 /* --- Parquet --- */
 
-static const struct pq_column parquet_columns[] = {
-    {"timestamp", PQ_TIMESTAMP_US, false, 0}, {"username", PQ_STRING, false, 0},         {"text", PQ_STRING, true, 0},
-    {"uri", PQ_STRING, false, 0},             {"did", PQ_STRING, false, 0},              {"handle", PQ_STRING, true, 0},
-    {"display_name", PQ_STRING, true, 0},     {"langs", PQ_JSON, true, 0},               {"created_at", PQ_STRING, true, 0},
-    {"hashtags", PQ_JSON, true, 0},           {"links", PQ_JSON, true, 0},               {"reply_parent_uri", PQ_STRING, true, 0},
-    {"quote_uri", PQ_STRING, true, 0},        {"facets", PQ_JSON, true, 0},              {"embed", PQ_JSON, true, 0}};
+static const struct pq_column parquet_columns[] = {{"timestamp", PQ_TIMESTAMP_US, false, 0},
+                                                   {"username", PQ_STRING, false, 0},
+                                                   {"text", PQ_STRING, true, 0},
+                                                   {"uri", PQ_STRING, false, 0},
+                                                   {"did", PQ_STRING, false, 0},
+                                                   {"handle", PQ_STRING, true, 0},
+                                                   {"display_name", PQ_STRING, true, 0},
+                                                   {"langs", PQ_JSON, true, 0},
+                                                   {"created_at", PQ_STRING, true, 0},
+                                                   {"hashtags", PQ_JSON, true, 0},
+                                                   {"links", PQ_JSON, true, 0},
+                                                   {"reply_parent_uri", PQ_STRING, true, 0},
+                                                   {"quote_uri", PQ_STRING, true, 0},
+                                                   {"facets", PQ_JSON, true, 0},
+                                                   {"embed", PQ_JSON, true, 0}};
 enum { PARQUET_COLUMNS = sizeof parquet_columns / sizeof parquet_columns[0] };
 
 static enum bl_rc put_hit(void *context, const struct query_hit *hit, struct bl_error *err) {
     struct pq_writer *w = context;
-    const struct bl_str texts[PARQUET_COLUMNS - 1] = {
-        hit->handle.p ? hit->handle : hit->did, hit->text, hit->uri, hit->did, hit->handle, hit->display_name, hit->langs_json,
-        hit->created_at, hit->hashtags_json, hit->links_json, hit->reply_parent_uri, hit->quote_uri, hit->facets_json, hit->embed_json};
+    const struct bl_str texts[PARQUET_COLUMNS - 1] = {hit->handle.p ? hit->handle : hit->did,
+                                                      hit->text,
+                                                      hit->uri,
+                                                      hit->did,
+                                                      hit->handle,
+                                                      hit->display_name,
+                                                      hit->langs_json,
+                                                      hit->created_at,
+                                                      hit->hashtags_json,
+                                                      hit->links_json,
+                                                      hit->reply_parent_uri,
+                                                      hit->quote_uri,
+                                                      hit->facets_json,
+                                                      hit->embed_json};
     pq_i64(w, 0, hit->time_us);
     for (unsigned c = 1; c < PARQUET_COLUMNS; c++) {
         if (texts[c - 1].p)

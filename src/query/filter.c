@@ -12,7 +12,8 @@ static enum bl_rc narrow(struct filter *f, const struct search_operator *op, str
     if (!bl_utf8_valid(value)) return bl_fail(err, BL_E_USAGE, "%s: is not valid UTF-8 text", parameter);
     if (memchr(value.p, 0, value.n)) return bl_fail(err, BL_E_USAGE, "%s: holds a NUL character", parameter);
     if (value.n > SEARCH_TEXT_MAX)
-        return bl_fail(err, BL_E_USAGE, "%s: is %zu bytes long, at most %d are taken", parameter, value.n, SEARCH_TEXT_MAX);
+        return bl_fail(err, BL_E_USAGE, "%s: is %zu bytes long, at most %d are taken", parameter, value.n,
+                       SEARCH_TEXT_MAX);
     struct search_node *term = bl_arena_alloc(arena, sizeof *term), *both = bl_arena_alloc(arena, sizeof *both);
     if (!term || !both) return out_of_memory(err);
     *term = (struct search_node){.kind = SEARCH_TERM, .op = op, .value = value};
@@ -32,7 +33,8 @@ static enum bl_rc narrow_literal(struct filter *f, struct bl_str text, struct bl
     return narrow(f, tag ? &search_tag : &search_word, bl_str_skip(text, tag), "text", arena, err);
 }
 
-static enum bl_rc parse_parts(const struct query_search *s, struct bl_arena *arena, struct filter *f, struct bl_error *err) {
+static enum bl_rc parse_parts(const struct query_search *s, struct bl_arena *arena, struct filter *f,
+                              struct bl_error *err) {
     BL_TRY(search_parse(s->text, arena, &f->tree, err));
     struct bl_str literal = bl_str_trim(s->literal), account = bl_str_trim(s->account), lang = bl_str_trim(s->lang);
     if (literal.n) BL_TRY(narrow_literal(f, literal, arena, err));
@@ -41,11 +43,11 @@ static enum bl_rc parse_parts(const struct query_search *s, struct bl_arena *are
     return s->after.n ? cursor_read(s->after, arena, &f->after, err) : BL_OK;
 }
 
-enum bl_rc filter_parse(const struct query_search *s, struct bl_arena *arena, struct filter *out, struct bl_error *err) {
+enum bl_rc filter_parse(const struct query_search *s, struct bl_arena *arena, struct filter *out,
+                        struct bl_error *err) {
     bool everything = s->from_us == 0 && s->to_us == 0;
-    struct filter f = {.exact = s->exact,
-                       .from_us = everything ? INT64_MIN : s->from_us,
-                       .to_us = everything ? INT64_MAX : s->to_us};
+    struct filter f = {
+        .exact = s->exact, .from_us = everything ? INT64_MIN : s->from_us, .to_us = everything ? INT64_MAX : s->to_us};
     BL_TRY(parse_parts(s, arena, &f, err));
     search_range(f.tree, &f.from_us, &f.to_us);
     if (f.after.did.p && f.after.time_us < f.to_us) f.to_us = f.after.time_us;
@@ -54,13 +56,16 @@ enum bl_rc filter_parse(const struct query_search *s, struct bl_arena *arena, st
     return BL_OK;
 }
 
-static enum bl_rc resolve(struct search_node *node, struct query *q, struct bl_arena *arena, char *note, struct bl_error *err) {
+static enum bl_rc resolve(struct search_node *node, struct query *q, struct bl_arena *arena, char *note,
+                          struct bl_error *err) {
     if (!node) return BL_OK;
-    for (struct search_node *child = node->first; child; child = child->next) BL_TRY(resolve(child, q, arena, note, err));
+    for (struct search_node *child = node->first; child; child = child->next)
+        BL_TRY(resolve(child, q, arena, note, err));
     if (!node->is_handle || node->did_count) return BL_OK;
     BL_TRY(people_by_handle(q, node->value, arena, node->dids, SEARCH_ACCOUNTS_MAX, &node->did_count, err));
     if (node->did_count == 0)
-        snprintf(note, 256, "no account is known by the handle %.*s: the lake has seen no event that names it; try its DID",
+        snprintf(note, 256,
+                 "no account is known by the handle %.*s: the lake has seen no event that names it; try its DID",
                  BL_ARG(node->value));
     return BL_OK;
 }

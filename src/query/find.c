@@ -1,9 +1,11 @@
 #include "query/find.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
 #include "query/people.h"
+#include "query/shadow.h"
 
 enum { HITS_MEMORY_MAX = 256 << 20 };
 
@@ -19,10 +21,27 @@ int found_compare(const struct found *a, const struct found *b) {
 
 /* --- Rows of files --- */
 
-enum { C_TIME, C_DID, C_RKEY, C_REV, C_TEXT, C_CREATED_TEXT, C_CREATED, C_LANGS, C_HASHTAGS, C_LINKS, C_FACETS, C_EMBED, C_PARENT, C_QUOTE };
-static const char columns[] = "time_us, did, rkey, rev, text, created_at_text, created_at::TIMESTAMP, to_json(langs)::VARCHAR, "
-                              "to_json(hashtags)::VARCHAR, to_json(links)::VARCHAR, facets::VARCHAR, embed::VARCHAR, "
-                              "reply_parent_uri, quote_uri";
+enum {
+    C_TIME,
+    C_DID,
+    C_RKEY,
+    C_REV,
+    C_TEXT,
+    C_CREATED_TEXT,
+    C_CREATED,
+    C_LANGS,
+    C_HASHTAGS,
+    C_LINKS,
+    C_FACETS,
+    C_EMBED,
+    C_PARENT,
+    C_QUOTE
+};
+static const char place_columns[] = "time_us, did, rkey, rev";
+static const char columns[] =
+    "time_us, did, rkey, rev, text, created_at_text, created_at::TIMESTAMP, to_json(langs)::VARCHAR, "
+    "to_json(hashtags)::VARCHAR, to_json(links)::VARCHAR, facets::VARCHAR, embed::VARCHAR, "
+    "reply_parent_uri, quote_uri";
 
 static struct bl_str keep(const struct find *f, const struct duck_result *r, unsigned column, size_t row) {
     if (duck_is_null(r, column, row)) return (struct bl_str){0};
@@ -32,6 +51,11 @@ static struct bl_str keep(const struct find *f, const struct duck_result *r, uns
 
 static void read_row(const struct find *f, const struct duck_result *r, size_t row, struct found *out) {
     *out = (struct found){.rev = keep(f, r, C_REV, row)};
+    if (duck_columns(r) <= C_TEXT) {
+        out->hit = (struct query_hit){
+            .time_us = duck_i64(r, C_TIME, row), .did = keep(f, r, C_DID, row), .rkey = keep(f, r, C_RKEY, row)};
+        return;
+    }
     out->hit = (struct query_hit){.time_us = duck_i64(r, C_TIME, row),
                                   .did = keep(f, r, C_DID, row),
                                   .rkey = keep(f, r, C_RKEY, row),
@@ -49,8 +73,8 @@ static void read_row(const struct find *f, const struct duck_result *r, size_t r
     out->hit.created_at = bl_arena_dup(f->arena, bl_str(bl_format_time(duck_i64(r, C_CREATED, row), 3, text)));
 }
 
-static enum bl_rc read_rows(const struct find *f, const struct search_sql *sql, struct found *items, size_t *count, size_t limit,
-                            struct bl_error *err) {
+static enum bl_rc read_rows(const struct find *f, const struct search_sql *sql, struct found *items, size_t *count,
+                            size_t limit, struct bl_error *err) {
     BL_CLEANUP(duck_result_close) struct duck_result *r = NULL;
     BL_TRY(duck_query(f->q->duck, sql->text.p, sql->binds, sql->count, &r, err));
     for (;;) {
@@ -62,7 +86,8 @@ static enum bl_rc read_rows(const struct find *f, const struct search_sql *sql, 
             read_row(f, r, i, &items[(*count)++]);
         }
         if (f->arena->used > HITS_MEMORY_MAX)
-            return bl_fail(err, BL_E_FULL, "the hits need more than %d MiB: ask for fewer with --limit", HITS_MEMORY_MAX >> 20);
+            return bl_fail(err, BL_E_FULL, "the hits need more than %d MiB: ask for fewer with --limit",
+                           HITS_MEMORY_MAX >> 20);
     }
 }
 
@@ -76,18 +101,31 @@ static void add_keyset(struct search_sql *sql, const struct place *after) {
     search_bind_text(sql, after->rkey);
 }
 
-enum bl_rc find_rows(const struct find *f, const struct catalog_file *const *files, size_t files_count, int64_t from_us,
-                     const struct place *after, struct found *items, size_t *count, size_t limit, struct bl_error *err) {
-    if (!after && f->filter->after.did.p) after = &f->filter->after;
+/* "FROM files WHERE the filter holds", to be selected from. */
+static void add_matches(const struct find *f, struct search_sql *sql, const struct catalog_file *const *files,
+                        size_t files_count, const struct find_range *range) {
+    const struct filter *filter = f->filter;
+    bl_buf_z(&sql->text, " FROM ");
+    session_add_files(f->q, &sql->text, files, files_count, false);
+    bl_buf_z(&sql->text, " WHERE operation <> 'delete' AND time_us >= ? AND time_us <= ?");
+    search_bind_i64(sql, range->from_us > filter->from_us ? range->from_us : filter->from_us);
+    search_bind_i64(sql, range->to_us < filter->to_us ? range->to_us : filter->to_us);
+    if (range->after.did.p) add_keyset(sql, &range->after);
+    bl_buf_z(&sql->text, " AND ");
+    search_clause(sql, filter->tree);
+}
+
+enum bl_rc find_rows(const struct find *f, const struct catalog_file *const *files, size_t files_count,
+                     const struct find_range *range, struct found *items, size_t *count, size_t limit,
+                     struct bl_error *err) {
     struct search_sql sql = {.exact = f->filter->exact, .arena = f->arena};
-    bl_buf_printf(&sql.text, "SELECT %s FROM ", columns);
-    session_add_files(f->q, &sql.text, files, files_count, false);
-    bl_buf_z(&sql.text, " WHERE operation <> 'delete' AND time_us >= ? AND time_us <= ?");
-    search_bind_i64(&sql, from_us > f->filter->from_us ? from_us : f->filter->from_us);
-    search_bind_i64(&sql, f->filter->to_us);
-    if (after) add_keyset(&sql, after);
-    bl_buf_z(&sql.text, " AND ");
-    search_clause(&sql, f->filter->tree);
+    const char *selected = range->columns == FIND_PLACES ? place_columns : columns;
+    if (range->shadowed)
+        bl_buf_printf(&sql.text, "SELECT %s FROM (SELECT *, %s AS key", selected, shadow_key);
+    else
+        bl_buf_printf(&sql.text, "SELECT %s", selected);
+    add_matches(f, &sql, files, files_count, range);
+    if (range->shadowed) bl_buf_printf(&sql.text, ") c WHERE %s", shadow_condition);
     bl_buf_printf(&sql.text, " ORDER BY time_us DESC, did, rkey LIMIT %zu", limit - *count);
     bl_buf_cstr(&sql.text);
     enum bl_rc rc = bl_buf_check(&sql.text, "the search", err);
@@ -96,32 +134,93 @@ enum bl_rc find_rows(const struct find *f, const struct catalog_file *const *fil
     return rc;
 }
 
-enum bl_rc find_records(const struct find *f, const struct catalog_file *const *files, size_t files_count, const struct bl_str *dids,
-                        const struct bl_str *rkeys, size_t count, struct found **items, size_t *items_count, struct bl_error *err) {
-    if (files_count == 0 || count == 0) return BL_OK;
+/* Rows of the records named, read into a growing array; `when` narrows the rows looked at. */
+static enum bl_rc read_records(const struct find *f, const struct catalog_file *const *files, size_t files_count,
+                               const char *when, const struct bl_str *dids, const struct bl_str *rkeys, size_t count,
+                               struct found **items, size_t *items_count, struct bl_error *err) {
     BL_CLEANUP(bl_buf_release) struct bl_buf sql = {0};
     bl_buf_printf(&sql, "SELECT %s FROM ", columns);
     session_add_files(f->q, &sql, files, files_count, false);
-    bl_buf_z(&sql, " WHERE operation <> 'delete' AND did || '/' || rkey IN (SELECT unnest(?::VARCHAR[]))"
-                   " AND did IN (SELECT unnest(?::VARCHAR[])) AND rkey IN (SELECT unnest(?::VARCHAR[]))");
+    bl_buf_printf(&sql,
+                  " WHERE operation <> 'delete'%s AND did IN (SELECT unnest(?::VARCHAR[])) AND rkey IN (SELECT "
+                  "unnest(?::VARCHAR[]))",
+                  when);
     BL_TRY(bl_buf_check(&sql, "looking up posts", err));
-    BL_CLEANUP(bl_freep) struct bl_str *names = bl_xcalloc(count, sizeof *names);
-    for (size_t i = 0; i < count; i++) {
-        BL_CLEANUP(bl_buf_release) struct bl_buf name = {0};
-        bl_buf_printf(&name, "%.*s/%.*s", BL_ARG(dids[i]), BL_ARG(rkeys[i]));
-        names[i] = bl_arena_dup(f->arena, bl_buf_view(&name));
-    }
-    const struct duck_bind binds[] = {{.kind = DUCK_LIST, .items = names, .count = count},
-                                      {.kind = DUCK_LIST, .items = dids, .count = count},
+    const struct duck_bind binds[] = {{.kind = DUCK_LIST, .items = dids, .count = count},
                                       {.kind = DUCK_LIST, .items = rkeys, .count = count}};
     BL_CLEANUP(duck_result_close) struct duck_result *r = NULL;
-    BL_TRY(duck_query(f->q->duck, bl_buf_cstr(&sql), binds, 3, &r, err));
+    BL_TRY(duck_query(f->q->duck, bl_buf_cstr(&sql), binds, 2, &r, err));
     for (size_t rows;;) {
         BL_TRY(duck_next(r, &rows, err));
         if (rows == 0) return BL_OK;
         *items = bl_xrealloc(*items, (*items_count + rows) * sizeof **items);
         for (size_t i = 0; i < rows; i++) read_row(f, r, i, &(*items)[(*items_count)++]);
     }
+}
+
+enum bl_rc find_records(const struct find *f, const struct catalog_file *const *files, size_t files_count,
+                        const struct bl_str *dids, const struct bl_str *rkeys, size_t count, struct found **items,
+                        size_t *items_count, struct bl_error *err) {
+    if (files_count == 0 || count == 0) return BL_OK;
+    return read_records(f, files, files_count, "", dids, rkeys, count, items, items_count, err);
+}
+
+/* --- From places to hits --- */
+
+/* Our own numbers, of the lake: few enough are named one by one, so that the reader passes over all other rows. */
+static void add_times(struct bl_buf *when, const struct found *items, size_t count) {
+    enum { NAMED_MAX = 256 };
+    int64_t from = INT64_MAX, to = INT64_MIN;
+    for (size_t i = 0; i < count; i++) {
+        if (items[i].hit.time_us < from) from = items[i].hit.time_us;
+        if (items[i].hit.time_us > to) to = items[i].hit.time_us;
+    }
+    bl_buf_printf(when, " AND time_us BETWEEN %" PRId64 " AND %" PRId64, from, to);
+    if (count > NAMED_MAX) return;
+    for (size_t i = 0; i < count; i++)
+        bl_buf_printf(when, "%s%" PRId64, i ? ", " : " AND time_us IN (", items[i].hit.time_us);
+    bl_buf_byte(when, ')');
+}
+
+static bool holds_any(const struct catalog_file *file, const struct found *items, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        if (items[i].hit.time_us >= file->min_us && items[i].hit.time_us <= file->max_us) return true;
+    return false;
+}
+
+static int by_version(const void *a, const void *b) {
+    const struct found *x = a, *y = b;
+    int c = found_compare(x, y);
+    return c ? c : bl_str_cmp(x->rev, y->rev);
+}
+
+enum bl_rc find_complete(const struct find *f, const struct catalog_file *const *files, size_t files_count,
+                         struct found *items, size_t count, struct bl_error *err) {
+    if (count == 0) return BL_OK;
+    BL_CLEANUP(bl_freep) const struct catalog_file **near = bl_xcalloc(files_count, sizeof *near);
+    BL_CLEANUP(bl_freep) struct bl_str *dids = bl_xcalloc(2 * count, sizeof *dids);
+    BL_CLEANUP(bl_freep) struct found *complete = NULL;
+    BL_CLEANUP(bl_buf_release) struct bl_buf when = {0};
+    struct bl_str *rkeys = dids + count;
+    size_t near_count = 0, found = 0;
+    for (size_t i = 0; i < files_count; i++)
+        if (holds_any(files[i], items, count)) near[near_count++] = files[i];
+    for (size_t i = 0; i < count; i++) {
+        dids[i] = items[i].hit.did;
+        rkeys[i] = items[i].hit.rkey;
+    }
+    add_times(&when, items, count);
+    BL_TRY(read_records(f, near, near_count, bl_buf_cstr(&when), dids, rkeys, count, &complete, &found, err));
+    if (found) qsort(complete, found, sizeof *complete, by_version);
+    for (size_t i = 0; i < count; i++) {
+        const struct found *row = found ? bsearch(&items[i], complete, found, sizeof *complete, by_version) : NULL;
+        if (!row) return bl_fail(err, BL_E_CORRUPT, "a post was found, and then not: its file changed");
+        struct bl_str handle = items[i].hit.handle, name = items[i].hit.display_name;
+        items[i].hit = row->hit;
+        items[i].hit.handle = handle;
+        items[i].hit.display_name = name;
+    }
+    return BL_OK;
 }
 
 /* --- What is hidden --- */
@@ -185,12 +284,13 @@ static struct keys keys_of(struct found *items, size_t count) {
     return k;
 }
 
-static enum bl_rc hide_in(const struct find *f, const struct keys *k, const struct catalog_file *const *files, size_t count,
-                          struct bl_error *err) {
+static enum bl_rc hide_in(const struct find *f, const struct keys *k, const struct catalog_file *const *files,
+                          size_t count, struct bl_error *err) {
     BL_CLEANUP(bl_buf_release) struct bl_buf sql = {0};
     bl_buf_z(&sql, "SELECT did, rkey, time_us, rev FROM ");
     session_add_files(f->q, &sql, files, count, false);
-    bl_buf_z(&sql, " WHERE time_us >= ? AND did IN (SELECT unnest(?::VARCHAR[])) AND rkey IN (SELECT unnest(?::VARCHAR[]))");
+    bl_buf_z(&sql,
+             " WHERE time_us >= ? AND did IN (SELECT unnest(?::VARCHAR[])) AND rkey IN (SELECT unnest(?::VARCHAR[]))");
     BL_TRY(bl_buf_check(&sql, "looking for later versions", err));
     const struct duck_bind binds[] = {{.kind = DUCK_I64, .i = k->oldest_us},
                                       {.kind = DUCK_LIST, .items = k->dids, .count = k->count},
@@ -217,13 +317,15 @@ static enum bl_rc hide_changed(const struct find *f, const struct keys *k, struc
     return BL_OK;
 }
 
-static enum bl_rc name_authors(const struct find *f, const struct keys *k, struct bl_error *err) {
-    BL_CLEANUP(bl_freep) struct person *people = bl_xcalloc(k->count, sizeof *people);
-    BL_TRY(people_lookup(f->q, k->dids, k->count, f->arena, people, err));
-    for (size_t i = 0; i < k->count; i++) {
-        k->sorted[i]->hit.handle = people[i].handle;
-        k->sorted[i]->hit.display_name = people[i].display_name;
-        k->sorted[i]->hidden |= people[i].hidden;
+enum bl_rc find_authors(const struct find *f, struct found *items, size_t count, struct bl_error *err) {
+    BL_CLEANUP(bl_freep) struct bl_str *dids = bl_xcalloc(count + 1, sizeof *dids);
+    BL_CLEANUP(bl_freep) struct person *people = bl_xcalloc(count + 1, sizeof *people);
+    for (size_t i = 0; i < count; i++) dids[i] = items[i].hit.did;
+    BL_TRY(people_lookup(f->q, dids, count, f->arena, people, err));
+    for (size_t i = 0; i < count; i++) {
+        items[i].hit.handle = people[i].handle;
+        items[i].hit.display_name = people[i].display_name;
+        items[i].hidden |= people[i].hidden;
     }
     return BL_OK;
 }
@@ -232,7 +334,7 @@ enum bl_rc find_hidden(const struct find *f, struct found *items, size_t count, 
     if (count == 0) return BL_OK;
     BL_CLEANUP(release_keys) struct keys k = keys_of(items, count);
     BL_TRY(hide_changed(f, &k, err));
-    BL_TRY(name_authors(f, &k, err));
+    BL_TRY(find_authors(f, items, count, err));
     for (size_t i = 0; i < count; i++) items[i].checked = true;
     return BL_OK;
 }
@@ -246,7 +348,8 @@ size_t find_drop_hidden(struct found *items, size_t count) {
 
 enum bl_rc find_give(const struct found *item, query_hit_fn hit, void *context, struct bl_error *err) {
     BL_CLEANUP(bl_buf_release) struct bl_buf uri = {0};
-    bl_buf_printf(&uri, "at://%.*s/%s/%.*s", BL_ARG(item->hit.did), ev_schema(EV_posts)->collection, BL_ARG(item->hit.rkey));
+    bl_buf_printf(&uri, "at://%.*s/%s/%.*s", BL_ARG(item->hit.did), ev_schema(EV_posts)->collection,
+                  BL_ARG(item->hit.rkey));
     BL_TRY(bl_buf_check(&uri, "a hit's URI", err));
     struct query_hit complete = item->hit;
     complete.uri = bl_buf_view(&uri);

@@ -19,9 +19,9 @@ enum bl_rc cursor_read(struct bl_str text, struct bl_arena *arena, struct place 
 struct filter {
     struct search_node *tree; /* NULL: every post */
     bool exact;
-    int64_t from_us, to_us;   /* nothing outside can match */
-    bool never;               /* nothing can match at all */
-    struct place after;       /* p of its did == NULL: from the start */
+    int64_t from_us, to_us; /* nothing outside can match */
+    bool never;             /* nothing can match at all */
+    struct place after;     /* p of its did == NULL: from the start */
 };
 /* Everything that can be wrong with `s` is found here. */
 enum bl_rc filter_parse(const struct query_search *s, struct bl_arena *arena, struct filter *out, struct bl_error *err);
@@ -40,14 +40,30 @@ struct find {
     const struct filter *filter;
     struct bl_arena *arena; /* keeps the texts of what is found */
 };
-/* Appends to items[*count..limit) what `files` hold from `from_us` on and behind `after` (NULL: from the start), in order.
- * BL_E_FULL when the hits outgrow their memory. */
-enum bl_rc find_rows(const struct find *f, const struct catalog_file *const *files, size_t files_count, int64_t from_us,
-                     const struct place *after, struct found *items, size_t *count, size_t limit, struct bl_error *err);
+/* How much of a row is wanted: where it stands in the order, or all of the hit. Without SQL's help to drop what is
+ * hidden, or with it (shadow.h has to be fresh). */
+enum find_columns { FIND_PLACES, FIND_HITS };
+struct find_range { /* rows of [from_us, to_us], behind `after` (p of its did == NULL: from the start) */
+    int64_t from_us, to_us;
+    struct place after;
+    enum find_columns columns;
+    bool shadowed;
+};
+/* Appends to items[*count..limit) what `files` hold of the range, in order. BL_E_FULL when the hits outgrow their
+ * memory. */
+enum bl_rc find_rows(const struct find *f, const struct catalog_file *const *files, size_t files_count,
+                     const struct find_range *range, struct found *items, size_t *count, size_t limit,
+                     struct bl_error *err);
+/* Completes items found as places; `files` as far as they overlap with them. */
+enum bl_rc find_complete(const struct find *f, const struct catalog_file *const *files, size_t files_count,
+                         struct found *items, size_t count, struct bl_error *err);
 /* Every version of the posts (dids[i], rkeys[i]) in `files`; `*items` grows, free() it. */
-enum bl_rc find_records(const struct find *f, const struct catalog_file *const *files, size_t files_count, const struct bl_str *dids,
-                        const struct bl_str *rkeys, size_t count, struct found **items, size_t *items_count, struct bl_error *err);
-/* Marks items that must not be shown (deleted, changed later, of a hidden account), and names the authors of the others. */
+enum bl_rc find_records(const struct find *f, const struct catalog_file *const *files, size_t files_count,
+                        const struct bl_str *dids, const struct bl_str *rkeys, size_t count, struct found **items,
+                        size_t *items_count, struct bl_error *err);
+/* Names the authors of items, and marks those of hidden accounts. */
+enum bl_rc find_authors(const struct find *f, struct found *items, size_t count, struct bl_error *err);
+/* The same, and marks what was deleted or changed later. */
 enum bl_rc find_hidden(const struct find *f, struct found *items, size_t count, struct bl_error *err);
 size_t find_drop_hidden(struct found *items, size_t count); /* how many are left, in order */
 /* Completes the URI and hands it out. */

@@ -2,8 +2,12 @@
 #include "base/clock.h"
 #include "query/search.h"
 
-static bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
-static bool is_digit(char c) { return c >= '0' && c <= '9'; }
+static bool is_letter(char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+static bool is_digit(char c) {
+    return c >= '0' && c <= '9';
+}
 
 static bool has_letter(struct bl_str s) {
     for (size_t i = 0; i < s.n; i++)
@@ -40,7 +44,8 @@ static char *put_escaped(char *p, char c) {
 static struct bl_str folded_pattern(struct bl_arena *arena, struct bl_str needle) {
     char *pattern = bl_arena_alloc(arena, needle.n * 8), *p = pattern;
     if (!pattern) return (struct bl_str){0};
-    for (size_t i = 0; i < needle.n; i++) p = is_letter(needle.p[i]) ? put_letter(p, needle.p[i]) : put_escaped(p, needle.p[i]);
+    for (size_t i = 0; i < needle.n; i++)
+        p = is_letter(needle.p[i]) ? put_letter(p, needle.p[i]) : put_escaped(p, needle.p[i]);
     return bl_strn(pattern, (size_t)(p - pattern));
 }
 
@@ -52,18 +57,23 @@ struct range {
 
 static unsigned code_at(const char *p, const char *end) {
     unsigned char lead = (unsigned char)*p;
-    unsigned extra = lead < 0x80 ? 0 : lead < 0xe0 ? 1 : lead < 0xf0 ? 2 : 3, code = extra ? lead & (0x3fu >> extra) : lead;
+    unsigned extra = lead < 0x80   ? 0
+                     : lead < 0xe0 ? 1
+                     : lead < 0xf0 ? 2
+                                   : 3,
+             code = extra ? lead & (0x3fu >> extra) : lead;
     for (unsigned i = 1; i <= extra && p + i < end; i++) code = code << 6 | ((unsigned char)p[i] & 0x3f);
     return code;
 }
 
-/* Is the character part of a word that blanks or marks end? Not: punctuation, symbols, emoji; nor scripts written without
- * blanks (Han, kana, Thai, Lao, Khmer, Burmese), in which words cannot be told apart so. */
+/* Is the character part of a word that blanks or marks end? Not: punctuation, symbols, emoji; nor scripts written
+ * without blanks (Han, kana, Thai, Lao, Khmer, Burmese), in which words cannot be told apart so. */
 static bool is_of_word(unsigned code) {
-    static const struct range others[] = {{0x80, 0xa9},     {0xab, 0xb4},     {0xb6, 0xb9},     {0xbb, 0xbf},     {0xd7, 0xd7},     {0xf7, 0xf7},
-                                          {0xe00, 0xeff},   {0x1000, 0x109f}, {0x1780, 0x17ff}, {0x2000, 0x206f}, {0x20a0, 0x20cf}, {0x2190, 0x2bff},
-                                          {0x2e00, 0x30ff}, {0x31f0, 0x31ff}, {0x3400, 0x9fff}, {0xf900, 0xfaff}, {0xfe10, 0xfe6f}, {0xff00, 0xff0f},
-                                          {0xff1a, 0xff20}, {0xff3b, 0xff40}, {0xff5b, 0xff9f}, {0x1f000, 0x1faff}, {0x20000, 0x3ffff}};
+    static const struct range others[] = {
+        {0x80, 0xa9},     {0xab, 0xb4},     {0xb6, 0xb9},     {0xbb, 0xbf},       {0xd7, 0xd7},      {0xf7, 0xf7},
+        {0xe00, 0xeff},   {0x1000, 0x109f}, {0x1780, 0x17ff}, {0x2000, 0x206f},   {0x20a0, 0x20cf},  {0x2190, 0x2bff},
+        {0x2e00, 0x30ff}, {0x31f0, 0x31ff}, {0x3400, 0x9fff}, {0xf900, 0xfaff},   {0xfe10, 0xfe6f},  {0xff00, 0xff0f},
+        {0xff1a, 0xff20}, {0xff3b, 0xff40}, {0xff5b, 0xff9f}, {0x1f000, 0x1faff}, {0x20000, 0x3ffff}};
     if (code < 0x80) return is_letter((char)code) || is_digit((char)code) || code == '_';
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
         if (code >= others[i].from && code <= others[i].to) return false;
@@ -95,8 +105,9 @@ void search_contains_exactly(struct search_sql *sql, const char *column, struct 
     search_bind_text(sql, pattern);
 }
 
-/* Three conditions with one meaning, ILIKE's; the fastest that applies is taken. A needle without letters has no case; an
- * ASCII needle is quickest as an automaton (beyond 64 letters its tables outgrow the gain); else both sides are folded. */
+/* Three conditions with one meaning, ILIKE's; the fastest that applies is taken. A needle without letters has no case;
+ * an ASCII needle is quickest as an automaton (beyond 64 letters its tables outgrow the gain); else both sides are
+ * folded. */
 void search_contains(struct search_sql *sql, const char *column, struct bl_str needle) {
     enum { PATTERN_LETTERS_MAX = 64 };
     if (is_ascii(needle) && !has_letter(needle)) {
@@ -162,7 +173,8 @@ static void mentions_clause(struct search_sql *sql, const struct search_node *no
 static void to_clause(struct search_sql *sql, const struct search_node *node) {
     if (node->did_count == 0) bl_buf_z(&sql->text, "false");
     for (size_t i = 0; i < node->did_count; i++) {
-        bl_buf_z(&sql->text, i ? " OR starts_with(reply_parent_uri, 'at://' || ? || '/')" : "starts_with(reply_parent_uri, 'at://' || ? || '/')");
+        bl_buf_z(&sql->text, i ? " OR starts_with(reply_parent_uri, 'at://' || ? || '/')"
+                               : "starts_with(reply_parent_uri, 'at://' || ? || '/')");
         search_bind_text(sql, node->dids[i]);
     }
 }
@@ -177,7 +189,8 @@ static const char *accept_language(struct search_node *node) {
 
 /* "en" finds en and en-GB, "en-GB" does not find en. */
 static void language_clause(struct search_sql *sql, const struct search_node *node) {
-    bl_buf_z(&sql->text, "len(list_filter(langs, lambda x: lower(x) = lower(?) OR starts_with(lower(x), lower(?) || '-'))) > 0");
+    bl_buf_z(&sql->text,
+             "len(list_filter(langs, lambda x: lower(x) = lower(?) OR starts_with(lower(x), lower(?) || '-'))) > 0");
     search_bind_text(sql, node->value);
     search_bind_text(sql, node->value);
 }
@@ -213,7 +226,8 @@ static const char *accept_domain(struct search_node *node) {
 /* The host of a link, or an end of it at a dot: domain:example.com finds www.example.com. What stands before an "@" and
  * behind a ":" is not the host. */
 static void domain_clause(struct search_sql *sql, const struct search_node *node) {
-    static const struct bl_str before = BL_LIT("^[a-z][a-z0-9+.-]*://([^/?#]*[.@])?"), after = BL_LIT("(:[0-9]*)?([/?#]|$)");
+    static const struct bl_str before = BL_LIT("^[a-z][a-z0-9+.-]*://([^/?#]*[.@])?"),
+                               after = BL_LIT("(:[0-9]*)?([/?#]|$)");
     char *pattern = bl_arena_alloc(sql->arena, before.n + node->value.n * 2 + after.n), *p = pattern;
     if (!pattern) {
         sql->text.failed = true;
@@ -256,8 +270,8 @@ static void thing_clause(struct search_sql *sql, const struct search_node *node)
     bl_buf_z(&sql->text, things[node->number].condition);
 }
 
-const struct search_operator search_word = {NULL, "text contains", "WORD", "the text holds it, anywhere, also inside a word",
-                                            accept_any, word_clause};
+const struct search_operator search_word = {
+    NULL, "text contains", "WORD", "the text holds it, anywhere, also inside a word", accept_any, word_clause};
 const struct search_operator search_tag = {NULL, "tagged", "TAG", "the post carries the tag", accept_any, tag_clause};
 const struct search_operator search_rkey = {NULL, "with the key", "KEY", "its record key", accept_any, rkey_clause};
 const struct search_operator search_operators[] = {
@@ -282,7 +296,8 @@ void search_range(const struct search_node *node, int64_t *from_us, int64_t *to_
         return;
     }
     if (node->kind == SEARCH_AND) {
-        for (const struct search_node *child = node->first; child; child = child->next) search_range(child, from_us, to_us);
+        for (const struct search_node *child = node->first; child; child = child->next)
+            search_range(child, from_us, to_us);
         return;
     }
     int64_t low = INT64_MAX, high = INT64_MIN;

@@ -48,7 +48,8 @@ static bool add_unread(const struct query *q, enum ev_type type, struct bl_buf *
     const struct id_list *known = &q->stored[type];
     size_t count = session_files(q, type, INT64_MIN, INT64_MAX, &files), kept = 0;
     for (size_t i = 0; i < count; i++)
-        if (!known->count || !bsearch(&files[i]->id, known->ids, known->count, sizeof *known->ids, by_id)) files[kept++] = files[i];
+        if (!known->count || !bsearch(&files[i]->id, known->ids, known->count, sizeof *known->ids, by_id))
+            files[kept++] = files[i];
     if (kept) session_add_files(q, sql, files, kept, false);
     return kept > 0;
 }
@@ -70,7 +71,9 @@ struct lookup {
     struct asked asked;
 };
 
-static int by_text(const void *a, const void *b) { return bl_str_cmp(*(const struct bl_str *)a, *(const struct bl_str *)b); }
+static int by_text(const void *a, const void *b) {
+    return bl_str_cmp(*(const struct bl_str *)a, *(const struct bl_str *)b);
+}
 
 static struct asked distinct(const struct bl_str *dids, size_t count) {
     struct asked a = {.dids = bl_xcalloc(count, sizeof *a.dids), .states = bl_xcalloc(count, sizeof *a.states)};
@@ -105,7 +108,8 @@ static enum bl_rc ask_store(struct lookup *l, struct bl_error *err) {
 typedef void (*note_fn)(struct lookup *l, struct state *s, const struct duck_result *r, size_t row);
 
 /* SELECT did, `select` FROM the unread files of `type` WHERE `where`, one row an account. */
-static enum bl_rc ask_unread(struct lookup *l, enum ev_type type, const char *select, const char *where, note_fn note, struct bl_error *err) {
+static enum bl_rc ask_unread(struct lookup *l, enum ev_type type, const char *select, const char *where, note_fn note,
+                             struct bl_error *err) {
     BL_CLEANUP(bl_buf_release) struct bl_buf sql = {0};
     bl_buf_printf(&sql, "SELECT did, %s FROM ", select);
     if (!add_unread(l->q, type, &sql)) return BL_OK;
@@ -162,8 +166,8 @@ static void note_profile(struct lookup *l, struct state *s, const struct duck_re
 
 /* arg_max passes over nulls, which here are values as well: hence the structs around them. */
 static enum bl_rc ask_files(struct lookup *l, struct bl_error *err) {
-    BL_TRY(ask_unread(l, EV_accounts, "arg_max(handle, (time_us, seq)), max(time_us), arg_max(seq, (time_us, seq))", "handle IS NOT NULL",
-                      note_handle, err));
+    BL_TRY(ask_unread(l, EV_accounts, "arg_max(handle, (time_us, seq)), max(time_us), arg_max(seq, (time_us, seq))",
+                      "handle IS NOT NULL", note_handle, err));
     BL_TRY(ask_unread(l, EV_accounts,
                       "arg_max(active, (time_us, seq)), max(time_us), arg_max(seq, (time_us, seq)), "
                       "struct_extract(arg_max({'v': status}, (time_us, seq)), 'v')",
@@ -183,8 +187,8 @@ static struct person person_of(const struct state *s) {
     return p;
 }
 
-enum bl_rc people_lookup(struct query *q, const struct bl_str *dids, size_t count, struct bl_arena *arena, struct person *out,
-                         struct bl_error *err) {
+enum bl_rc people_lookup(struct query *q, const struct bl_str *dids, size_t count, struct bl_arena *arena,
+                         struct person *out, struct bl_error *err) {
     if (count == 0) return BL_OK;
     BL_CLEANUP(release_lookup) struct lookup l = {.q = q, .arena = arena, .asked = distinct(dids, count)};
     BL_TRY(sync_store(q, err));
@@ -198,8 +202,8 @@ enum bl_rc people_lookup(struct query *q, const struct bl_str *dids, size_t coun
 
 enum { CANDIDATES_MAX = 256 };
 
-static enum bl_rc unread_candidates(struct query *q, struct bl_str handle, struct bl_arena *arena, struct bl_str *dids, size_t *count,
-                                    struct bl_error *err) {
+static enum bl_rc unread_candidates(struct query *q, struct bl_str handle, struct bl_arena *arena, struct bl_str *dids,
+                                    size_t *count, struct bl_error *err) {
     BL_CLEANUP(bl_buf_release) struct bl_buf sql = {0};
     bl_buf_z(&sql, "SELECT DISTINCT did FROM ");
     if (!add_unread(q, EV_accounts, &sql)) return BL_OK;
@@ -217,8 +221,8 @@ static enum bl_rc unread_candidates(struct query *q, struct bl_str handle, struc
 }
 
 /* Whoever bore it once is a candidate; who bears it now is known by the newest event of each. */
-enum bl_rc people_by_handle(struct query *q, struct bl_str handle, struct bl_arena *arena, struct bl_str *dids, size_t max,
-                            size_t *count, struct bl_error *err) {
+enum bl_rc people_by_handle(struct query *q, struct bl_str handle, struct bl_arena *arena, struct bl_str *dids,
+                            size_t max, size_t *count, struct bl_error *err) {
     struct bl_str candidates[CANDIDATES_MAX];
     size_t n = 0;
     *count = 0;
@@ -229,7 +233,8 @@ enum bl_rc people_by_handle(struct query *q, struct bl_str handle, struct bl_are
     BL_CLEANUP(bl_freep) struct person *people = bl_xcalloc(n, sizeof *people);
     BL_TRY(people_lookup(q, candidates, n, arena, people, err));
     for (size_t i = 0; i < n && *count < max; i++) {
-        bool bears = people[i].handle.n == handle.n && strncasecmp(people[i].handle.p, handle.p, handle.n) == 0, repeated = false;
+        bool bears = people[i].handle.n == handle.n && strncasecmp(people[i].handle.p, handle.p, handle.n) == 0,
+             repeated = false;
         for (size_t k = 0; k < *count; k++) repeated |= bl_str_eq(dids[k], candidates[i]);
         if (bears && !repeated) dids[(*count)++] = candidates[i];
     }

@@ -35,22 +35,25 @@ static enum bl_rc resolve_account(struct query *q, struct bl_str account, struct
     size_t count = node.did_count;
     struct bl_str dids[1];
     if (node.is_handle) BL_TRY(people_by_handle(q, node.value, arena, dids, 1, &count, err));
-    if (count == 0) return bl_fail(err, BL_E_NOT_FOUND, "no account is known by the handle %.*s; try its DID", BL_ARG(node.value));
+    if (count == 0)
+        return bl_fail(err, BL_E_NOT_FOUND, "no account is known by the handle %.*s; try its DID", BL_ARG(node.value));
     *did = bl_arena_dup(arena, node.is_handle ? dids[0] : node.dids[0]);
     return BL_OK;
 }
 
 /* --- One post --- */
 
-typedef enum bl_rc (*give_post)(void *context, const struct query_hit *hit, struct bl_str history_json, struct bl_error *err);
+typedef enum bl_rc (*give_post)(void *context, const struct query_hit *hit, struct bl_str history_json,
+                                struct bl_error *err);
 struct post_question {
     struct bl_str uri;
     give_post give;
     void *context;
 };
 
-static enum bl_rc write_history(const struct find *f, const struct place *record, const struct catalog_file *const *files,
-                                size_t count, struct bl_buf *json, struct bl_error *err) {
+static enum bl_rc write_history(const struct find *f, const struct place *record,
+                                const struct catalog_file *const *files, size_t count, struct bl_buf *json,
+                                struct bl_error *err) {
     BL_CLEANUP(bl_buf_release) struct bl_buf sql = {0};
     bl_buf_z(&sql, "SELECT time_us, operation, text FROM ");
     session_add_files(f->q, &sql, files, count, false);
@@ -81,17 +84,20 @@ static enum bl_rc write_history(const struct find *f, const struct place *record
 }
 
 /* The newest row of the record, were it a delete. */
-static enum bl_rc newest_version(const struct find *f, const struct place *record, const struct catalog_file *const *files,
-                                 size_t count, struct found *out, bool *known, struct bl_error *err) {
+static enum bl_rc newest_version(const struct find *f, const struct place *record,
+                                 const struct catalog_file *const *files, size_t count, struct found *out, bool *known,
+                                 struct bl_error *err) {
     size_t n = 0;
     struct filter filter = *f->filter;
     struct find one = {f->q, &filter, f->arena};
-    struct search_node who = {.kind = SEARCH_TERM, .op = search_operator_named(BL_LIT("from")), .dids = {record->did}, .did_count = 1};
+    struct search_node who = {
+        .kind = SEARCH_TERM, .op = search_operator_named(BL_LIT("from")), .dids = {record->did}, .did_count = 1};
     struct search_node which = {.kind = SEARCH_TERM, .op = &search_rkey, .value = record->rkey};
     struct search_node both = {.kind = SEARCH_AND, .first = &who};
     who.next = &which;
     filter.tree = &both;
-    BL_TRY(find_rows(&one, files, count, INT64_MIN, NULL, out, &n, 1, err));
+    const struct find_range range = {.from_us = INT64_MIN, .to_us = INT64_MAX, .columns = FIND_HITS};
+    BL_TRY(find_rows(&one, files, count, &range, out, &n, 1, err));
     *known = n == 1;
     return BL_OK;
 }
@@ -108,7 +114,8 @@ static enum bl_rc tell_post(const struct find *f, const struct post_question *qu
     if (found.hidden) return bl_fail(err, BL_E_NOT_FOUND, "the post was deleted, or its account is not active");
     BL_CLEANUP(bl_buf_release) struct bl_buf history = {0}, uri = {0};
     BL_TRY(write_history(f, record, files, count, &history, err));
-    bl_buf_printf(&uri, "at://%.*s/%s/%.*s", BL_ARG(record->did), ev_schema(EV_posts)->collection, BL_ARG(record->rkey));
+    bl_buf_printf(&uri, "at://%.*s/%s/%.*s", BL_ARG(record->did), ev_schema(EV_posts)->collection,
+                  BL_ARG(record->rkey));
     BL_TRY(bl_buf_check(&uri, "a post's URI", err));
     found.hit.uri = bl_buf_view(&uri);
     *given = true;
@@ -122,7 +129,8 @@ static enum bl_rc ask_post(struct query *q, void *context, bool *given, struct b
     struct find f = {q, &everything, &arena};
     struct record record;
     if (!parse_record(question->uri, &record))
-        return bl_fail(err, BL_E_USAGE, "\"%.*s\" is not the address of a post: write at://DID/app.bsky.feed.post/KEY, or DID/KEY",
+        return bl_fail(err, BL_E_USAGE,
+                       "\"%.*s\" is not the address of a post: write at://DID/app.bsky.feed.post/KEY, or DID/KEY",
                        BL_ARG(question->uri));
     struct place place = {.rkey = record.rkey};
     BL_TRY(resolve_account(q, record.account, &arena, &place.did, err));
@@ -144,8 +152,8 @@ struct user_question {
 };
 
 /* Adds what the files of one type know: how many rows count, and when the first and last was seen. */
-static enum bl_rc count_rows(struct query *q, enum ev_type type, const char *counted, struct bl_str did, struct query_user *user,
-                             struct bl_error *err) {
+static enum bl_rc count_rows(struct query *q, enum ev_type type, const char *counted, struct bl_str did,
+                             struct query_user *user, struct bl_error *err) {
     BL_CLEANUP(bl_freep) const struct catalog_file **files = NULL;
     size_t count = session_files(q, type, INT64_MIN, INT64_MAX, &files);
     if (count == 0) return BL_OK;
@@ -177,7 +185,8 @@ static enum bl_rc ask_user(struct query *q, void *context, bool *given, struct b
     BL_TRY(count_rows(q, EV_posts, "operation = 'create'", user.did, &user, err));
     BL_TRY(count_rows(q, EV_accounts, "false", user.did, &user, err));
     BL_TRY(count_rows(q, EV_profiles, "false", user.did, &user, err));
-    if (!user.first_seen_us) return bl_fail(err, BL_E_NOT_FOUND, "the lake has seen nothing of the account %.*s", BL_ARG(user.did));
+    if (!user.first_seen_us)
+        return bl_fail(err, BL_E_NOT_FOUND, "the lake has seen nothing of the account %.*s", BL_ARG(user.did));
     user.active = !person.hidden;
     user.handle = person.handle;
     user.status = person.status;

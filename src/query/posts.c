@@ -15,9 +15,12 @@ static void lang_filter(struct search_sql *sql, struct bl_str value) {
     bl_buf_z(&sql->text, "len(list_filter(langs, lambda x: lower(x) = lower(?))) > 0");
     search_bind_text(sql, value);
 }
-static void text_filter(struct search_sql *sql, struct bl_str value) { search_contains(sql, "text", value); }
+static void text_filter(struct search_sql *sql, struct bl_str value) {
+    search_contains(sql, "text", value);
+}
 static void hashtag_filter(struct search_sql *sql, struct bl_str value) {
-    search_tag.clause(sql, &(struct search_node){.value = bl_str_starts(value, BL_LIT("#")) ? bl_str_skip(value, 1) : value});
+    search_tag.clause(
+        sql, &(struct search_node){.value = bl_str_starts(value, BL_LIT("#")) ? bl_str_skip(value, 1) : value});
 }
 
 static const struct {
@@ -26,7 +29,8 @@ static const struct {
 } fields[] = {{"author", author_filter}, {"lang", lang_filter}, {"text", text_filter}, {"hashtag", hashtag_filter}};
 
 static enum bl_rc add_filter(struct search_sql *sql, const struct query_filter *filter, struct bl_error *err) {
-    if (!bl_utf8_valid(filter->value)) return bl_fail(err, BL_E_USAGE, "the value of \"%s\" is not UTF-8 text", filter->field);
+    if (!bl_utf8_valid(filter->value))
+        return bl_fail(err, BL_E_USAGE, "the value of \"%s\" is not UTF-8 text", filter->field);
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
         if (strcmp(filter->field, fields[i].field) != 0) continue;
         bl_buf_z(&sql->text, " AND (");
@@ -34,7 +38,8 @@ static enum bl_rc add_filter(struct search_sql *sql, const struct query_filter *
         bl_buf_byte(&sql->text, ')');
         return BL_OK;
     }
-    return bl_fail(err, BL_E_USAGE, "posts cannot be filtered by \"%s\": use author, lang, text or hashtag", filter->field);
+    return bl_fail(err, BL_E_USAGE, "posts cannot be filtered by \"%s\": use author, lang, text or hashtag",
+                   filter->field);
 }
 
 struct posts_question {
@@ -49,8 +54,8 @@ static const char post_columns[] =
     "'at://' || did || '/app.bsky.feed.post/' || rkey AS uri, langs, hashtags, time_us";
 
 /* Hours do not overlap, so sorting each by itself sorts the whole, and memory holds one hour. */
-static enum bl_rc give_hour(struct query *q, const struct posts_question *question, const struct catalog_file *const *files,
-                            size_t count, bool *given, struct bl_error *err) {
+static enum bl_rc give_hour(struct query *q, const struct posts_question *question,
+                            const struct catalog_file *const *files, size_t count, bool *given, struct bl_error *err) {
     struct bl_arena arena = {0};
     struct search_sql sql = {.arena = &arena};
     bl_buf_printf(&sql.text, "SELECT %s FROM ", post_columns);
@@ -59,7 +64,8 @@ static enum bl_rc give_hour(struct query *q, const struct posts_question *questi
     search_bind_i64(&sql, question->start_us);
     search_bind_i64(&sql, question->end_us);
     enum bl_rc rc = BL_OK;
-    for (size_t i = 0; i < question->filter_count && rc == BL_OK; i++) rc = add_filter(&sql, &question->filters[i], err);
+    for (size_t i = 0; i < question->filter_count && rc == BL_OK; i++)
+        rc = add_filter(&sql, &question->filters[i], err);
     bl_buf_z(&sql.text, " ORDER BY time_us DESC, did, rkey");
     struct duck_result *r = NULL;
     if (rc == BL_OK) rc = bl_buf_check(&sql.text, "the question", err);
@@ -76,9 +82,9 @@ static enum bl_rc give_hour(struct query *q, const struct posts_question *questi
 }
 
 static enum bl_rc give_no_posts(const struct query_sink *sink, struct bl_error *err) {
-    static const struct query_column columns[] = {{"date", QUERY_TEXT},       {"author", QUERY_TEXT}, {"text", QUERY_TEXT},
-                                                  {"created_at", QUERY_TEXT}, {"uri", QUERY_TEXT},    {"langs", QUERY_JSON},
-                                                  {"hashtags", QUERY_JSON},   {"time_us", QUERY_NUMBER}};
+    static const struct query_column columns[] = {
+        {"date", QUERY_TEXT}, {"author", QUERY_TEXT}, {"text", QUERY_TEXT},     {"created_at", QUERY_TEXT},
+        {"uri", QUERY_TEXT},  {"langs", QUERY_JSON},  {"hashtags", QUERY_JSON}, {"time_us", QUERY_NUMBER}};
     return sink->columns(sink->context, columns, sizeof columns / sizeof columns[0], err);
 }
 
@@ -94,8 +100,8 @@ static enum bl_rc ask_posts(struct query *q, void *context, bool *given, struct 
     return count ? BL_OK : give_no_posts(question->sink, err);
 }
 
-enum bl_rc query_posts(struct query *q, int64_t start_us, int64_t end_us, const struct query_filter *filters, size_t filter_count,
-                       const struct query_sink *sink, struct bl_error *err) {
+enum bl_rc query_posts(struct query *q, int64_t start_us, int64_t end_us, const struct query_filter *filters,
+                       size_t filter_count, const struct query_sink *sink, struct bl_error *err) {
     enum { FILTERS_MAX = 64 };
     if (filter_count > FILTERS_MAX) return bl_fail(err, BL_E_USAGE, "at most %d filters are taken", FILTERS_MAX);
     BL_CLEANUP(search_sql_release) struct search_sql checked = {0};
@@ -126,7 +132,8 @@ static enum bl_rc ask_day(struct query *q, void *context, bool *given, struct bl
     session_add_files(q, &sql, files, stats.files_read, false);
     bl_buf_z(&sql, " WHERE operation = 'create' AND time_us >= ? AND time_us < ?");
     BL_TRY(bl_buf_check(&sql, "the question", err));
-    const struct duck_bind binds[] = {{.kind = DUCK_I64, .i = day->start_us}, {.kind = DUCK_I64, .i = day->start_us + DAY_US}};
+    const struct duck_bind binds[] = {{.kind = DUCK_I64, .i = day->start_us},
+                                      {.kind = DUCK_I64, .i = day->start_us + DAY_US}};
     BL_CLEANUP(duck_result_close) struct duck_result *r = NULL;
     BL_TRY(duck_query(q->duck, bl_buf_cstr(&sql), binds, 2, &r, err));
     size_t rows;

@@ -7,11 +7,16 @@
 static const char *sql_type(enum ev_col_kind kind) {
     switch (kind) {
     case EV_STR:
-    case EV_JSON: return "VARCHAR";
-    case EV_I64: return "BIGINT";
-    case EV_TIME: return "TIMESTAMP";
-    case EV_BOOL: return "BOOLEAN";
-    case EV_LIST: return "VARCHAR[]";
+    case EV_JSON:
+        return "VARCHAR";
+    case EV_I64:
+        return "BIGINT";
+    case EV_TIME:
+        return "TIMESTAMP";
+    case EV_BOOL:
+        return "BOOLEAN";
+    case EV_LIST:
+        return "VARCHAR[]";
     }
     return "VARCHAR";
 }
@@ -46,7 +51,8 @@ static enum bl_rc make_events_view(struct query *q, struct bl_error *err) {
         const char *name = ev_schema((enum ev_type)t)->name;
         const char *commit = t == EV_accounts ? "kind AS operation, NULL::VARCHAR AS rkey, NULL::VARCHAR AS rev"
                                               : "operation, rkey, rev";
-        bl_buf_printf(&sql, "%sSELECT '%s' AS type, time_us, did, %s, cursor, extra, year, month, day, hour, date FROM %s",
+        bl_buf_printf(&sql,
+                      "%sSELECT '%s' AS type, time_us, did, %s, cursor, extra, year, month, day, hour, date FROM %s",
                       t ? " UNION ALL " : "", name, commit, name);
     }
     BL_TRY(bl_buf_check(&sql, "the view over all events", err));
@@ -58,10 +64,8 @@ static const struct {
     enum ev_type type;
     const char *name, *text, *subject;
 } record_types[] = {
-    {EV_posts, "post", "text", "reply_parent_uri"},
-    {EV_likes, "like", "NULL", "subject_uri"},
-    {EV_reposts, "repost", "NULL", "subject_uri"},
-    {EV_follows, "follow", "NULL", "subject_did"},
+    {EV_posts, "post", "text", "reply_parent_uri"}, {EV_likes, "like", "NULL", "subject_uri"},
+    {EV_reposts, "repost", "NULL", "subject_uri"},  {EV_follows, "follow", "NULL", "subject_did"},
     {EV_blocks, "block", "NULL", "subject_did"},
 };
 

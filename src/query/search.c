@@ -5,7 +5,7 @@
 /* Recursive descent:
  *   any   = all { "OR" all }
  *   all   = item { [ "AND" ] item }
- *   item  = [ "-" ] ( "(" any ")" | "\"" phrase "\"" | "#" tag | name ":" value | word )                              */
+ *   item  = [ "-" ] ( "(" any ")" | "\"" phrase "\"" | "#" tag | name ":" value | word ) */
 struct parser {
     struct bl_str text;
     size_t at;
@@ -31,14 +31,20 @@ static enum bl_rc fail_at(struct parser *p, size_t at, const char *format, ...) 
     return bl_fail(p->err, BL_E_USAGE, "column %u: %s", column_of(p->text, at), message);
 }
 
-static bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
-static bool ends_word(char c) { return is_blank(c) || c == '(' || c == ')'; }
+static bool is_blank(char c) {
+    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
+static bool ends_word(char c) {
+    return is_blank(c) || c == '(' || c == ')';
+}
 
 static void skip_blanks(struct parser *p) {
     while (p->at < p->text.n && is_blank(p->text.p[p->at])) p->at++;
 }
 
-static bool looking_at(const struct parser *p, char c) { return p->at < p->text.n && p->text.p[p->at] == c; }
+static bool looking_at(const struct parser *p, char c) {
+    return p->at < p->text.n && p->text.p[p->at] == c;
+}
 
 /* AND and OR are words only in capitals, and only alone: "or" and "ORANGE" are looked for. */
 static bool at_keyword(const struct parser *p, struct bl_str keyword) {
@@ -174,9 +180,9 @@ static enum bl_rc read_item(struct parser *p, struct search_node **out) {
     *out = node;
     if (!negated) return BL_OK;
     struct search_node *not = new_node(p, SEARCH_NOT);
-    if (!not) return out_of_memory(p);
-    not->first = node;
-    *out = not;
+    if (!not ) return out_of_memory(p);
+    not ->first = node;
+    *out = not ;
     return BL_OK;
 }
 
@@ -273,8 +279,10 @@ void search_explain(const struct search_node *tree, struct bl_buf *out) {
 bool search_never(const struct search_node *node) {
     if (!node) return false;
     switch (node->kind) {
-    case SEARCH_TERM: return node->is_handle && node->did_count == 0;
-    case SEARCH_NOT: return false;
+    case SEARCH_TERM:
+        return node->is_handle && node->did_count == 0;
+    case SEARCH_NOT:
+        return false;
     case SEARCH_AND:
         for (const struct search_node *child = node->first; child; child = child->next)
             if (search_never(child)) return true;
@@ -303,7 +311,9 @@ void search_clause(struct search_sql *sql, const struct search_node *node) {
     bl_buf_byte(&sql->text, ')');
 }
 
-void search_sql_release(struct search_sql *sql) { bl_buf_release(&sql->text); }
+void search_sql_release(struct search_sql *sql) {
+    bl_buf_release(&sql->text);
+}
 
 void search_bind_text(struct search_sql *sql, struct bl_str s) {
     BL_ASSERT(sql->count < SEARCH_BINDS_MAX);

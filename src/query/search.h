@@ -20,10 +20,10 @@ enum search_kind { SEARCH_TERM, SEARCH_AND, SEARCH_OR, SEARCH_NOT };
 struct search_operator;
 struct search_node {
     enum search_kind kind;
-    struct search_node *first, *next;  /* first child; next of the same parent */
-    const struct search_operator *op;  /* of a term */
-    struct bl_str value;               /* as the operator normalised it */
-    int64_t number;                    /* since:, until: microseconds; has: row of its table */
+    struct search_node *first, *next;        /* first child; next of the same parent */
+    const struct search_operator *op;        /* of a term */
+    struct bl_str value;                     /* as the operator normalised it */
+    int64_t number;                          /* since:, until: microseconds; has: row of its table */
     struct bl_str dids[SEARCH_ACCOUNTS_MAX]; /* from:, mentions:, to: filled by whoever can resolve a handle */
     size_t did_count;
     bool is_handle;
@@ -50,7 +50,7 @@ struct search_operator {
 extern const struct search_operator search_operators[];
 extern const size_t search_operator_count;
 extern const struct search_operator search_word, search_tag, search_rkey; /* rkey: the record key, for our own use */
-const struct search_operator *search_operator_named(struct bl_str name); /* NULL: there is none */
+const struct search_operator *search_operator_named(struct bl_str name);  /* NULL: there is none */
 
 /* BL_E_USAGE with "column N: ..." (characters, from 1). `*tree` is NULL for an empty text: it matches every post. */
 enum bl_rc search_parse(struct bl_str text, struct bl_arena *arena, struct search_node **tree, struct bl_error *err);

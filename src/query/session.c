@@ -40,8 +40,7 @@ static enum bl_rc check_folder(const char *dir, struct bl_error *err) {
 static enum bl_rc open_parts(struct query *q, const struct query_options *o, struct bl_error *err) {
     BL_TRY(check_folder(o->lake_dir, err));
     BL_TRY(catalog_open(o->lake_dir, CATALOG_READ, &q->catalog, err));
-    struct duck_options options = {
-        .confine_to = o->lake_dir, .memory_bytes = o->memory_bytes, .threads = o->threads};
+    struct duck_options options = {.confine_to = o->lake_dir, .memory_bytes = o->memory_bytes, .threads = o->threads};
     BL_TRY(duck_open(&options, &q->duck, err));
     BL_TRY(watchdog_start(q->duck, &q->watchdog, err));
     return query_refresh(q, err);
@@ -97,9 +96,13 @@ enum bl_rc query_refresh(struct query *q, struct bl_error *err) {
     return bl_fail(err, BL_E_BUSY, "the catalogue changed %d times while it was read: try again", ATTEMPTS);
 }
 
-int64_t query_snapshot(const struct query *q) { return q->snapshot; }
+int64_t query_snapshot(const struct query *q) {
+    return q->snapshot;
+}
 
-void query_cancel(struct query *q) { watchdog_cancel(q->watchdog); }
+void query_cancel(struct query *q) {
+    watchdog_cancel(q->watchdog);
+}
 
 static void add_quoted(struct bl_buf *sql, const char *text) {
     for (; *text; text++) {
@@ -118,9 +121,10 @@ void session_add_files(const struct query *q, struct bl_buf *sql, const struct c
         add_quoted(sql, files[i]->path);
         bl_buf_byte(sql, '\'');
     }
-    bl_buf_z(sql, hive ? "], hive_partitioning = true, hive_types = {'year': INTEGER, 'month': INTEGER, 'day': INTEGER, "
-                         "'hour': INTEGER})"
-                       : "], hive_partitioning = false)");
+    bl_buf_z(sql, hive
+                      ? "], hive_partitioning = true, hive_types = {'year': INTEGER, 'month': INTEGER, 'day': INTEGER, "
+                        "'hour': INTEGER})"
+                      : "], hive_partitioning = false)");
 }
 
 size_t session_files(const struct query *q, enum ev_type type, int64_t from_us, int64_t to_us,

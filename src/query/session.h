@@ -22,10 +22,10 @@ struct query {
     struct duck *duck;
     struct watchdog *watchdog;
     struct file_list files[EV_TYPE_COUNT];
-    int64_t views_snapshot; /* the snapshot the views show; -1: there are none yet */
-    int64_t shadow_snapshot; /* the same of shadow.h */
+    int64_t views_snapshot;                 /* the snapshot the views show; -1: there are none yet */
+    int64_t shadow_snapshot;                /* the same of shadow.h */
     struct id_list shadowed[EV_TYPE_COUNT]; /* files whose deletes, updates and account states are in its tables */
-    struct views_store *store; /* NULL until one is there */
+    struct views_store *store;              /* NULL until one is there */
     int64_t store_generation;
     struct id_list stored[EV_TYPE_COUNT]; /* files of accounts and profiles whose rows are in the store */
 };
@@ -41,12 +41,12 @@ size_t session_files_near(const struct query *q, enum ev_type type, const int64_
                           const struct catalog_file ***out);
 /* Bring the SQL views to the pinned snapshot. */
 enum bl_rc session_views(struct query *q, struct bl_error *err);
-/* A compaction may replace files that a pinned snapshot names. True when a question that failed with `rc`, without having
- * given anything away, should be asked again of the newer snapshot, which is then pinned. */
+/* A compaction may replace files that a pinned snapshot names. True when a question that failed with `rc`, without
+ * having given anything away, should be asked again of the newer snapshot, which is then pinned. */
 bool session_moved_on(struct query *q, enum bl_rc rc);
 
-/* Runs `ask` under the deadline, and once more when the lake moved on under it. `*given` is set by `ask` once anything was
- * handed out. */
+/* Runs `ask` under the deadline, and once more when the lake moved on under it. `*given` is set by `ask` once anything
+ * was handed out. */
 typedef enum bl_rc (*session_ask)(struct query *q, void *context, bool *given, struct bl_error *err);
 enum bl_rc session_run(struct query *q, session_ask ask, void *context, struct bl_error *err);
 /* An answer of DuckDB into a sink: the columns, then the rows as texts. */

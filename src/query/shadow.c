@@ -7,11 +7,12 @@ const char shadow_condition[] =
     "NOT EXISTS (SELECT 1 FROM internal.changes x WHERE x.key = c.key AND x.time_us > c.time_us) "
     "AND NOT EXISTS (SELECT 1 FROM internal.hidden h WHERE h.did = c.did)";
 
-static const char tables_sql[] = "CREATE SCHEMA IF NOT EXISTS internal; "
-                                 "CREATE TABLE IF NOT EXISTS internal.changes (key UBIGINT, time_us BIGINT); "
-                                 "CREATE TABLE IF NOT EXISTS internal.accounts (did VARCHAR, time_us BIGINT, seq BIGINT, active BOOLEAN); "
-                                 "CREATE OR REPLACE VIEW internal.hidden AS SELECT did FROM internal.accounts GROUP BY did "
-                                 "HAVING NOT arg_max(active, (time_us, seq))";
+static const char tables_sql[] =
+    "CREATE SCHEMA IF NOT EXISTS internal; "
+    "CREATE TABLE IF NOT EXISTS internal.changes (key UBIGINT, time_us BIGINT); "
+    "CREATE TABLE IF NOT EXISTS internal.accounts (did VARCHAR, time_us BIGINT, seq BIGINT, active BOOLEAN); "
+    "CREATE OR REPLACE VIEW internal.hidden AS SELECT did FROM internal.accounts GROUP BY did "
+    "HAVING NOT arg_max(active, (time_us, seq))";
 
 static int by_id(const void *a, const void *b) {
     int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
@@ -24,7 +25,8 @@ static size_t new_files(const struct query *q, enum ev_type type, const struct c
     size_t count = session_files(q, type, INT64_MIN, INT64_MAX, out), kept = 0;
     if (!known->count) return count;
     for (size_t i = 0; i < count; i++)
-        if (!known->count || !bsearch(&(*out)[i]->id, known->ids, known->count, sizeof *known->ids, by_id)) (*out)[kept++] = (*out)[i];
+        if (!known->count || !bsearch(&(*out)[i]->id, known->ids, known->count, sizeof *known->ids, by_id))
+            (*out)[kept++] = (*out)[i];
     return kept;
 }
 
@@ -37,7 +39,8 @@ static void remember(struct query *q, enum ev_type type, const struct catalog_fi
 }
 
 /* A compacted file repeats rows that are in the tables already, which changes nothing but their number. */
-static enum bl_rc load(struct query *q, enum ev_type type, const char *insert, const char *where, struct bl_error *err) {
+static enum bl_rc load(struct query *q, enum ev_type type, const char *insert, const char *where,
+                       struct bl_error *err) {
     enum { FILES_AT_ONCE = 1024 };
     BL_CLEANUP(bl_freep) const struct catalog_file **files = NULL;
     size_t count = new_files(q, type, &files);

@@ -1,12 +1,15 @@
-/* One read-only SQL statement. Two walls stand behind the check here: DuckDB prepares a single statement only, and it is
- * confined to the lake's folder; but inside that folder COPY could write, so the kind of statement is checked first. */
+/* One read-only SQL statement. Two walls stand behind the check here: DuckDB prepares a single statement only, and it
+ * is confined to the lake's folder; but inside that folder COPY could write, so the kind of statement is checked first.
+ */
 #include <strings.h>
 
 #include "query/session.h"
 
 static const char *const read_words[] = {"SELECT", "WITH", "FROM", "VALUES", "TABLE", "DESCRIBE", "SHOW", "SUMMARIZE"};
 
-static bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
+static bool is_letter(char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
+}
 
 static struct bl_str skip_comment(struct bl_str s) {
     if (bl_str_starts(s, BL_LIT("--"))) {
@@ -74,24 +77,30 @@ static enum bl_rc check_statement(struct bl_str sql, struct bl_error *err) {
         return bl_fail(err, BL_E_USAGE, "the statement is not valid UTF-8 text");
     struct bl_str rest = sql, word = take_word(&rest);
     if (is_word(word, "EXPLAIN") ? explains_reading(rest) : starts_reading(sql)) return BL_OK;
-    if (skip_space(sql).n == 0) return bl_fail(err, BL_E_USAGE, "there is no statement: try SELECT count(*) FROM posts");
-    return bl_fail(err, BL_E_USAGE,
-                   "only questions are answered, not \"%.*s\": a statement starts with SELECT, WITH, FROM, VALUES, TABLE, "
-                   "DESCRIBE, SHOW, SUMMARIZE or EXPLAIN",
-                   BL_ARG(word));
+    if (skip_space(sql).n == 0)
+        return bl_fail(err, BL_E_USAGE, "there is no statement: try SELECT count(*) FROM posts");
+    return bl_fail(
+        err, BL_E_USAGE,
+        "only questions are answered, not \"%.*s\": a statement starts with SELECT, WITH, FROM, VALUES, TABLE, "
+        "DESCRIBE, SHOW, SUMMARIZE or EXPLAIN",
+        BL_ARG(word));
 }
 
 static enum query_kind kind_of(enum duck_kind kind) {
     switch (kind) {
-    case DUCK_BOOL: return QUERY_BOOL;
+    case DUCK_BOOL:
+        return QUERY_BOOL;
     case DUCK_I64:
-    case DUCK_F64: return QUERY_NUMBER;
-    case DUCK_LIST: return QUERY_JSON;
+    case DUCK_F64:
+        return QUERY_NUMBER;
+    case DUCK_LIST:
+        return QUERY_JSON;
     case DUCK_NULL:
     case DUCK_TEXT:
     case DUCK_TIMESTAMP_US:
     case DUCK_DATE:
-    case DUCK_OTHER: break;
+    case DUCK_OTHER:
+        break;
     }
     return QUERY_TEXT;
 }

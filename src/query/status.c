@@ -3,7 +3,8 @@
 
 #include "query/session.h"
 
-enum bl_rc query_gaps(struct query *q, int64_t from_us, int64_t to_us, struct query_gap **out, size_t *count, struct bl_error *err) {
+enum bl_rc query_gaps(struct query *q, int64_t from_us, int64_t to_us, struct query_gap **out, size_t *count,
+                      struct bl_error *err) {
     BL_CLEANUP(bl_freep) struct catalog_gap *gaps = NULL;
     size_t n = 0;
     BL_TRY(catalog_gaps(q->catalog, from_us, to_us, &gaps, &n, err));
@@ -23,7 +24,8 @@ static void note_dead(void *context, const struct catalog_dead *dead) {
     size_t i = 0;
     while (i < s->reason_count && strcmp(s->dead_by_reason[i].reason, dead->reason) != 0) i++;
     if (i == QUERY_REASONS_MAX) return;
-    if (i == s->reason_count) snprintf(s->dead_by_reason[s->reason_count++].reason, sizeof s->dead_by_reason[0].reason, "%s", dead->reason);
+    if (i == s->reason_count)
+        snprintf(s->dead_by_reason[s->reason_count++].reason, sizeof s->dead_by_reason[0].reason, "%s", dead->reason);
     s->dead_by_reason[i].count++;
 }
 
@@ -54,9 +56,14 @@ enum bl_rc query_lake_status(struct query *q, struct query_lake_status *out, str
     enum { LETTERS_LOOKED_AT = 100000 }; /* the newest; their total is exact */
     struct catalog_totals totals;
     BL_TRY(catalog_totals(q->catalog, &totals, err));
-    struct query_lake_status s = {.snapshot = totals.snapshot,   .files = totals.files,         .rows = totals.rows,
-                                  .bytes = totals.bytes,         .raw_bytes = totals.raw_bytes, .oldest_us = totals.min_us,
-                                  .newest_us = totals.max_us,    .last_commit_us = totals.last_commit_us,
+    struct query_lake_status s = {.snapshot = totals.snapshot,
+                                  .files = totals.files,
+                                  .rows = totals.rows,
+                                  .bytes = totals.bytes,
+                                  .raw_bytes = totals.raw_bytes,
+                                  .oldest_us = totals.min_us,
+                                  .newest_us = totals.max_us,
+                                  .last_commit_us = totals.last_commit_us,
                                   .dead_letters = totals.dead};
     BL_TRY(count_types(q, &s, err));
     BL_TRY(count_gaps(q, &s, err));

@@ -8,7 +8,8 @@
 #define HOUR_US INT64_C(3600000000)
 #define DAY_US (24 * HOUR_US)
 
-/* SELECT period, key, sum(n) FROM (SELECT source FROM files WHERE only) GROUP BY period, key. A key that is null is not counted. */
+/* SELECT period, key, sum(n) FROM (SELECT source FROM files WHERE only) GROUP BY period, key. A key that is null is not
+ * counted. */
 struct rule {
     enum cube cube;
     enum ev_type type;
@@ -18,8 +19,10 @@ struct rule {
 
 #define CREATED "operation = 'create'"
 #define MADE_AND_UNDONE(type, made, undone)                                                                            \
-    {CUBE_VOLUME, EV_##type, HOUR_US, "time_us, operation", "operation <> 'update'",                                   \
-     "CASE operation WHEN 'create' THEN '" made "' ELSE '" undone "' END", "count(*)"}
+    {                                                                                                                  \
+        CUBE_VOLUME, EV_##type, HOUR_US, "time_us, operation", "operation <> 'update'",                                \
+            "CASE operation WHEN 'create' THEN '" made "' ELSE '" undone "' END", "count(*)"                           \
+    }
 /* "at://DID/app.bsky.feed.post/RKEY" without what all posts share; other things that are liked are not counted. */
 #define LIKED_POST CREATED " AND contains(subject_uri, '/app.bsky.feed.post/')"
 #define POST_KEY "replace(substr(subject_uri, 6), 'app.bsky.feed.post/', '')"
@@ -29,28 +32,31 @@ static const struct rule rules[] = {
     {CUBE_VOLUME, EV_posts, HOUR_US, "time_us", CREATED " AND reply_parent_uri IS NOT NULL", "'replies'", "count(*)"},
     {CUBE_VOLUME, EV_posts, HOUR_US, "time_us", CREATED " AND quote_uri IS NOT NULL", "'quotes'", "count(*)"},
     {CUBE_AUTHORS, EV_posts, DAY_US, "time_us, did", CREATED, "did", "count(*)"},
-    {CUBE_TAGS, EV_posts, HOUR_US, "time_us, unnest(list_distinct(list_transform(hashtags, lambda x: lower(x)))) AS tag", CREATED, "tag", "count(*)"},
+    {CUBE_TAGS, EV_posts, HOUR_US,
+     "time_us, unnest(list_distinct(list_transform(hashtags, lambda x: lower(x)))) AS tag", CREATED, "tag", "count(*)"},
     {CUBE_LANGS, EV_posts, DAY_US,
-     "time_us, unnest(CASE WHEN len(langs) > 0 THEN list_distinct(list_transform(langs, lambda x: lower(split_part(x, '-', 1)))) ELSE ['none'] END) AS lang",
+     "time_us, unnest(CASE WHEN len(langs) > 0 THEN list_distinct(list_transform(langs, lambda x: lower(split_part(x, "
+     "'-', 1)))) ELSE ['none'] END) AS lang",
      CREATED, "lang", "count(*)"},
     {CUBE_DOMAINS, EV_posts, DAY_US,
      "time_us, unnest(list_distinct(list_transform(links, lambda x: regexp_replace(regexp_extract(lower(x), "
      "'^[a-z][a-z0-9+.-]*://([^/?#]*@)?([^/?#:]+)', 2), '^www[.]', '')))) AS host",
      CREATED, "nullif(host, '')", "count(*)"},
-    {CUBE_LENGTHS, EV_posts, DAY_US, "time_us, length(text) AS characters", CREATED, "(least(coalesce(characters, 0) // 50, 6) * 50)::VARCHAR", "count(*)"},
+    {CUBE_LENGTHS, EV_posts, DAY_US, "time_us, length(text) AS characters", CREATED,
+     "(least(coalesce(characters, 0) // 50, 6) * 50)::VARCHAR", "count(*)"},
     MADE_AND_UNDONE(likes, "likes", "unlikes"),
     {CUBE_LIKED, EV_likes, DAY_US, "time_us, subject_uri", LIKED_POST, POST_KEY, "count(*)"},
     {CUBE_RISING, EV_likes, HOUR_US, "time_us, subject_uri", LIKED_POST, POST_KEY, "count(*)"},
-    {CUBE_AGES, EV_likes, DAY_US, "time_us, (time_us - tid_us(split_part(subject_uri, '/', 5))) // 3600000000 AS age", LIKED_POST,
-     "CASE WHEN age BETWEEN 0 AND 23 THEN age::VARCHAR END", "count(*)"},
+    {CUBE_AGES, EV_likes, DAY_US, "time_us, (time_us - tid_us(split_part(subject_uri, '/', 5))) // 3600000000 AS age",
+     LIKED_POST, "CASE WHEN age BETWEEN 0 AND 23 THEN age::VARCHAR END", "count(*)"},
     MADE_AND_UNDONE(reposts, "reposts", "unreposts"),
     MADE_AND_UNDONE(follows, "follows", "unfollows"),
     MADE_AND_UNDONE(blocks, "blocks", "unblocks"),
 };
 enum { RULES = sizeof rules / sizeof rules[0] };
 
-/* How long each cube is remembered, in its own periods (0: for ever), and which small counts are given up once their period is
- * `settled` periods old: without that the store would hold every post that was ever liked once. */
+/* How long each cube is remembered, in its own periods (0: for ever), and which small counts are given up once their
+ * period is `settled` periods old: without that the store would hold every post that was ever liked once. */
 static const struct {
     enum cube cube;
     bool hourly;
@@ -76,30 +82,37 @@ static enum bl_rc take_counts(struct refresh *r, enum cube cube, const char *sql
         if (rows == 0) return BL_OK;
         BL_TRY(refresh_check(r, err));
         for (size_t i = 0; i < rows; i++)
-            BL_TRY(store_count(r->store, (int)cube, duck_i64(found, 0, i), duck_text(found, 1, i), duck_i64(found, 2, i), err));
+            BL_TRY(store_count(r->store, (int)cube, duck_i64(found, 0, i), duck_text(found, 1, i),
+                               duck_i64(found, 2, i), err));
     }
 }
 
-static enum bl_rc apply_rule(struct refresh *r, const struct rule *rule, const struct catalog_file *const *files, size_t count,
-                             struct bl_error *err) {
+static enum bl_rc apply_rule(struct refresh *r, const struct rule *rule, const struct catalog_file *const *files,
+                             size_t count, struct bl_error *err) {
     int64_t from_us = oldest_kept_us(r, rule->cube), newest_us = INT64_MIN;
     for (size_t i = 0; i < count; i++)
         if (files[i]->max_us > newest_us) newest_us = files[i]->max_us;
     if (newest_us < from_us) return BL_OK;
     BL_CLEANUP(bl_buf_release) struct bl_buf sql = {0};
-    bl_buf_printf(&sql, "SELECT period, key, n FROM (SELECT time_us // %" PRId64 " AS period, %s AS key, %s AS n FROM (SELECT %s FROM ",
+    bl_buf_printf(&sql,
+                  "SELECT period, key, n FROM (SELECT time_us // %" PRId64
+                  " AS period, %s AS key, %s AS n FROM (SELECT %s FROM ",
                   rule->period_us, rule->key, rule->n, rule->source);
     session_add_files(r->q, &sql, files, count, false);
-    bl_buf_printf(&sql, " WHERE %s AND time_us >= %" PRId64 ") GROUP BY 1, 2) WHERE key IS NOT NULL ORDER BY 1, 2", rule->only, from_us);
+    bl_buf_printf(&sql, " WHERE %s AND time_us >= %" PRId64 ") GROUP BY 1, 2) WHERE key IS NOT NULL ORDER BY 1, 2",
+                  rule->only, from_us);
     BL_TRY(bl_buf_check(&sql, "reading files for the views", err));
     return take_counts(r, rule->cube, bl_buf_cstr(&sql), err);
 }
 
 /* A delete names its record only, whose key tells when it was made: there the like is looked for, up to 8 days back. */
-static enum bl_rc hours_of_undone(struct refresh *r, const char *undone, int64_t **hours, size_t *count, struct bl_error *err) {
+static enum bl_rc hours_of_undone(struct refresh *r, const char *undone, int64_t **hours, size_t *count,
+                                  struct bl_error *err) {
     BL_CLEANUP(bl_buf_release) struct bl_buf sql = {0};
-    bl_buf_printf(&sql, "SELECT DISTINCT tid_us(rkey) // %" PRId64 " AS hour FROM (%s) WHERE tid_us(rkey) > time_us - %" PRId64
-                        " AND tid_us(rkey) < time_us + %" PRId64 " ORDER BY hour",
+    bl_buf_printf(&sql,
+                  "SELECT DISTINCT tid_us(rkey) // %" PRId64
+                  " AS hour FROM (%s) WHERE tid_us(rkey) > time_us - %" PRId64 " AND tid_us(rkey) < time_us + %" PRId64
+                  " ORDER BY hour",
                   HOUR_US, undone, 8 * DAY_US, HOUR_US);
     BL_TRY(bl_buf_check(&sql, "reading files for the views", err));
     BL_CLEANUP(duck_result_close) struct duck_result *found = NULL;
@@ -112,7 +125,8 @@ static enum bl_rc hours_of_undone(struct refresh *r, const char *undone, int64_t
     }
 }
 
-static enum bl_rc apply_unlikes(struct refresh *r, const struct catalog_file *const *files, size_t count, struct bl_error *err) {
+static enum bl_rc apply_unlikes(struct refresh *r, const struct catalog_file *const *files, size_t count,
+                                struct bl_error *err) {
     BL_CLEANUP(bl_buf_release) struct bl_buf undone = {0}, sql = {0};
     BL_CLEANUP(bl_freep) int64_t *hours = NULL;
     BL_CLEANUP(bl_freep) const struct catalog_file **likes = NULL;
@@ -124,8 +138,10 @@ static enum bl_rc apply_unlikes(struct refresh *r, const struct catalog_file *co
     BL_TRY(hours_of_undone(r, bl_buf_cstr(&undone), &hours, &hour_count, err));
     size_t kept = session_files_near(r->q, EV_likes, hours, hour_count, &likes);
     if (kept == 0) return BL_OK;
-    bl_buf_printf(&sql, "SELECT u.time_us // %" PRId64 ", " POST_KEY ", count(*) FROM (SELECT did, rkey, max(time_us) AS time_us FROM (%s) "
-                        "GROUP BY did, rkey) u JOIN (SELECT did, rkey, any_value(subject_uri) AS subject_uri FROM ",
+    bl_buf_printf(&sql,
+                  "SELECT u.time_us // %" PRId64 ", " POST_KEY
+                  ", count(*) FROM (SELECT did, rkey, max(time_us) AS time_us FROM (%s) "
+                  "GROUP BY did, rkey) u JOIN (SELECT did, rkey, any_value(subject_uri) AS subject_uri FROM ",
                   DAY_US, undone.p);
     session_add_files(r->q, &sql, likes, kept, false);
     bl_buf_z(&sql, " WHERE " LIKED_POST " GROUP BY did, rkey) l USING (did, rkey) GROUP BY 1, 2 ORDER BY 1, 2");
@@ -133,7 +149,8 @@ static enum bl_rc apply_unlikes(struct refresh *r, const struct catalog_file *co
     return take_counts(r, CUBE_UNLIKED, bl_buf_cstr(&sql), err);
 }
 
-static enum bl_rc note_accounts(struct refresh *r, const struct catalog_file *const *files, size_t count, struct bl_error *err) {
+static enum bl_rc note_accounts(struct refresh *r, const struct catalog_file *const *files, size_t count,
+                                struct bl_error *err) {
     BL_CLEANUP(bl_buf_release) struct bl_buf sql = {0};
     bl_buf_z(&sql, "SELECT did, handle, active, status, time_us, seq FROM ");
     session_add_files(r->q, &sql, files, count, false);
@@ -146,8 +163,12 @@ static enum bl_rc note_accounts(struct refresh *r, const struct catalog_file *co
         if (rows == 0) return BL_OK;
         for (size_t i = 0; i < rows; i++) {
             int64_t us = duck_i64(found, 4, i), seq = duck_i64(found, 5, i);
-            struct store_account a = {.did = duck_text(found, 0, i), .active = duck_is_null(found, 2, i) ? -1 : (int)duck_i64(found, 2, i),
-                                      .handle_us = us, .handle_seq = seq, .active_us = us, .active_seq = seq};
+            struct store_account a = {.did = duck_text(found, 0, i),
+                                      .active = duck_is_null(found, 2, i) ? -1 : (int)duck_i64(found, 2, i),
+                                      .handle_us = us,
+                                      .handle_seq = seq,
+                                      .active_us = us,
+                                      .active_seq = seq};
             if (!duck_is_null(found, 1, i)) a.handle = duck_text(found, 1, i);
             if (!duck_is_null(found, 3, i)) a.status = duck_text(found, 3, i);
             BL_TRY(store_note_account(r->store, &a, err));
@@ -155,7 +176,8 @@ static enum bl_rc note_accounts(struct refresh *r, const struct catalog_file *co
     }
 }
 
-static enum bl_rc note_profiles(struct refresh *r, const struct catalog_file *const *files, size_t count, struct bl_error *err) {
+static enum bl_rc note_profiles(struct refresh *r, const struct catalog_file *const *files, size_t count,
+                                struct bl_error *err) {
     BL_CLEANUP(bl_buf_release) struct bl_buf sql = {0};
     bl_buf_z(&sql, "SELECT did, display_name, description, operation = 'delete', time_us, rev FROM ");
     session_add_files(r->q, &sql, files, count, false);
@@ -167,7 +189,9 @@ static enum bl_rc note_profiles(struct refresh *r, const struct catalog_file *co
         BL_TRY(duck_next(found, &rows, err));
         if (rows == 0) return BL_OK;
         for (size_t i = 0; i < rows; i++) {
-            struct store_profile p = {.did = duck_text(found, 0, i), .deleted = duck_i64(found, 3, i) != 0, .us = duck_i64(found, 4, i),
+            struct store_profile p = {.did = duck_text(found, 0, i),
+                                      .deleted = duck_i64(found, 3, i) != 0,
+                                      .us = duck_i64(found, 4, i),
                                       .rev = duck_text(found, 5, i)};
             if (!duck_is_null(found, 1, i)) p.name = duck_text(found, 1, i);
             if (!duck_is_null(found, 2, i)) p.description = duck_text(found, 2, i);
@@ -176,7 +200,8 @@ static enum bl_rc note_profiles(struct refresh *r, const struct catalog_file *co
     }
 }
 
-static enum bl_rc read_batch(struct refresh *r, enum ev_type type, const struct catalog_file *const *files, size_t count, struct bl_error *err) {
+static enum bl_rc read_batch(struct refresh *r, enum ev_type type, const struct catalog_file *const *files,
+                             size_t count, struct bl_error *err) {
     for (size_t i = 0; i < RULES; i++)
         if (rules[i].type == type) BL_TRY(apply_rule(r, &rules[i], files, count, err));
     if (type == EV_likes) BL_TRY(apply_unlikes(r, files, count, err));
@@ -226,9 +251,10 @@ static enum bl_rc prune_again_from(struct refresh *r, enum cube cube, int64_t pe
     return period < from ? store_set(r->store, fact, period, err) : BL_OK;
 }
 
-/* Compaction replaces the files of an hour by others with the same rows: those count as known, unread. Anything else that makes a
- * known file disappear (a purge; compaction of files not read yet) means counting that day again. */
-static enum bl_rc recount_day(struct refresh *r, enum ev_type type, int64_t day, struct known *k, struct bl_error *err) {
+/* Compaction replaces the files of an hour by others with the same rows: those count as known, unread. Anything else
+ * that makes a known file disappear (a purge; compaction of files not read yet) means counting that day again. */
+static enum bl_rc recount_day(struct refresh *r, enum ev_type type, int64_t day, struct known *k,
+                              struct bl_error *err) {
     for (size_t i = 0; i < RULES; i++) {
         if (rules[i].type != type) continue;
         int64_t periods = DAY_US / rules[i].period_us;
@@ -244,13 +270,15 @@ static enum bl_rc recount_day(struct refresh *r, enum ev_type type, int64_t day,
     return BL_OK;
 }
 
-static enum bl_rc settle_hour(struct refresh *r, enum ev_type type, int64_t hour_us, struct known *k, const bool *gone, struct bl_error *err) {
+static enum bl_rc settle_hour(struct refresh *r, enum ev_type type, int64_t hour_us, struct known *k, const bool *gone,
+                              struct bl_error *err) {
     const struct file_list *list = &r->q->files[type];
     int64_t gone_rows = 0, new_rows = 0;
     for (size_t i = 0; i < k->count; i++)
         if (gone[i] && k->files[i].hour_us == hour_us) gone_rows += k->files[i].rows;
     for (size_t i = 0; i < list->count; i++)
-        if (list->files[i].hour_us == hour_us && list->files[i].compacted && !find_known(k, list->files[i].id)) new_rows += list->files[i].rows;
+        if (list->files[i].hour_us == hour_us && list->files[i].compacted && !find_known(k, list->files[i].id))
+            new_rows += list->files[i].rows;
     if (gone_rows != new_rows) return recount_day(r, type, hour_us / DAY_US, k, err);
     for (size_t i = 0; i < list->count; i++) {
         const struct catalog_file *f = &list->files[i];
@@ -280,7 +308,8 @@ static enum bl_rc settle_gone(struct refresh *r, enum ev_type type, struct bl_er
 }
 
 /* Oldest first, so that a lake read for the first time grows in the order it was written. */
-static enum bl_rc new_files(struct refresh *r, enum ev_type type, const struct catalog_file ***out, size_t *count, struct bl_error *err) {
+static enum bl_rc new_files(struct refresh *r, enum ev_type type, const struct catalog_file ***out, size_t *count,
+                            struct bl_error *err) {
     struct known k = {0};
     BL_TRY(store_files(r->store, (int)type, &k.files, &k.count, err));
     size_t all = session_files(r->q, type, INT64_MIN, INT64_MAX, out), kept = 0;
@@ -297,8 +326,8 @@ static enum bl_rc new_files(struct refresh *r, enum ev_type type, const struct c
     return BL_OK;
 }
 
-static enum bl_rc in_transaction(struct refresh *r, enum ev_type type, const struct catalog_file *const *files, size_t count,
-                                 struct bl_error *err) {
+static enum bl_rc in_transaction(struct refresh *r, enum ev_type type, const struct catalog_file *const *files,
+                                 size_t count, struct bl_error *err) {
     BL_TRY(refresh_check(r, err));
     watchdog_extend(r->q->watchdog, r->q->deadline_us);
     BL_TRY(store_begin(r->store, err));

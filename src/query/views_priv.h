@@ -32,7 +32,7 @@ struct view {
     const char *name, *title, *definition;
     bool hourly;
     enum view_names names;
-    bool grouped; /* the group is a column of the answer */
+    bool grouped;    /* the group is a column of the answer */
     const char *sql; /* over the store's counts; ?1 hour and ?2 day of the newest event */
     const struct query_column *columns;
     size_t column_count;

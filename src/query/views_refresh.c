@@ -11,11 +11,14 @@
 #define HOUR_US INT64_C(3600000000)
 #define DAY_US (24 * HOUR_US)
 
-/* A record key that is a TID tells when it was made; null for others. The digits below about a millisecond are left out. */
+/* A record key that is a TID tells when it was made; null for others. The digits below about a millisecond are left
+ * out. */
 static const char tid_macro[] =
-    "CREATE OR REPLACE TEMP MACRO tid_digit(k, i, weight) AS (strpos('234567abcdefghijklmnopqrstuvwxyz', substr(k, i, 1)) - 1) * weight; "
+    "CREATE OR REPLACE TEMP MACRO tid_digit(k, i, weight) AS (strpos('234567abcdefghijklmnopqrstuvwxyz', substr(k, i, "
+    "1)) - 1) * weight; "
     "CREATE OR REPLACE TEMP MACRO tid_us(k) AS CASE WHEN length(k) = 13 THEN tid_digit(k, 1, 1125899906842624) + "
-    "tid_digit(k, 2, 35184372088832) + tid_digit(k, 3, 1099511627776) + tid_digit(k, 4, 34359738368) + tid_digit(k, 5, 1073741824) + "
+    "tid_digit(k, 2, 35184372088832) + tid_digit(k, 3, 1099511627776) + tid_digit(k, 4, 34359738368) + tid_digit(k, 5, "
+    "1073741824) + "
     "tid_digit(k, 6, 33554432) + tid_digit(k, 7, 1048576) + tid_digit(k, 8, 32768) + tid_digit(k, 9, 1024) END";
 
 enum bl_rc refresh_check(const struct refresh *r, struct bl_error *err) {
@@ -60,7 +63,9 @@ static enum bl_rc take_ranked(void *context, const struct bl_str *cells, size_t 
     return BL_OK;
 }
 
-static struct bl_str key_of(const struct answer *a, size_t i) { return a->ranked[i].cells[a->width - 1]; }
+static struct bl_str key_of(const struct answer *a, size_t i) {
+    return a->ranked[i].cells[a->width - 1];
+}
 
 static enum bl_rc name_authors(struct refresh *r, struct answer *a, struct bl_error *err) {
     BL_CLEANUP(bl_freep) struct bl_str *dids = bl_xcalloc(a->count + 1, sizeof *dids);
@@ -86,7 +91,8 @@ static int by_number(const void *a, const void *b) {
 }
 
 /* The files that may hold the records, by the time in their keys; all of them when one key tells none. */
-static size_t files_of_records(const struct query *q, const struct bl_str *rkeys, size_t count, const struct catalog_file ***files) {
+static size_t files_of_records(const struct query *q, const struct bl_str *rkeys, size_t count,
+                               const struct catalog_file ***files) {
     BL_CLEANUP(bl_freep) int64_t *hours = bl_xcalloc(count + 1, sizeof *hours);
     for (size_t i = 0; i < count; i++) {
         if (!at_is_tid(rkeys[i])) return session_files(q, EV_posts, INT64_MIN, INT64_MAX, files);
@@ -96,7 +102,8 @@ static size_t files_of_records(const struct query *q, const struct bl_str *rkeys
     return session_files_near(q, EV_posts, hours, count, files);
 }
 
-/* A post that is not in the lake (it was made before the recording began) cannot be shown; one that was deleted must not. */
+/* A post that is not in the lake (it was made before the recording began) cannot be shown; one that was deleted must
+ * not. */
 static enum bl_rc find_posts(struct refresh *r, struct answer *a, struct found **items, struct bl_error *err) {
     struct filter everything = {.from_us = INT64_MIN, .to_us = INT64_MAX};
     struct find f = {r->q, &everything, &a->arena};
@@ -248,10 +255,14 @@ static enum bl_rc ask_refresh(struct query *q, void *context, bool *given, struc
     return refresh_store(r, err);
 }
 
-enum bl_rc views_refresh(const struct views_refresh_options *o, struct views_refresh_stats *stats, struct bl_error *err) {
+enum bl_rc views_refresh(const struct views_refresh_options *o, struct views_refresh_stats *stats,
+                         struct bl_error *err) {
     struct views_refresh_stats ignored;
     struct refresh r = {.options = o, .stats = stats ? stats : &ignored};
-    struct query_options session = {.lake_dir = o->lake_dir, .memory_bytes = o->memory_bytes, .threads = o->threads, .deadline_us = 600 * INT64_C(1000000)};
+    struct query_options session = {.lake_dir = o->lake_dir,
+                                    .memory_bytes = o->memory_bytes,
+                                    .threads = o->threads,
+                                    .deadline_us = 600 * INT64_C(1000000)};
     int64_t start_ns = bl_mono_ns();
     *r.stats = (struct views_refresh_stats){0};
     BL_TRY(query_open(&session, &r.q, err));

@@ -8,13 +8,16 @@ enum { VERSION = 1 };
 
 static const char schema_sql[] =
     "CREATE TABLE facts(key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;"
-    "CREATE TABLE known_files(id INTEGER PRIMARY KEY, type INTEGER NOT NULL, hour_us INTEGER NOT NULL, rows INTEGER NOT NULL);"
+    "CREATE TABLE known_files(id INTEGER PRIMARY KEY, type INTEGER NOT NULL, hour_us INTEGER NOT NULL, rows INTEGER "
+    "NOT NULL);"
     "CREATE TABLE counts(cube INTEGER NOT NULL, period INTEGER NOT NULL, key TEXT NOT NULL, n INTEGER NOT NULL, "
     "PRIMARY KEY(cube, period, key)) WITHOUT ROWID;"
     "CREATE TABLE answers(view TEXT PRIMARY KEY, refreshed_us INTEGER NOT NULL, as_of_us INTEGER NOT NULL, "
     "snapshot INTEGER NOT NULL, rows INTEGER NOT NULL, cells BLOB NOT NULL);"
-    "CREATE TABLE people(did TEXT PRIMARY KEY, handle TEXT, handle_us INTEGER NOT NULL DEFAULT 0, handle_seq INTEGER NOT NULL DEFAULT 0, "
-    "active INTEGER NOT NULL DEFAULT -1, status TEXT, active_us INTEGER NOT NULL DEFAULT 0, active_seq INTEGER NOT NULL DEFAULT 0, "
+    "CREATE TABLE people(did TEXT PRIMARY KEY, handle TEXT, handle_us INTEGER NOT NULL DEFAULT 0, handle_seq INTEGER "
+    "NOT NULL DEFAULT 0, "
+    "active INTEGER NOT NULL DEFAULT -1, status TEXT, active_us INTEGER NOT NULL DEFAULT 0, active_seq INTEGER NOT "
+    "NULL DEFAULT 0, "
     "name TEXT, description TEXT, deleted INTEGER NOT NULL DEFAULT 0, profile_us INTEGER NOT NULL DEFAULT 0, "
     "profile_rev TEXT NOT NULL DEFAULT '') WITHOUT ROWID;"
     "CREATE INDEX people_by_handle ON people(lower(handle)) WHERE handle IS NOT NULL;"
@@ -31,27 +34,31 @@ static const char schema_sql[] =
     S(GET, "SELECT value FROM facts WHERE key = ?")                                                                    \
     S(SET_ANSWER, "INSERT OR REPLACE INTO answers(view, refreshed_us, as_of_us, snapshot, rows, cells) "               \
                   "VALUES(?, ?, ?, ?, ?, ?)")                                                                          \
-    S(ANSWER, "SELECT refreshed_us, as_of_us, snapshot, rows, CASE WHEN ?2 THEN cells END FROM answers WHERE view = ?1") \
-    S(NOTE_HANDLE, "INSERT INTO people(did, handle, handle_us, handle_seq) VALUES(?1, ?2, ?3, ?4) ON CONFLICT(did) DO UPDATE SET " \
-                   "handle = excluded.handle, handle_us = excluded.handle_us, handle_seq = excluded.handle_seq "       \
-                   "WHERE (excluded.handle_us, excluded.handle_seq) > (people.handle_us, people.handle_seq)")          \
+    S(ANSWER,                                                                                                          \
+      "SELECT refreshed_us, as_of_us, snapshot, rows, CASE WHEN ?2 THEN cells END FROM answers WHERE view = ?1")       \
+    S(NOTE_HANDLE,                                                                                                     \
+      "INSERT INTO people(did, handle, handle_us, handle_seq) VALUES(?1, ?2, ?3, ?4) ON CONFLICT(did) DO UPDATE SET "  \
+      "handle = excluded.handle, handle_us = excluded.handle_us, handle_seq = excluded.handle_seq "                    \
+      "WHERE (excluded.handle_us, excluded.handle_seq) > (people.handle_us, people.handle_seq)")                       \
     S(NOTE_ACTIVE, "INSERT INTO people(did, active, status, active_us, active_seq) VALUES(?1, ?2, ?3, ?4, ?5) "        \
                    "ON CONFLICT(did) DO UPDATE SET active = excluded.active, status = excluded.status, "               \
                    "active_us = excluded.active_us, active_seq = excluded.active_seq "                                 \
                    "WHERE (excluded.active_us, excluded.active_seq) > (people.active_us, people.active_seq)")          \
-    S(NOTE_PROFILE, "INSERT INTO people(did, name, description, deleted, profile_us, profile_rev) VALUES(?1, ?2, ?3, ?4, ?5, ?6) " \
-                    "ON CONFLICT(did) DO UPDATE SET name = excluded.name, description = excluded.description, "        \
-                    "deleted = excluded.deleted, profile_us = excluded.profile_us, profile_rev = excluded.profile_rev " \
-                    "WHERE (excluded.profile_us, excluded.profile_rev) > (people.profile_us, people.profile_rev)")     \
-    S(PERSON, "SELECT handle, status, active, handle_us, handle_seq, active_us, active_seq, name, description, deleted, " \
-              "profile_us, profile_rev FROM people WHERE did = ?")                                                     \
+    S(NOTE_PROFILE,                                                                                                    \
+      "INSERT INTO people(did, name, description, deleted, profile_us, profile_rev) VALUES(?1, ?2, ?3, ?4, ?5, ?6) "   \
+      "ON CONFLICT(did) DO UPDATE SET name = excluded.name, description = excluded.description, "                      \
+      "deleted = excluded.deleted, profile_us = excluded.profile_us, profile_rev = excluded.profile_rev "              \
+      "WHERE (excluded.profile_us, excluded.profile_rev) > (people.profile_us, people.profile_rev)")                   \
+    S(PERSON,                                                                                                          \
+      "SELECT handle, status, active, handle_us, handle_seq, active_us, active_seq, name, description, deleted, "      \
+      "profile_us, profile_rev FROM people WHERE did = ?")                                                             \
     S(BY_HANDLE, "SELECT did FROM people WHERE lower(handle) = lower(?) AND handle IS NOT NULL ORDER BY did LIMIT ?")
 
 enum statement {
 #define S(name, sql) ST_##name,
     STATEMENTS
 #undef S
-    ST_COUNT_OF
+        ST_COUNT_OF
 };
 static const char *const statement_sql[ST_COUNT_OF] = {
 #define S(name, sql) [ST_##name] = sql,
@@ -70,7 +77,8 @@ struct views_store {
 
 static enum bl_rc refused(struct views_store *s, int code, const char *what, struct bl_error *err) {
     enum bl_rc rc = (code & 0xff) == SQLITE_BUSY ? BL_E_BUSY : (code & 0xff) == SQLITE_FULL ? BL_E_FULL : BL_E_BACKEND;
-    return bl_fail(err, rc, "views %s: %s: %s; the file is a cache and may be deleted", s->path, what, sqlite3_errmsg(s->db));
+    return bl_fail(err, rc, "views %s: %s: %s; the file is a cache and may be deleted", s->path, what,
+                   sqlite3_errmsg(s->db));
 }
 
 static void bind_text(sqlite3_stmt *st, int at, struct bl_str s) {
@@ -80,7 +88,8 @@ static void bind_text(sqlite3_stmt *st, int at, struct bl_str s) {
         sqlite3_bind_null(st, at);
 }
 
-/* `format`, one letter a parameter: i int64_t, t struct bl_str, b struct bl_str as a blob. They must outlive the row. */
+/* `format`, one letter a parameter: i int64_t, t struct bl_str, b struct bl_str as a blob. They must outlive the row.
+ */
 static void bind(sqlite3_stmt *st, const char *format, va_list values) {
     for (int at = 1; *format; format++, at++) {
         if (*format == 'i') {
@@ -96,7 +105,8 @@ static void bind(sqlite3_stmt *st, const char *format, va_list values) {
 }
 
 /* Bind and take the first row; `*row` is NULL when there is none. Reset what is not NULL with sqlite3_reset. */
-static enum bl_rc ask(struct views_store *s, enum statement which, sqlite3_stmt **row, struct bl_error *err, const char *format, ...) {
+static enum bl_rc ask(struct views_store *s, enum statement which, sqlite3_stmt **row, struct bl_error *err,
+                      const char *format, ...) {
     sqlite3_stmt **st = &s->statements[which];
     int code = SQLITE_OK;
     if (!*st) code = sqlite3_prepare_v3(s->db, statement_sql[which], -1, SQLITE_PREPARE_PERSISTENT, st, NULL);
@@ -177,7 +187,10 @@ static void remove_files(const struct views_store *s) {
 
 /* What is lost in a crash is computed again, so nothing waits for the disk. */
 static enum bl_rc set_up(struct views_store *s, struct bl_error *err) {
-    BL_TRY(run(s, "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -65536; BEGIN IMMEDIATE", err));
+    BL_TRY(run(s,
+               "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -65536; PRAGMA "
+               "journal_size_limit = 67108864; BEGIN IMMEDIATE",
+               err));
     enum bl_rc rc = version_of(s) == 0 ? run(s, schema_sql, err) : BL_OK;
     if (rc == BL_OK) rc = run(s, "COMMIT", err);
     return rc;
@@ -189,7 +202,8 @@ static enum bl_rc open_for_writing(struct views_store *s, struct bl_error *err) 
     if (version != 0 && version != VERSION) { /* of another bluelake, or damaged */
         disconnect(s);
         remove_files(s);
-        if (!connect(s)) return bl_fail(err, BL_E_IO, "cannot write %s: grant write permission on the lake folder", s->path);
+        if (!connect(s))
+            return bl_fail(err, BL_E_IO, "cannot write %s: grant write permission on the lake folder", s->path);
     }
     return set_up(s, err);
 }
@@ -217,9 +231,15 @@ void store_close(struct views_store **store) {
     *store = NULL;
 }
 
-enum bl_rc store_begin(struct views_store *s, struct bl_error *err) { return run(s, "BEGIN IMMEDIATE", err); }
-enum bl_rc store_commit(struct views_store *s, struct bl_error *err) { return run(s, "COMMIT", err); }
-void store_rollback(struct views_store *s) { sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL); }
+enum bl_rc store_begin(struct views_store *s, struct bl_error *err) {
+    return run(s, "BEGIN IMMEDIATE", err);
+}
+enum bl_rc store_commit(struct views_store *s, struct bl_error *err) {
+    return run(s, "COMMIT", err);
+}
+void store_rollback(struct views_store *s) {
+    sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
+}
 
 /* --- Files and counts --- */
 
@@ -252,12 +272,14 @@ enum bl_rc store_drop_file(struct views_store *s, int64_t id, struct bl_error *e
     return BL_OK;
 }
 
-enum bl_rc store_count(struct views_store *s, int cube, int64_t period, struct bl_str key, int64_t n, struct bl_error *err) {
+enum bl_rc store_count(struct views_store *s, int cube, int64_t period, struct bl_str key, int64_t n,
+                       struct bl_error *err) {
     DO(s, ST_COUNT, err, "iiti", (int64_t)cube, period, key.p ? key : BL_LIT(""), n);
     return BL_OK;
 }
 
-enum bl_rc store_forget(struct views_store *s, int cube, int64_t from, int64_t to, int64_t below, struct bl_error *err) {
+enum bl_rc store_forget(struct views_store *s, int cube, int64_t from, int64_t to, int64_t below,
+                        struct bl_error *err) {
     DO(s, ST_FORGET, err, "iiii", (int64_t)cube, from, to, below);
     return BL_OK;
 }
@@ -277,7 +299,8 @@ enum bl_rc store_get(struct views_store *s, const char *key, int64_t missing, in
 
 /* --- Questions --- */
 
-static enum bl_rc give_rows(struct views_store *s, sqlite3_stmt *st, store_row_fn row, void *context, struct bl_error *err) {
+static enum bl_rc give_rows(struct views_store *s, sqlite3_stmt *st, store_row_fn row, void *context,
+                            struct bl_error *err) {
     enum { CELLS_MAX = 16 };
     int n = sqlite3_column_count(st), code;
     BL_ASSERT(n <= CELLS_MAX);
@@ -289,12 +312,13 @@ static enum bl_rc give_rows(struct views_store *s, sqlite3_stmt *st, store_row_f
     return code == SQLITE_DONE ? BL_OK : refused(s, code, "cannot compute a view", err);
 }
 
-enum bl_rc store_ask(struct views_store *s, const char *sql, const int64_t *parameters, size_t count, store_row_fn row, void *context,
-                     struct bl_error *err) {
+enum bl_rc store_ask(struct views_store *s, const char *sql, const int64_t *parameters, size_t count, store_row_fn row,
+                     void *context, struct bl_error *err) {
     sqlite3_stmt *st = NULL;
     int code = sqlite3_prepare_v2(s->db, sql, -1, &st, NULL);
     if (code != SQLITE_OK) return refused(s, code, "cannot prepare a view", err);
-    for (size_t i = 0; i < count && (int)i < sqlite3_bind_parameter_count(st); i++) sqlite3_bind_int64(st, (int)i + 1, parameters[i]);
+    for (size_t i = 0; i < count && (int)i < sqlite3_bind_parameter_count(st); i++)
+        sqlite3_bind_int64(st, (int)i + 1, parameters[i]);
     enum bl_rc rc = give_rows(s, st, row, context, err);
     sqlite3_finalize(st);
     return rc;
@@ -319,12 +343,15 @@ struct bl_str store_take_cell(struct bl_str *cells) {
     return value;
 }
 
-enum bl_rc store_set_answer(struct views_store *s, const char *view, const struct store_answer *a, struct bl_error *err) {
-    DO(s, ST_SET_ANSWER, err, "tiiiib", bl_str(view), a->refreshed_us, a->as_of_us, a->snapshot, a->rows, bl_buf_view(&a->cells));
+enum bl_rc store_set_answer(struct views_store *s, const char *view, const struct store_answer *a,
+                            struct bl_error *err) {
+    DO(s, ST_SET_ANSWER, err, "tiiiib", bl_str(view), a->refreshed_us, a->as_of_us, a->snapshot, a->rows,
+       bl_buf_view(&a->cells));
     return BL_OK;
 }
 
-enum bl_rc store_answer(struct views_store *s, const char *view, bool with_cells, struct store_answer *out, bool *found, struct bl_error *err) {
+enum bl_rc store_answer(struct views_store *s, const char *view, bool with_cells, struct store_answer *out, bool *found,
+                        struct bl_error *err) {
     sqlite3_stmt *row;
     BL_TRY(ask(s, ST_ANSWER, &row, err, "ti", bl_str(view), (int64_t)with_cells));
     *found = row != NULL;
@@ -342,12 +369,14 @@ enum bl_rc store_answer(struct views_store *s, const char *view, bool with_cells
 
 enum bl_rc store_note_account(struct views_store *s, const struct store_account *a, struct bl_error *err) {
     if (a->handle.p) DO(s, ST_NOTE_HANDLE, err, "ttii", a->did, a->handle, a->handle_us, a->handle_seq);
-    if (a->active >= 0) DO(s, ST_NOTE_ACTIVE, err, "titii", a->did, (int64_t)a->active, a->status, a->active_us, a->active_seq);
+    if (a->active >= 0)
+        DO(s, ST_NOTE_ACTIVE, err, "titii", a->did, (int64_t)a->active, a->status, a->active_us, a->active_seq);
     return BL_OK;
 }
 
 enum bl_rc store_note_profile(struct views_store *s, const struct store_profile *p, struct bl_error *err) {
-    DO(s, ST_NOTE_PROFILE, err, "tttiit", p->did, p->name, p->description, (int64_t)p->deleted, p->us, p->rev.p ? p->rev : BL_LIT(""));
+    DO(s, ST_NOTE_PROFILE, err, "tttiit", p->did, p->name, p->description, (int64_t)p->deleted, p->us,
+       p->rev.p ? p->rev : BL_LIT(""));
     return BL_OK;
 }
 
@@ -382,8 +411,8 @@ enum bl_rc store_account(struct views_store *s, struct bl_str did, struct bl_are
     return BL_OK;
 }
 
-enum bl_rc store_accounts_of_handle(struct views_store *s, struct bl_str handle, struct bl_arena *arena, struct bl_str *dids, size_t max,
-                                    size_t *count, struct bl_error *err) {
+enum bl_rc store_accounts_of_handle(struct views_store *s, struct bl_str handle, struct bl_arena *arena,
+                                    struct bl_str *dids, size_t max, size_t *count, struct bl_error *err) {
     sqlite3_stmt *row;
     size_t n = 0;
     BL_TRY(ask(s, ST_BY_HANDLE, &row, err, "ti", handle, (int64_t)max));

@@ -37,7 +37,7 @@ enum bl_rc dictionary_fetch(const char *folder, const struct url *host, const ch
     struct http_get request = {
         .url = *host, .ca_file = ca_file, .timeout_ms = TIMEOUT_MS, .body_max = DICTIONARY_MAX, .wake_fd = wake_fd};
     int status = 0;
-    strcpy(request.url.target, TARGET);
+    snprintf(request.url.target, sizeof request.url.target, "%s", TARGET);
     BL_TRY(http_get(&request, &status, &body, err));
     if (status != 200)
         return bl_fail(err, BL_E_NOT_FOUND, "%s hands out no zstd dictionary: HTTP %d", host->host, status);

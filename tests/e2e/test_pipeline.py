@@ -178,3 +178,15 @@ def test_compaction_beside_a_writer_disturbs_neither(world):
     assert compacted > 0
     result = json.loads(run("verify", "--data", world.lake, "--against-simulator", f"seed=1,count={count},rate=3", "--json").stdout)
     assert result["missing"] == result["different"] == result["twice"] == result["unexpected"] == result["problems"] == 0
+
+
+def test_events_scattered_over_weeks_are_imported(world, tmp_path):
+    path = tmp_path / "sparse.ndjson"
+    path.write_text(run("simulate", "--ndjson", "--count", 600, "--seed", 3).stdout)
+    events = value_lines(path)
+    for i, event in enumerate(events):
+        event["time_us"] += i * 3 * 3600 * 1000000  # every event in an hour of its own
+    path.write_text("".join(json.dumps(event) + "\n" for event in events))
+    run("import", "--data", world.lake, path)
+    result = json.loads(run("verify", "--data", world.lake, "--against", path, "--json").stdout)
+    assert (result["rows"], result["missing"], result["different"], result["problems"]) == (600, 0, 0, 0)

@@ -77,3 +77,22 @@ def test_two_at_once_on_one_folder_are_refused(tmp_path):
         assert up.stop() == 0
     finally:
         up.close()
+
+
+def test_up_cuts_off_what_a_power_cut_left_at_the_end_of_redis_file(tmp_path):
+    lake = tmp_path / "lake-simulated"
+    for part in range(2):
+        ingest_port, write_port, sets = ports()
+        up = Process([BINARY, "up", "--data", tmp_path / "lake", "--source", "simulated", "--rate", "1000", "--set=write.interval=1s", *sets],
+                     tmp_path / f"up{part}.log")
+        try:
+            wait_for("the writer writes", lambda: written(write_port))
+            assert up.stop() == 0, up.text()
+        finally:
+            up.close()
+        if part == 0:
+            aof, = (lake / "redis/appendonlydir").glob("*.incr.aof")
+            with open(aof, "ab") as file:
+                file.write(bytes(4096))  # what the file system makes of blocks that were never written
+    assert "cutting it off" in up.text(), up.text()
+    assert json.loads(run("verify", "--data", lake, "--json").stdout)["problems"] == 0

@@ -1,6 +1,7 @@
 """What the fault tests share: a small collection that can be started, broken, finished and proven whole.
 
 Ports are chosen by the kernel, every wait is bounded, every process started here ends with its case."""
+import contextlib
 import json
 import os
 import pathlib
@@ -86,7 +87,7 @@ class Case:
         if not path.exists():
             return 0
         try:
-            with sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10) as db:
+            with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)) as db:
                 return db.execute("SELECT coalesce(sum(rows), 0) FROM files").fetchone()[0]
         except sqlite3.OperationalError:
             return 0
@@ -122,7 +123,9 @@ class Case:
         count = count or self.simulator.count
         with_buffer = ["--buffer", f"--set=redis.socket={self.socket}"] if buffer else []
         done = command("verify", "--data", self.lake, f"--against-simulator=seed=1,count={count}", "--json", *with_buffer)
-        assert done.returncode == 0, f"verify: exit {done.returncode}\n{done.stdout}\n{done.stderr[-3000:]}"
+        if done.returncode != 0:
+            done = command("verify", "--data", self.lake, *with_buffer)  # the same, in words
+            raise AssertionError(f"verify: {done.stdout[-3000:]}\n{done.stderr[-3000:]}")
         result = json.loads(done.stdout)
         wrong = {k: result[k] for k in ("problems", "missing", "twice", "different", "unexpected") if result[k]}
         assert not wrong and result["compared"] == count, result

@@ -1,8 +1,8 @@
 /* shim: fails one chosen system call or allocation of a process, third-party code included.
  *
  * Preloaded (LD_PRELOAD). Environment:
- *   BL_SHIM=CALL:N[:ERRNO]   the N-th call of this class fails, once; with "N+" it and all after it fail; "dMS" for ERRNO: it is slow
- *   BL_SHIM_WHILE=FILE       ... but only while this file exists, so that the trouble can begin and end
+ *   BL_SHIM=CALL:N[:ERRNO]   the N-th call of this class fails, once; with "N+" it and all after it fail; "dMS" for
+ * ERRNO: it is slow BL_SHIM_WHILE=FILE       ... but only while this file exists, so that the trouble can begin and end
  *   BL_SHIM_COUNT=FILE       at exit: "CALL number" lines, to know how many there are
  *   BL_SHIM_UNDER=DIR        only calls on files below this folder count (not sockets, not allocations)
  * Classes: open read write fsync rename connect unlink truncate alloc. Calls before main are not counted. */
@@ -21,7 +21,8 @@
 #include <unistd.h>
 
 enum class { OPEN, READ, WRITE, FSYNC, RENAME, CONNECT, UNLINK, TRUNCATE, ALLOC, CLASSES };
-static const char *const names[CLASSES] = {"open", "read", "write", "fsync", "rename", "connect", "unlink", "truncate", "alloc"};
+static const char *const names[CLASSES] = {"open",    "read",   "write",    "fsync", "rename",
+                                           "connect", "unlink", "truncate", "alloc"};
 static const int errors[CLASSES] = {EMFILE, EIO, ENOSPC, EIO, EIO, ECONNREFUSED, EIO, ENOSPC, ENOMEM};
 
 static atomic_long counts[CLASSES];

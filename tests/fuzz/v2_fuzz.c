@@ -14,9 +14,9 @@ static const char *const fuzz_seeds[] = {
     "{\"$type\":\"message\",\"payload\":{\"did\":\"did:plc:x\",\"identity\":{\"seq\":7},\"seq\":43,\"time\":\"2026-01-"
     "05T00:00:00.000000Z\"," KIND "identity\"}}",
     "{\"$type\":\"message\",\"payload\":{" KIND "account\",\"account\":{\"active\":true},\"did\":\"d\",\"seq\":1,"
-                                                "\"time\":\"2026-02-29T00:00:00.000000Z\"},\"x\":1}",
+    "\"time\":\"2026-02-29T00:00:00.000000Z\"},\"x\":1}",
     "{\"$type\":\"message\",\"payload\":{" KIND "sync\",\"sync\":{\"blocks\":{\"$bytes\":\"AA\"}},\"did\":\"d\","
-                                                "\"seq\":1,\"time\":\"2024-02-29T23:59:59.999999Z\"}}",
+    "\"seq\":1,\"time\":\"2024-02-29T23:59:59.999999Z\"}}",
     "{\"$type\":\"message\",\"payload\":{" KIND "info\",\"name\":\"OutdatedCursor\",\"message\":\"m\"}}",
     "{\"$type\":\"error\",\"error\":\"ConsumerTooSlow\",\"message\":\"m\"}",
 };

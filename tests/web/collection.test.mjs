@@ -7,7 +7,7 @@ let browser;
 before(async () => (browser = await launch()));
 after(() => browser.close());
 
-const tile = (page, name) => page.locator('.tile', { hasText: name });
+const tile = (page, name) => page.locator('.tile', { has: page.locator('dt', { hasText: name }) });
 
 test('totals, types and gaps are those of the server', async () => {
   const watched = await open(browser, '#/collection');

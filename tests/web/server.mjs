@@ -9,6 +9,8 @@ import { fileURLToPath } from 'node:url';
 import { events } from './fixture.mjs';
 
 const LOG = fileURLToPath(new URL('../../build/web-server.log', import.meta.url));
+// Another collection on this machine is none of this server's business.
+const NO_PEERS = ['--set', 'ingest.http=127.0.0.1:9', '--set', 'write.http=127.0.0.1:9'];
 const LIMIT_MS = 60_000;
 
 function run(binary, args, options = {}) {
@@ -68,7 +70,7 @@ export async function startServer(binary, count) {
     await fill(binary, lake, count);
     await plantGap(lake);
     await run(binary, ['views', '--refresh', '--data', lake], { stdio: ['ignore', 'ignore', 'inherit'] }).ended;
-    const child = spawn(binary, ['serve', '--data', lake, '--http', '127.0.0.1:0', '--set', 'serve.row_limit=0'], { stdio: ['ignore', 'pipe', openSync(LOG, 'w')] });
+    const child = spawn(binary, ['serve', '--data', lake, '--http', '127.0.0.1:0', '--set', 'serve.row_limit=0', ...NO_PEERS], { stdio: ['ignore', 'pipe', openSync(LOG, 'w')] });
     const base = await address(child);
     await untilReady(base);
     return {

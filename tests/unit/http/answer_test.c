@@ -27,8 +27,11 @@ static int open_server(void **state) {
     for (int i = 0; i < POSTS; i++) {
         snprintf(rkeys[i], sizeof rkeys[i], "r%04d", i);
         snprintf(texts[i], sizeof texts[i], i % 10 ? "number %d" : "=number, \"%d\"", i);
-        posts[i] = (struct post){.time_us = START_US + i * INT64_C(1000000), .did = i % 2 ? "did:plc:bob" : "did:plc:alice", .operation = "create",
-                                 .rkey = rkeys[i], .text = texts[i]};
+        posts[i] = (struct post){.time_us = START_US + i * INT64_C(1000000),
+                                 .did = i % 2 ? "did:plc:bob" : "did:plc:alice",
+                                 .operation = "create",
+                                 .rkey = rkeys[i],
+                                 .text = texts[i]};
     }
     fixture_posts(&fixture, posts, POSTS);
     fixture_accounts(&fixture, (struct account[]){{START_US, "did:plc:alice", "alice.bsky.social", true}}, 1);
@@ -41,7 +44,8 @@ static int open_server(void **state) {
     EXPECT_OK(conf_set(&conf, BL_LIT("write.http"), BL_LIT("127.0.0.1:0"), &err), &err);
     EXPECT_OK(server_open(&conf, &bl_clock_system, &server, &err), &err);
     int64_t until = bl_mono_ns() + INT64_C(10000000000);
-    while (pool_snapshot(server->pool) < 0 && bl_mono_ns() < until) nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    while (pool_snapshot(server->pool) < 0 && bl_mono_ns() < until)
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
     return pool_snapshot(server->pool) < 0;
 }
 
@@ -101,9 +105,13 @@ static void call(struct call *c, const char *target) {
     pthread_cond_init(&c->changed, NULL);
     c->sink = (struct http_sink){start_sink, write_sink, c};
     c->res.sink = &c->sink;
-    enum server_next next = server_begin(server, &c->rq, &c->res);
-    if (next != SERVER_ANSWER) {
-        c->job = (struct pool_job){.is_long = next == SERVER_WORK_LONG, .fd = -1, .gone = &c->rq.gone, .run = run, .refuse = refuse, .release = finish};
+    if (!server_begin(server, &c->rq, &c->res)) {
+        c->job = (struct pool_job){.weight = server_weight(&c->rq),
+                                   .fd = -1,
+                                   .gone = &c->rq.gone,
+                                   .run = run,
+                                   .refuse = refuse,
+                                   .release = finish};
         pool_submit(server->pool, &c->job);
         pthread_mutex_lock(&c->lock);
         while (!c->done) pthread_cond_wait(&c->changed, &c->lock);
@@ -122,7 +130,8 @@ static void end(struct call *c) {
 
 static size_t occurrences(struct bl_str text, const char *part) {
     size_t n = 0;
-    for (const char *p = text.p; (p = memmem(p, text.n - (size_t)(p - text.p), part, strlen(part))); p += strlen(part)) n++;
+    for (const char *p = text.p; (p = memmem(p, text.n - (size_t)(p - text.p), part, strlen(part))); p += strlen(part))
+        n++;
     return n;
 }
 
@@ -134,7 +143,9 @@ static void expect_json(const struct call *c) {
 /* Calls and returns the status; the caller looks at the rest and ends it. */
 static unsigned status_of(struct call *c, const char *target) {
     call(c, target);
-    if (strcmp(c->res.content_type, "application/json") == 0 && http_body(&c->res).n && !http_header_of(&c->res, "Content-Encoding")) expect_json(c);
+    if (strcmp(c->res.content_type, "application/json") == 0 && http_body(&c->res).n &&
+        !http_header_of(&c->res, "Content-Encoding"))
+        expect_json(c);
     return c->res.status;
 }
 
@@ -144,8 +155,9 @@ static void pages_follow_each_other_and_end_at_the_row_limit(void **state) {
         const char *target;
         size_t count;
         bool truncated;
-    } pages[] = {{"/search?text=number", 50, false}, {"/search?text=number&page=2", 50, true}, {"/search?text=number&page=3", 0, true},
-                 {"/search?text=number&page=4&limit=30", 10, true}, {"/search?text=nothing", 0, false}, {"/search?username=alice.bsky.social&page=2", 15, false}};
+    } pages[] = {{"/search?text=number", 50, false},      {"/search?text=number&page=2", 50, true},
+                 {"/search?text=number&page=3", 0, true}, {"/search?text=number&page=4&limit=30", 10, true},
+                 {"/search?text=nothing", 0, false},      {"/search?username=alice.bsky.social&page=2", 15, false}};
     for (size_t i = 0; i < sizeof pages / sizeof *pages; i++) {
         struct call c = {0};
         assert_int_equal(status_of(&c, pages[i].target), 200);
@@ -196,10 +208,26 @@ static void an_export_is_csv_with_its_count_and_hash_behind(void **state) {
 
 static void bad_input_is_never_the_servers_fault(void **state) {
     (void)state;
-    static const char *const targets[] = {
-        "/search?q=(((((", "/search?q=from:", "/search?text=%27;DROP+TABLE+posts;--", "/search?cursor=abc", "/search?cursor=1~abc", "/search?cursor=0~",
-        "/search?page=1000000", "/posts/at://x", "/posts/%27", "/users/nobody", "/users/%F0%9F%8E%89", "/counts?q=OR", "/export?q=-", "/views/nothing", "/views/..%2f..%2fetc",
-        "/stats/daily?date=0000-01-01", "/stats/daily?date=9999-12-31", "/search?start=0000-01-01&end=9999-12-31", "/gaps?start=9999-12-31", "/..%2f..%2fetc%2fpasswd"};
+    static const char *const targets[] = {"/search?q=(((((",
+                                          "/search?q=from:",
+                                          "/search?text=%27;DROP+TABLE+posts;--",
+                                          "/search?cursor=abc",
+                                          "/search?cursor=1~abc",
+                                          "/search?cursor=0~",
+                                          "/search?page=1000000",
+                                          "/posts/at://x",
+                                          "/posts/%27",
+                                          "/users/nobody",
+                                          "/users/%F0%9F%8E%89",
+                                          "/counts?q=OR",
+                                          "/export?q=-",
+                                          "/views/nothing",
+                                          "/views/..%2f..%2fetc",
+                                          "/stats/daily?date=0000-01-01",
+                                          "/stats/daily?date=9999-12-31",
+                                          "/search?start=0000-01-01&end=9999-12-31",
+                                          "/gaps?start=9999-12-31",
+                                          "/..%2f..%2fetc%2fpasswd"};
     for (size_t i = 0; i < sizeof targets / sizeof *targets; i++) {
         struct call c = {0};
         unsigned status = status_of(&c, targets[i]);
@@ -226,8 +254,13 @@ static void only_listed_origins_and_reading_methods_get_through(void **state) {
 
 static void a_new_commit_is_found_within_seconds(void **state) {
     (void)state;
-    fixture_posts(&fixture, &(struct post){.time_us = START_US + 200 * INT64_C(1000000), .did = "did:plc:bob", .operation = "create", .rkey = "fresh",
-                                           .text = "brand new"}, 1);
+    fixture_posts(&fixture,
+                  &(struct post){.time_us = START_US + 200 * INT64_C(1000000),
+                                 .did = "did:plc:bob",
+                                 .operation = "create",
+                                 .rkey = "fresh",
+                                 .text = "brand new"},
+                  1);
     int64_t until = bl_mono_ns() + INT64_C(5000000000);
     size_t found = 0;
     while (!found && bl_mono_ns() < until) {
@@ -269,10 +302,12 @@ static void keys_open_what_their_scopes_say(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(pages_follow_each_other_and_end_at_the_row_limit), cmocka_unit_test(an_answer_is_kept_until_the_lake_changes),
-        cmocka_unit_test(an_export_is_csv_with_its_count_and_hash_behind), cmocka_unit_test(bad_input_is_never_the_servers_fault),
-        cmocka_unit_test(only_listed_origins_and_reading_methods_get_through), cmocka_unit_test(a_new_commit_is_found_within_seconds),
-        cmocka_unit_test(keys_open_what_their_scopes_say)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(pages_follow_each_other_and_end_at_the_row_limit),
+                                       cmocka_unit_test(an_answer_is_kept_until_the_lake_changes),
+                                       cmocka_unit_test(an_export_is_csv_with_its_count_and_hash_behind),
+                                       cmocka_unit_test(bad_input_is_never_the_servers_fault),
+                                       cmocka_unit_test(only_listed_origins_and_reading_methods_get_through),
+                                       cmocka_unit_test(a_new_commit_is_found_within_seconds),
+                                       cmocka_unit_test(keys_open_what_their_scopes_say)};
     return cmocka_run_group_tests(tests, open_server, close_server);
 }

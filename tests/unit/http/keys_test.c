@@ -49,7 +49,8 @@ static void a_key_works_until_it_is_revoked_and_is_stored_nowhere(void **state) 
 
     EXPECT_OK(keys_revoke(dir, BL_LIT("desk"), bl_wall_us(), &err), &err);
     EXPECT_OK(keys_refresh(&keys, &err), &err);
-    EXPECT(!keys_find(&keys, bl_str(first)) && keys_find(&keys, bl_str(second)) && keys_valid(&keys) == 1 && keys.count == 2);
+    EXPECT(!keys_find(&keys, bl_str(first)) && keys_find(&keys, bl_str(second)) && keys_valid(&keys) == 1 &&
+           keys.count == 2);
     EXPECT_RC(keys_revoke(dir, BL_LIT("desk"), bl_wall_us(), &err), BL_E_NOT_FOUND);
     EXPECT_OK(keys_add(dir, BL_LIT("desk"), HTTP_SEARCH, bl_wall_us(), first, &err), &err);
     keys_close(&keys);
@@ -78,7 +79,8 @@ static void a_damaged_file_keeps_the_keys_that_were_read(void **state) {
     size_t count = keys.count;
     EXPECT(count > 0);
     snprintf(path, sizeof path, "%s/keys.json", dir);
-    static const char *const damaged[] = {"", "{", "{\"keys\":[{}]}", "[]", "{\"keys\":[{\"name\":\"x\",\"scopes\":\"root\",\"sha256\":\"00\"}]}"};
+    static const char *const damaged[] = {"", "{", "{\"keys\":[{}]}", "[]",
+                                          "{\"keys\":[{\"name\":\"x\",\"scopes\":\"root\",\"sha256\":\"00\"}]}"};
     for (size_t i = 0; i < sizeof damaged / sizeof *damaged; i++) {
         EXPECT_OK(bl_write_file_atomic(path, bl_str(damaged[i]), &err), &err);
         EXPECT_RC(keys_refresh(&keys, &err), BL_E_CORRUPT);

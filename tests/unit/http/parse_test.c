@@ -37,7 +37,8 @@ static void expect_refused(const char *target, unsigned status, const char *part
 static void values_come_out_as_they_were_meant(void **state) {
     (void)state;
     struct asked a;
-    EXPECT(ask(&a, BL_LIT("/search?text=caf%C3%A9+au%20lait&exact=true&page=3&start=2026-11-20&end=2026-11-20&username=%40alice.bsky.social&q=")));
+    EXPECT(ask(&a, BL_LIT("/search?text=caf%C3%A9+au%20lait&exact=true&page=3&start=2026-11-20&end=2026-11-20&username="
+                          "%40alice.bsky.social&q=")));
     EXPECT_STR(http_text(&a.rq, "text"), "caf\xc3\xa9 au lait");
     EXPECT_STR(http_text(&a.rq, "username"), "@alice.bsky.social");
     assert_int_equal(http_number(&a.rq, "page", 1), 3);
@@ -77,8 +78,9 @@ static void what_is_wrong_is_named_with_its_cure(void **state) {
 
 static void two_questions_are_the_same_only_if_they_ask_the_same(void **state) {
     (void)state;
-    static const char *const targets[] = {"/search?text=a&exact=1", "/search?text=a%20exact%201", "/search?text=a", "/search?q=a",
-                                          "/export?text=a", "/search?text=a%20exact%3D1", "/search?text=1%3Aa&exact=1"};
+    static const char *const targets[] = {
+        "/search?text=a&exact=1",     "/search?text=a%20exact%201", "/search?text=a", "/search?q=a", "/export?text=a",
+        "/search?text=a%20exact%3D1", "/search?text=1%3Aa&exact=1"};
     BL_CLEANUP(bl_buf_release) struct bl_buf first = {0}, second = {0};
     struct asked a;
     enum { TARGETS = sizeof targets / sizeof *targets };
@@ -92,7 +94,8 @@ static void two_questions_are_the_same_only_if_they_ask_the_same(void **state) {
             EXPECT(ask(&a, bl_str(targets[k])));
             http_normalise(&a.rq, &second);
             done(&a);
-            if (bl_str_eq(bl_buf_view(&first), bl_buf_view(&second)) != (i == k)) fail_msg("%s and %s", targets[i], targets[k]);
+            if (bl_str_eq(bl_buf_view(&first), bl_buf_view(&second)) != (i == k))
+                fail_msg("%s and %s", targets[i], targets[k]);
         }
     bl_buf_clear(&first);
     bl_buf_clear(&second);
@@ -108,21 +111,25 @@ static void two_questions_are_the_same_only_if_they_ask_the_same(void **state) {
 /* Any bytes: accepted with values inside the table's bounds, or refused with 4xx and a whole JSON error. */
 static void no_request_line_gets_past_the_table(void **state) {
     (void)state;
-    static const char *const pieces[] = {"/search", "?", "&", "=", "text", "page", "start", "2026-11-21", "%", "%41", "%ff", "+", "99", "-", "/export", "format",
-                                         "csv", "/posts/", "{uri}", "'", "\"", "<", "\xc3\xa9", "\xff", "cursor", "limit", "/", "//", "..", "0", "true", "lang"};
+    static const char *const pieces[] = {"/search", "?",       "&",     "=",  "text", "page", "start",    "2026-11-21",
+                                         "%",       "%41",     "%ff",   "+",  "99",   "-",    "/export",  "format",
+                                         "csv",     "/posts/", "{uri}", "'",  "\"",   "<",    "\xc3\xa9", "\xff",
+                                         "cursor",  "limit",   "/",     "//", "..",   "0",    "true",     "lang"};
     struct bl_rng r = {42};
     int accepted = 0;
     for (int round = 0; round < 30000; round++) {
         BL_CLEANUP(bl_buf_release) struct bl_buf target = {0};
         if (bl_rng_below(&r, 4)) bl_buf_z(&target, "/search?");
-        for (uint64_t n = bl_rng_below(&r, 12); n > 0; n--) bl_buf_z(&target, pieces[bl_rng_below(&r, sizeof pieces / sizeof *pieces)]);
+        for (uint64_t n = bl_rng_below(&r, 12); n > 0; n--)
+            bl_buf_z(&target, pieces[bl_rng_below(&r, sizeof pieces / sizeof *pieces)]);
         struct asked a;
         bool good = ask(&a, bl_buf_view(&target));
         accepted += good;
         for (size_t i = 0; good && i < a.rq.value_count; i++) {
             const struct http_value *v = &a.rq.values[i];
             EXPECT(v->text.n && bl_utf8_valid(v->text));
-            if (v->parameter->kind == HTTP_INT) EXPECT(v->number >= v->parameter->min && v->number <= v->parameter->max);
+            if (v->parameter->kind == HTTP_INT)
+                EXPECT(v->number >= v->parameter->min && v->number <= v->parameter->max);
         }
         struct js_cursor c = js_open(bl_buf_view(&a.res.body), 8);
         if (!good) EXPECT(a.res.status >= 400 && a.res.status < 500 && js_skip(&c, NULL, NULL) && js_done(&c));
@@ -137,10 +144,12 @@ static void every_route_says_what_it_answers(void **state) {
         const struct http_route *route = &http_routes[i];
         BL_CLEANUP(bl_buf_release) struct bl_buf schema = {0};
         EXPECT(*route->path == '/' && route->handle && route->type && route->summary && route->details);
-        if (route->shape && !shape_schema(route->shape, &schema)) fail_msg("%s: bad shape %s", route->path, route->shape);
+        if (route->shape && !shape_schema(route->shape, &schema))
+            fail_msg("%s: bad shape %s", route->path, route->shape);
         struct js_cursor c = js_open(bl_buf_view(&schema), 64);
         if (route->shape) EXPECT(js_skip(&c, NULL, NULL) && js_done(&c));
-        for (size_t k = 0; k < route->parameter_count; k++) EXPECT(*route->parameters[k].name && *route->parameters[k].sentence);
+        for (size_t k = 0; k < route->parameter_count; k++)
+            EXPECT(*route->parameters[k].name && *route->parameters[k].sentence);
         if (route->by_snapshot) EXPECT(route->cache_seconds > 0);
     }
     for (size_t i = 0; i < shape_name_count; i++) {
@@ -152,7 +161,7 @@ static void every_route_says_what_it_answers(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(values_come_out_as_they_were_meant), cmocka_unit_test(what_is_wrong_is_named_with_its_cure),
-        cmocka_unit_test(two_questions_are_the_same_only_if_they_ask_the_same), cmocka_unit_test(no_request_line_gets_past_the_table),
-        cmocka_unit_test(every_route_says_what_it_answers)};
+        cmocka_unit_test(two_questions_are_the_same_only_if_they_ask_the_same),
+        cmocka_unit_test(no_request_line_gets_past_the_table), cmocka_unit_test(every_route_says_what_it_answers)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

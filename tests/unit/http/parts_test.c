@@ -14,8 +14,12 @@
 #include "http/ring.h"
 
 static int64_t fake_ns;
-static int64_t fake_mono(void *context) { return *(int64_t *)context; }
-static int64_t fake_wall(void *context) { return *(int64_t *)context / 1000; }
+static int64_t fake_mono(void *context) {
+    return *(int64_t *)context;
+}
+static int64_t fake_wall(void *context) {
+    return *(int64_t *)context / 1000;
+}
 static const struct bl_clock clock_by_hand = {fake_wall, fake_mono, &fake_ns};
 static const int64_t SECOND = INT64_C(1000000000);
 
@@ -100,7 +104,9 @@ struct pump {
     enum bl_rc rc;
 };
 
-static void pump_sleep(void *context) { ((struct pump *)context)->asleep = true; }
+static void pump_sleep(void *context) {
+    ((struct pump *)context)->asleep = true;
+}
 static void pump_wake(void *context) {
     struct pump *p = context;
     pthread_mutex_lock(&p->lock);
@@ -109,7 +115,9 @@ static void pump_wake(void *context) {
     pthread_mutex_unlock(&p->lock);
 }
 
-static void pump_drop(void *context) { (void)context; }
+static void pump_drop(void *context) {
+    (void)context;
+}
 
 enum { SENT = 3000000 };
 static void *write_numbers(void *context) {
@@ -178,7 +186,8 @@ static void what_a_client_accepts_is_understood(void **state) {
     assert_string_equal(gzip_choose(BL_LIT("gzip, deflate, br")), "gzip");
     assert_string_equal(gzip_choose(BL_LIT("br;q=1.0, GZIP;q=0.5")), "gzip");
     assert_string_equal(gzip_choose(BL_LIT("gzip;q=0, deflate")), "deflate");
-    EXPECT(!gzip_choose(BL_LIT("")) && !gzip_choose(BL_LIT("gzip;q=0.0")) && !gzip_choose(BL_LIT("br")) && !gzip_choose(BL_LIT("gzipped")));
+    EXPECT(!gzip_choose(BL_LIT("")) && !gzip_choose(BL_LIT("gzip;q=0.0")) && !gzip_choose(BL_LIT("br")) &&
+           !gzip_choose(BL_LIT("gzipped")));
 }
 
 static void a_compressed_body_is_the_same_body(void **state) {
@@ -188,7 +197,8 @@ static void a_compressed_body_is_the_same_body(void **state) {
     size_t n = body.n;
     EXPECT(gzip_body("gzip", &body) && body.n < n * 4 / 10);
     BL_CLEANUP(bl_freep) char *plain = bl_xmalloc(n + 1);
-    z_stream z = {.next_in = (Bytef *)body.p, .avail_in = (uInt)body.n, .next_out = (Bytef *)plain, .avail_out = (uInt)n + 1};
+    z_stream z = {
+        .next_in = (Bytef *)body.p, .avail_in = (uInt)body.n, .next_out = (Bytef *)plain, .avail_out = (uInt)n + 1};
     assert_int_equal(inflateInit2(&z, 31), Z_OK);
     assert_int_equal(inflate(&z, Z_FINISH), Z_STREAM_END);
     EXPECT(z.total_out == n && memcmp(plain, "{\"n\":0},", 8) == 0);
@@ -221,8 +231,10 @@ static void cells_follow_the_rfc_and_are_no_formulas(void **state) {
 
 static void metrics_of_peers_are_summed_over_labels(void **state) {
     (void)state;
-    struct bl_str text = BL_LIT("# HELP a_total x\n# TYPE a_total counter\na_total{type=\"posts\"} 3\na_total{type=\"likes\"} 4.5\na_total_more 100\nb 1e3\n");
-    EXPECT(peer_metric(text, "a_total", -1) == 7.5 && peer_metric(text, "b", -1) == 1000 && peer_metric(text, "c", -1) == -1);
+    struct bl_str text = BL_LIT("# HELP a_total x\n# TYPE a_total counter\na_total{type=\"posts\"} "
+                                "3\na_total{type=\"likes\"} 4.5\na_total_more 100\nb 1e3\n");
+    EXPECT(peer_metric(text, "a_total", -1) == 7.5 && peer_metric(text, "b", -1) == 1000 &&
+           peer_metric(text, "c", -1) == -1);
     BL_CLEANUP(bl_buf_release) struct bl_buf out = {0};
     EXPECT(!peer_get("127.0.0.1:1", "/health", &out) && out.n == 0);
 }
@@ -237,18 +249,23 @@ static void the_last_minute_is_told(void **state) {
         fake_ns += SECOND;
     }
     struct rates_minute m = rates_minute(r);
-    EXPECT(m.per_second > 0.9 && m.per_second < 1.1 && m.mean_ms == 2 && m.hit_percent > 20 && m.hit_percent < 30 && m.error_percent > 8 && m.error_percent < 12);
+    EXPECT(m.per_second > 0.9 && m.per_second < 1.1 && m.mean_ms == 2 && m.hit_percent > 20 && m.hit_percent < 30 &&
+           m.error_percent > 8 && m.error_percent < 12);
     fake_ns += 100 * SECOND;
     EXPECT(rates_minute(r).per_second == 0);
     rates_free(&r);
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_bucket_empties_and_refills_evenly), cmocka_unit_test(a_full_table_never_punishes_a_newcomer),
-        cmocka_unit_test(the_cache_forgets_what_was_used_longest_ago_and_what_is_old), cmocka_unit_test(a_ring_hands_on_every_byte_in_order),
-        cmocka_unit_test(a_ring_ends_the_writer_when_nobody_reads), cmocka_unit_test(what_a_client_accepts_is_understood),
-        cmocka_unit_test(a_compressed_body_is_the_same_body), cmocka_unit_test(cells_follow_the_rfc_and_are_no_formulas),
-        cmocka_unit_test(metrics_of_peers_are_summed_over_labels), cmocka_unit_test(the_last_minute_is_told)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(a_bucket_empties_and_refills_evenly),
+                                       cmocka_unit_test(a_full_table_never_punishes_a_newcomer),
+                                       cmocka_unit_test(the_cache_forgets_what_was_used_longest_ago_and_what_is_old),
+                                       cmocka_unit_test(a_ring_hands_on_every_byte_in_order),
+                                       cmocka_unit_test(a_ring_ends_the_writer_when_nobody_reads),
+                                       cmocka_unit_test(what_a_client_accepts_is_understood),
+                                       cmocka_unit_test(a_compressed_body_is_the_same_body),
+                                       cmocka_unit_test(cells_follow_the_rfc_and_are_no_formulas),
+                                       cmocka_unit_test(metrics_of_peers_are_summed_over_labels),
+                                       cmocka_unit_test(the_last_minute_is_told)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -56,7 +56,8 @@ static struct spill_record random_record(struct world *w, size_t size_max) {
     for (size_t i = 0; i < n; i++) bl_buf_byte(&w->bytes, (char)bl_rng_u64(&w->rng));
     struct bl_str data = bl_buf_view(&w->bytes);
     if (bl_rng_below(&w->rng, 5) == 0)
-        return (struct spill_record){.reason = BL_LIT("utf8"), .detail = BL_LIT("at byte 3"), .received_us = 77, .message = data};
+        return (struct spill_record){
+            .reason = BL_LIT("utf8"), .detail = BL_LIT("at byte 3"), .received_us = 77, .message = data};
     enum ev_type type = (enum ev_type)bl_rng_below(&w->rng, EV_TYPE_COUNT);
     return (struct spill_record){.is_block = true,
                                  .type = type,
@@ -81,9 +82,12 @@ static void expect_same(const struct spill_record *a, const struct spill_record 
         return;
     }
     EXPECT(a->type == b->type && a->cursor_us == b->cursor_us && bl_str_eq(a->host, b->host));
-    EXPECT(a->block.incarnation == b->block.incarnation && a->block.seq == b->block.seq && a->block.count == b->block.count);
-    EXPECT(a->block.first_us == b->block.first_us && a->block.last_us == b->block.last_us && a->block.raw_len == b->block.raw_len);
-    EXPECT(a->block.sum == b->block.sum && a->block.compressed == b->block.compressed && bl_str_eq(a->block.data, b->block.data));
+    EXPECT(a->block.incarnation == b->block.incarnation && a->block.seq == b->block.seq &&
+           a->block.count == b->block.count);
+    EXPECT(a->block.first_us == b->block.first_us && a->block.last_us == b->block.last_us &&
+           a->block.raw_len == b->block.raw_len);
+    EXPECT(a->block.sum == b->block.sum && a->block.compressed == b->block.compressed &&
+           bl_str_eq(a->block.data, b->block.data));
 }
 
 static void random_records_come_back(void **state) {
@@ -136,11 +140,12 @@ static void fill(struct spill *s, int from, int count, size_t size) {
     struct bl_error err = {0};
     char *bytes = bl_xcalloc(1, size);
     for (int i = from; i < from + count; i++) {
-        struct spill_record r = {.is_block = true,
-                                 .type = EV_posts,
-                                 .cursor_us = 1000 + i,
-                                 .host = BL_LIT("h"),
-                                 .block = {.incarnation = 1, .seq = (uint64_t)i, .count = 2, .data = bl_strn(bytes, size)}};
+        struct spill_record r = {
+            .is_block = true,
+            .type = EV_posts,
+            .cursor_us = 1000 + i,
+            .host = BL_LIT("h"),
+            .block = {.incarnation = 1, .seq = (uint64_t)i, .count = 2, .data = bl_strn(bytes, size)}};
         EXPECT_OK(spill_append(s, &r, &err), &err);
         EXPECT_OK(spill_sync(s, &err), &err);
     }
@@ -205,7 +210,8 @@ static void the_bound_is_kept_and_what_is_there_stays_good(void **state) {
     spill_begin(s, 1, nothing);
     fill(s, 1, 9, 1000);
     char bytes[1000] = {0};
-    struct spill_record r = {.is_block = true, .type = EV_posts, .block = {.seq = 10, .data = bl_strn(bytes, sizeof bytes)}};
+    struct spill_record r = {
+        .is_block = true, .type = EV_posts, .block = {.seq = 10, .data = bl_strn(bytes, sizeof bytes)}};
     EXPECT_RC(spill_append(s, &r, &err), BL_E_FULL);
     drain(s, 1, 9);
     spill_close(&s);

@@ -2,6 +2,7 @@
 #include "base/io.h"
 #include "expect.h"
 #include "query/query.h"
+#include "query/views_priv.h"
 
 /* "| `search` | text |": the two cells of a row that starts with code. */
 static bool cells_of(struct bl_str line, struct bl_str *search, struct bl_str *said) {
@@ -38,7 +39,23 @@ static void each_example_is_as_the_page_says(void **state) {
     EXPECT(parsed >= 28 && refused >= 7);
 }
 
+/* docs/VIEWS.md names and defines each view in the words of the program. */
+static void each_view_is_defined_as_the_page_says(void **state) {
+    (void)state;
+    struct bl_error err = {0};
+    BL_CLEANUP(bl_buf_release) struct bl_buf page = {0};
+    EXPECT_OK(bl_read_file(BL_REPO_DIR "/docs/VIEWS.md", 1 << 20, &page, &err), &err);
+    const char *text = bl_buf_cstr(&page);
+    for (size_t i = 0; i < views_table_count; i++) {
+        const struct view *view = &views_table[i];
+        BL_CLEANUP(bl_freep) char *row =
+            bl_xasprintf("| `%s` | %s | %s |", view->name, view->hourly ? "hourly" : "daily", view->definition);
+        if (!strstr(text, row)) fail_msg("docs/VIEWS.md lacks:\n%s", row);
+    }
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(each_example_is_as_the_page_says)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(each_example_is_as_the_page_says),
+                                       cmocka_unit_test(each_view_is_defined_as_the_page_says)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

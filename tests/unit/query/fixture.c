@@ -28,7 +28,7 @@ void fixture_close(struct fixture *f) {
 }
 
 static enum pq_kind pq_kind_of(enum ev_col_kind kind) {
-    static const enum pq_kind kinds[] = {[EV_STR] = PQ_STRING, [EV_I64] = PQ_I64,  [EV_TIME] = PQ_TIMESTAMP_US,
+    static const enum pq_kind kinds[] = {[EV_STR] = PQ_STRING, [EV_I64] = PQ_I64,   [EV_TIME] = PQ_TIMESTAMP_US,
                                          [EV_BOOL] = PQ_BOOL,  [EV_JSON] = PQ_JSON, [EV_LIST] = PQ_STRING_LIST};
     return kinds[kind];
 }
@@ -53,7 +53,8 @@ static void begin_file(struct fixture *f, enum ev_type type, int64_t time_us, st
     EXPECT(file->fd >= 0);
     struct pq_column columns[EV_COLS_MAX] = {0};
     for (unsigned c = 0; c < schema->count; c++)
-        columns[c] = (struct pq_column){schema->columns[c].name, pq_kind_of(schema->columns[c].kind), schema->columns[c].optional, 0};
+        columns[c] = (struct pq_column){schema->columns[c].name, pq_kind_of(schema->columns[c].kind),
+                                        schema->columns[c].optional, 0};
     file->writer = pq_open(file->fd, columns, schema->count, &(struct pq_options){.codec = PQ_ZSTD});
 }
 
@@ -63,8 +64,14 @@ static void end_file(struct fixture *f, struct open_file *file, enum ev_type typ
     EXPECT_OK(pq_finish(file->writer, NULL, 0, &summary, &err), &err);
     pq_close(&file->writer);
     close(file->fd);
-    struct catalog_file entry = {.type = type, .hour_us = min_us - min_us % HOUR_US, .rows = summary.rows, .bytes = summary.bytes,
-                                 .min_us = min_us, .max_us = max_us, .schema_version = EV_SCHEMA_VERSION, .compacted = f->compacted};
+    struct catalog_file entry = {.type = type,
+                                 .hour_us = min_us - min_us % HOUR_US,
+                                 .rows = summary.rows,
+                                 .bytes = summary.bytes,
+                                 .min_us = min_us,
+                                 .max_us = max_us,
+                                 .schema_version = EV_SCHEMA_VERSION,
+                                 .compacted = f->compacted};
     snprintf(entry.path, sizeof entry.path, "%s", file->path);
     int64_t snapshot;
     struct catalog_commit commit = {.add = &entry, .add_count = 1, .job = "write"};
@@ -94,24 +101,55 @@ static void put_post(struct pq_writer *w, const struct post *p) {
     snprintf(rev, sizeof rev, "%" PRId64, p->time_us);
     bool has_record = strcmp(p->operation, "delete") != 0;
     for (unsigned c = 0; c < ev_schema(EV_posts)->count; c++) switch (c) {
-        case EV_posts_time_us: pq_i64(w, c, p->time_us); break;
-        case EV_posts_did: put_text(w, c, p->did); break;
-        case EV_posts_operation: put_text(w, c, p->operation); break;
-        case EV_posts_rkey: put_text(w, c, p->rkey); break;
-        case EV_posts_rev: put_text(w, c, rev); break;
-        case EV_posts_created_at:
-            if (has_record) pq_i64(w, c, p->time_us - p->time_us % 1000); else pq_null(w, c);
+        case EV_posts_time_us:
+            pq_i64(w, c, p->time_us);
             break;
-        case EV_posts_text: put_text(w, c, p->text); break;
-        case EV_posts_langs: put_list(w, c, p->langs); break;
-        case EV_posts_hashtags: put_list(w, c, p->hashtags); break;
-        case EV_posts_mentions: put_list(w, c, p->mentions); break;
-        case EV_posts_links: put_list(w, c, p->links); break;
-        case EV_posts_embed_type: put_text(w, c, p->embed_type); break;
-        case EV_posts_quote_uri: put_text(w, c, p->quote_uri); break;
-        case EV_posts_reply_parent_uri: put_text(w, c, p->reply_uri); break;
-        default: pq_null(w, c); break;
-    }
+        case EV_posts_did:
+            put_text(w, c, p->did);
+            break;
+        case EV_posts_operation:
+            put_text(w, c, p->operation);
+            break;
+        case EV_posts_rkey:
+            put_text(w, c, p->rkey);
+            break;
+        case EV_posts_rev:
+            put_text(w, c, rev);
+            break;
+        case EV_posts_created_at:
+            if (has_record)
+                pq_i64(w, c, p->time_us - p->time_us % 1000);
+            else
+                pq_null(w, c);
+            break;
+        case EV_posts_text:
+            put_text(w, c, p->text);
+            break;
+        case EV_posts_langs:
+            put_list(w, c, p->langs);
+            break;
+        case EV_posts_hashtags:
+            put_list(w, c, p->hashtags);
+            break;
+        case EV_posts_mentions:
+            put_list(w, c, p->mentions);
+            break;
+        case EV_posts_links:
+            put_list(w, c, p->links);
+            break;
+        case EV_posts_embed_type:
+            put_text(w, c, p->embed_type);
+            break;
+        case EV_posts_quote_uri:
+            put_text(w, c, p->quote_uri);
+            break;
+        case EV_posts_reply_parent_uri:
+            put_text(w, c, p->reply_uri);
+            break;
+        default:
+            pq_null(w, c);
+            break;
+        }
     EXPECT_OK(pq_row_end(w, &err), &err);
 }
 
@@ -135,16 +173,31 @@ void fixture_accounts(struct fixture *f, const struct account *accounts, size_t 
     for (size_t i = 0; i < count; i++) {
         const struct account *a = &accounts[i];
         for (unsigned c = 0; c < ev_schema(EV_accounts)->count; c++) switch (c) {
-            case EV_accounts_time_us: pq_i64(file.writer, c, a->time_us); break;
-            case EV_accounts_did: put_text(file.writer, c, a->did); break;
-            case EV_accounts_kind: put_text(file.writer, c, a->handle ? "identity" : "account"); break;
-            case EV_accounts_seq: pq_i64(file.writer, c, a->time_us); break;
-            case EV_accounts_handle: put_text(file.writer, c, a->handle); break;
-            case EV_accounts_active:
-                if (a->handle) pq_null(file.writer, c); else pq_bool(file.writer, c, a->active);
+            case EV_accounts_time_us:
+                pq_i64(file.writer, c, a->time_us);
                 break;
-            default: pq_null(file.writer, c); break;
-        }
+            case EV_accounts_did:
+                put_text(file.writer, c, a->did);
+                break;
+            case EV_accounts_kind:
+                put_text(file.writer, c, a->handle ? "identity" : "account");
+                break;
+            case EV_accounts_seq:
+                pq_i64(file.writer, c, a->time_us);
+                break;
+            case EV_accounts_handle:
+                put_text(file.writer, c, a->handle);
+                break;
+            case EV_accounts_active:
+                if (a->handle)
+                    pq_null(file.writer, c);
+                else
+                    pq_bool(file.writer, c, a->active);
+                break;
+            default:
+                pq_null(file.writer, c);
+                break;
+            }
         EXPECT_OK(pq_row_end(file.writer, &err), &err);
     }
     end_file(f, &file, EV_accounts, accounts[0].time_us, accounts[count - 1].time_us);
@@ -159,15 +212,31 @@ void fixture_profiles(struct fixture *f, const struct profile *profiles, size_t 
         const struct profile *p = &profiles[i];
         snprintf(rev, sizeof rev, "%" PRId64, p->time_us);
         for (unsigned c = 0; c < ev_schema(EV_profiles)->count; c++) switch (c) {
-            case EV_profiles_time_us: pq_i64(file.writer, c, p->time_us); break;
-            case EV_profiles_did: put_text(file.writer, c, p->did); break;
-            case EV_profiles_operation: put_text(file.writer, c, p->operation); break;
-            case EV_profiles_rkey: put_text(file.writer, c, "self"); break;
-            case EV_profiles_rev: put_text(file.writer, c, rev); break;
-            case EV_profiles_display_name: put_text(file.writer, c, p->name); break;
-            case EV_profiles_description: put_text(file.writer, c, p->about); break;
-            default: pq_null(file.writer, c); break;
-        }
+            case EV_profiles_time_us:
+                pq_i64(file.writer, c, p->time_us);
+                break;
+            case EV_profiles_did:
+                put_text(file.writer, c, p->did);
+                break;
+            case EV_profiles_operation:
+                put_text(file.writer, c, p->operation);
+                break;
+            case EV_profiles_rkey:
+                put_text(file.writer, c, "self");
+                break;
+            case EV_profiles_rev:
+                put_text(file.writer, c, rev);
+                break;
+            case EV_profiles_display_name:
+                put_text(file.writer, c, p->name);
+                break;
+            case EV_profiles_description:
+                put_text(file.writer, c, p->about);
+                break;
+            default:
+                pq_null(file.writer, c);
+                break;
+            }
         EXPECT_OK(pq_row_end(file.writer, &err), &err);
     }
     end_file(f, &file, EV_profiles, profiles[0].time_us, profiles[count - 1].time_us);
@@ -187,13 +256,20 @@ void fixture_records(struct fixture *f, enum ev_type type, const struct record *
         min_us = p->time_us < min_us ? p->time_us : min_us;
         max_us = p->time_us > max_us ? p->time_us : max_us;
         for (unsigned c = 0; c < ev_schema(type)->count; c++) {
-            if (c == EV_TIME_US) pq_i64(file.writer, c, p->time_us);
-            else if (c == EV_DID) put_text(file.writer, c, p->did);
-            else if (c == EV_OPERATION) put_text(file.writer, c, p->operation);
-            else if (c == EV_RKEY) put_text(file.writer, c, p->rkey);
-            else if (c == EV_REV) put_text(file.writer, c, rev);
-            else if (c == subject) put_text(file.writer, c, p->subject);
-            else pq_null(file.writer, c);
+            if (c == EV_TIME_US)
+                pq_i64(file.writer, c, p->time_us);
+            else if (c == EV_DID)
+                put_text(file.writer, c, p->did);
+            else if (c == EV_OPERATION)
+                put_text(file.writer, c, p->operation);
+            else if (c == EV_RKEY)
+                put_text(file.writer, c, p->rkey);
+            else if (c == EV_REV)
+                put_text(file.writer, c, rev);
+            else if (c == subject)
+                put_text(file.writer, c, p->subject);
+            else
+                pq_null(file.writer, c);
         }
         EXPECT_OK(pq_row_end(file.writer, &err), &err);
     }
@@ -217,8 +293,8 @@ static enum bl_rc add_hit(void *context, const struct query_hit *hit, struct bl_
     return BL_OK;
 }
 
-enum bl_rc fixture_search(struct query *q, const struct query_search *s, struct bl_buf *out, struct query_search_stats *stats,
-                          struct bl_error *err) {
+enum bl_rc fixture_search(struct query *q, const struct query_search *s, struct bl_buf *out,
+                          struct query_search_stats *stats, struct bl_error *err) {
     return query_search(q, s, add_hit, out, stats, err);
 }
 
@@ -241,7 +317,9 @@ static enum bl_rc add_row(void *context, const struct bl_str *values, size_t cou
     return BL_OK;
 }
 
-struct query_sink fixture_sink(struct bl_buf *out) { return (struct query_sink){skip_columns, add_row, out}; }
+struct query_sink fixture_sink(struct bl_buf *out) {
+    return (struct query_sink){skip_columns, add_row, out};
+}
 
 enum bl_rc fixture_sql(struct query *q, const char *sql, struct bl_buf *out, struct bl_error *err) {
     struct query_sink sink = fixture_sink(out);

@@ -40,7 +40,7 @@ void fixture_records(struct fixture *f, enum ev_type type, const struct record *
 struct query *fixture_query(const struct fixture *f, int64_t deadline_us);
 
 /* Hits or rows, one text a line: rkeys of hits; values of a row joined by "|", null as "NULL". */
-enum bl_rc fixture_search(struct query *q, const struct query_search *s, struct bl_buf *out, struct query_search_stats *stats,
-                          struct bl_error *err);
+enum bl_rc fixture_search(struct query *q, const struct query_search *s, struct bl_buf *out,
+                          struct query_search_stats *stats, struct bl_error *err);
 enum bl_rc fixture_sql(struct query *q, const char *sql, struct bl_buf *out, struct bl_error *err);
 struct query_sink fixture_sink(struct bl_buf *out);

@@ -7,7 +7,8 @@
 #include "expect.h"
 #include "fixture.h"
 
-static const int64_t T = INT64_C(1795219200000000) /* 2026-11-21T00:00:00Z */, HOUR = INT64_C(3600000000), SECOND = 1000000;
+static const int64_t T = INT64_C(1795219200000000) /* 2026-11-21T00:00:00Z */, HOUR = INT64_C(3600000000),
+                     SECOND = 1000000;
 
 #define ALICE "did:plc:alice"
 #define BOB "did:plc:bob"
@@ -46,11 +47,12 @@ static void deleted_and_superseded_posts_are_hidden_and_the_page_is_filled_up(vo
     struct post first[] = {create(T + 1, ALICE, "a", "cat one"),   create(T + 2, ALICE, "b", "cat two"),
                            create(T + 3, BOB, "a", "cat three"),   create(T + 4, BOB, "c", "cat four"),
                            create(T + 5, BOB, "d", "cat of five"), create(T + 6, BOB, "e", "cat gone and back")};
-    struct post later[] = {{.time_us = T + HOUR, .did = ALICE, .operation = "delete", .rkey = "a"},
-                           {.time_us = T + HOUR + 1, .did = BOB, .operation = "update", .rkey = "c", .text = "now a dog"},
-                           {.time_us = T + HOUR + 2, .did = BOB, .operation = "update", .rkey = "d", .text = "cat, edited"},
-                           {.time_us = T + HOUR + 3, .did = BOB, .operation = "delete", .rkey = "e"},
-                           create(T + HOUR + 4, BOB, "e", "cat again")};
+    struct post later[] = {
+        {.time_us = T + HOUR, .did = ALICE, .operation = "delete", .rkey = "a"},
+        {.time_us = T + HOUR + 1, .did = BOB, .operation = "update", .rkey = "c", .text = "now a dog"},
+        {.time_us = T + HOUR + 2, .did = BOB, .operation = "update", .rkey = "d", .text = "cat, edited"},
+        {.time_us = T + HOUR + 3, .did = BOB, .operation = "delete", .rkey = "e"},
+        create(T + HOUR + 4, BOB, "e", "cat again")};
     fixture_posts(&f, first, COUNT(first));
     fixture_posts(&f, later, COUNT(later));
     struct query *q = fixture_query(&f, 0);
@@ -97,7 +99,8 @@ static void an_unknown_handle_finds_nothing_and_says_why(void **state) {
     struct bl_error err = {0};
     BL_CLEANUP(bl_buf_release) struct bl_buf got = {0};
     struct query_search_stats stats;
-    EXPECT_OK(fixture_search(q, &(struct query_search){.text = BL_LIT("from:old.example.com")}, &got, &stats, &err), &err);
+    EXPECT_OK(fixture_search(q, &(struct query_search){.text = BL_LIT("from:old.example.com")}, &got, &stats, &err),
+              &err);
     EXPECT(stats.hits == 0 && stats.files_read == 0);
     EXPECT(strstr(stats.note, "no account is known by the handle old.example.com"));
     expect_hits(q, "from:new.example.com", 50, "a ");
@@ -108,9 +111,23 @@ static void an_unknown_handle_finds_nothing_and_says_why(void **state) {
 
 static void hostile_searches_change_nothing_and_find_only_what_they_say(void **state) {
     (void)state;
-    static const char *const hostile[] = {"\"' OR 1=1 --\"", "\"'; DROP VIEW posts; --\"", "from:did:plc:x'OR'1'='1", "#x'||'",
-                                          "mentions:did:plc:\\'\"", "\"%\"", "\"_\"", "\"\\\\\"", "\"$1\"", "\"?\"", "\".*\"", "\"[a-z]\"",
-                                          "domain:a.b|.*", "\"(?i)cat\"", "\"\\\\Ecat\\\\Q\"", "lang:en-OR-1", "domain:.*.*"};
+    static const char *const hostile[] = {"\"' OR 1=1 --\"",
+                                          "\"'; DROP VIEW posts; --\"",
+                                          "from:did:plc:x'OR'1'='1",
+                                          "#x'||'",
+                                          "mentions:did:plc:\\'\"",
+                                          "\"%\"",
+                                          "\"_\"",
+                                          "\"\\\\\"",
+                                          "\"$1\"",
+                                          "\"?\"",
+                                          "\".*\"",
+                                          "\"[a-z]\"",
+                                          "domain:a.b|.*",
+                                          "\"(?i)cat\"",
+                                          "\"\\\\Ecat\\\\Q\"",
+                                          "lang:en-OR-1",
+                                          "domain:.*.*"};
     struct fixture f;
     fixture_open(&f);
     struct post posts[] = {create(T + 1, ALICE, "a", "cat"), create(T + 2, BOB, "b", "100% _ \\ ?")};
@@ -169,17 +186,23 @@ static void the_statements_of_the_specification_run_as_they_stand(void **state) 
     struct fixture f;
     make_days(&f);
     struct query *q = fixture_query(&f, 0);
-    expect_rows(q, "SELECT author, text FROM records WHERE date BETWEEN '2026-11-20' AND '2026-11-21' AND record_type = 'post' ORDER BY time_us",
-                ALICE "|yesterday\n" ALICE "|four\n" BOB "|caf\xc3\xa9s\xc3\xa9\n" ALICE "|Term term \xf0\x9f\x8e\x89\n");
     expect_rows(q,
-                "SELECT COUNT(*) AS total_posts, COUNT(DISTINCT author) AS unique_authors, AVG(LENGTH(text)) AS avg_post_length "
+                "SELECT author, text FROM records WHERE date BETWEEN '2026-11-20' AND '2026-11-21' AND record_type = "
+                "'post' ORDER BY time_us",
+                ALICE "|yesterday\n" ALICE "|four\n" BOB "|caf\xc3\xa9s\xc3\xa9\n" ALICE
+                      "|Term term \xf0\x9f\x8e\x89\n");
+    expect_rows(q,
+                "SELECT COUNT(*) AS total_posts, COUNT(DISTINCT author) AS unique_authors, AVG(LENGTH(text)) AS "
+                "avg_post_length "
                 "FROM records WHERE date = '2026-11-21' AND record_type = 'post'",
                 "3|2|7.0\n");
     expect_rows(q, "SELECT uri FROM records WHERE text ILIKE '%TERM%' AND record_type = 'post'",
                 "at://" ALICE "/app.bsky.feed.post/c\n");
     expect_rows(q, "SELECT type, count(*) FROM events GROUP BY type", "posts|6\n");
-    expect_rows(q, "SELECT DISTINCT typeof(date), typeof(hour), typeof(created_at) FROM posts", "DATE|INTEGER|TIMESTAMP\n");
-    expect_rows(q, "SELECT (SELECT typeof(any_value(created_at)) FROM posts), (SELECT count(*) FROM likes)", "TIMESTAMP|0\n");
+    expect_rows(q, "SELECT DISTINCT typeof(date), typeof(hour), typeof(created_at) FROM posts",
+                "DATE|INTEGER|TIMESTAMP\n");
+    expect_rows(q, "SELECT (SELECT typeof(any_value(created_at)) FROM posts), (SELECT count(*) FROM likes)",
+                "TIMESTAMP|0\n");
     query_close(&q);
     fixture_close(&f);
 }
@@ -191,7 +214,11 @@ static void posts_are_filtered_by_structure(void **state) {
     struct query *q = fixture_query(&f, 0);
     static const struct {
         const char *field, *value, *uris;
-    } cases[] = {{"author", BOB, "b"}, {"lang", "EN", "c"}, {"text", "TERM T", "c"}, {"hashtag", "#Art", "c"}, {"text", "%", ""}};
+    } cases[] = {{"author", BOB, "b"},
+                 {"lang", "EN", "c"},
+                 {"text", "TERM T", "c"},
+                 {"hashtag", "#Art", "c"},
+                 {"text", "%", ""}};
     for (size_t i = 0; i < COUNT(cases); i++) {
         struct bl_error err = {0};
         BL_CLEANUP(bl_buf_release) struct bl_buf got = {0};
@@ -257,10 +284,14 @@ static void sql_that_writes_or_looks_outside_is_refused(void **state) {
     for (size_t i = 0; i < COUNT(refused); i++) expect_refused(q, refused[i]);
     char copy[256], made[128];
     snprintf(made, sizeof made, "%s/made.csv", f.dir);
-    static const char *const writers[] = {"COPY (SELECT 1) TO '%s'", "EXPLAIN ANALYZE COPY (SELECT 1) TO '%s'",
-                                          "WITH a AS (SELECT 1) COPY a TO '%s'", "EXPLAIN (ANALYZE, FORMAT json) COPY (SELECT 1) TO '%s'",
-                                          "EXPLAIN EXPLAIN ANALYZE COPY (SELECT 1) TO '%s'", "DESCRIBE COPY (SELECT 1) TO '%s'",
-                                          "SUMMARIZE COPY (SELECT 1) TO '%s'", "SHOW COPY (SELECT 1) TO '%s'"};
+    static const char *const writers[] = {"COPY (SELECT 1) TO '%s'",
+                                          "EXPLAIN ANALYZE COPY (SELECT 1) TO '%s'",
+                                          "WITH a AS (SELECT 1) COPY a TO '%s'",
+                                          "EXPLAIN (ANALYZE, FORMAT json) COPY (SELECT 1) TO '%s'",
+                                          "EXPLAIN EXPLAIN ANALYZE COPY (SELECT 1) TO '%s'",
+                                          "DESCRIBE COPY (SELECT 1) TO '%s'",
+                                          "SUMMARIZE COPY (SELECT 1) TO '%s'",
+                                          "SHOW COPY (SELECT 1) TO '%s'"};
     for (size_t i = 0; i < COUNT(writers); i++) {
         snprintf(copy, sizeof copy, writers[i], made);
         expect_refused(q, copy);
@@ -273,9 +304,13 @@ static void sql_that_writes_or_looks_outside_is_refused(void **state) {
 
 static void questions_in_every_form_are_answered(void **state) {
     (void)state;
-    static const char *const answered[] = {"SELECT 1", "select 1;", "(SELECT 1)", "WITH a AS (SELECT 1) SELECT * FROM a", "FROM posts",
-                                           "VALUES (1)", "TABLE posts", "DESCRIBE posts", "SHOW TABLES", "SUMMARIZE posts",
-                                           "EXPLAIN SELECT 1", "EXPLAIN ANALYZE SELECT 1", "-- why\nSELECT 1", "/* a /* b */ c */ SELECT ';'"};
+    static const char *const answered[] = {"SELECT 1",         "select 1;",
+                                           "(SELECT 1)",       "WITH a AS (SELECT 1) SELECT * FROM a",
+                                           "FROM posts",       "VALUES (1)",
+                                           "TABLE posts",      "DESCRIBE posts",
+                                           "SHOW TABLES",      "SUMMARIZE posts",
+                                           "EXPLAIN SELECT 1", "EXPLAIN ANALYZE SELECT 1",
+                                           "-- why\nSELECT 1", "/* a /* b */ c */ SELECT ';'"};
     struct fixture f;
     make_days(&f);
     struct query *q = fixture_query(&f, 0);

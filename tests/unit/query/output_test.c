@@ -31,8 +31,9 @@ static const struct query_column two[] = {{"name", QUERY_TEXT}, {"count", QUERY_
 
 static void a_table_is_aligned_by_cells_not_bytes(void **state) {
     (void)state;
-    const struct bl_str values[] = {BL_LIT("caf\xc3\xa9"), BL_LIT("7"), BL_LIT("\xe7\x8c\xab\xe7\x8c\xab"), BL_LIT("12345"),
-                                    BL_LIT("e\xcc\x81"), {0}, BL_LIT("\xf0\x9f\x8e\x89!"), BL_LIT("-1")};
+    const struct bl_str values[] = {
+        BL_LIT("caf\xc3\xa9"), BL_LIT("7"), BL_LIT("\xe7\x8c\xab\xe7\x8c\xab"), BL_LIT("12345"),
+        BL_LIT("e\xcc\x81"),   {0},         BL_LIT("\xf0\x9f\x8e\x89!"),        BL_LIT("-1")};
     struct capture c = print(FORMAT_TABLE, false, two, 2, values, 4);
     assert_string_equal(c.text, "name  count\n"
                                 "----  -----\n"
@@ -46,8 +47,10 @@ static void a_table_is_aligned_by_cells_not_bytes(void **state) {
 static void a_post_cannot_drive_the_terminal(void **state) {
     (void)state;
     const struct query_column one[] = {{"text\x1b[2J", QUERY_TEXT}};
-    const struct bl_str values[] = {BL_LIT("\x1b]0;owned\x07\r\n\ttab"), BL_LIT("\xe2\x80\xaetxt.exe\xc2\x9b" "31m"), BL_LIT("nul\0here"),
-                                    BL_LIT("bad\xff\xc3")};
+    const struct bl_str values[] = {BL_LIT("\x1b]0;owned\x07\r\n\ttab"),
+                                    BL_LIT("\xe2\x80\xaetxt.exe\xc2\x9b"
+                                           "31m"),
+                                    BL_LIT("nul\0here"), BL_LIT("bad\xff\xc3")};
     struct capture c = print(FORMAT_TABLE, false, one, 1, values, 4);
     for (size_t i = 0; i < c.n; i++) EXPECT((unsigned char)c.text[i] >= 0x20 || c.text[i] == '\n');
     EXPECT(strstr(c.text, "\\x1b]0;owned\\x07\\r\\n\\ttab\n"));
@@ -83,11 +86,13 @@ static void an_empty_table_has_its_header(void **state) {
 
 static void csv_guards_against_formulas_unless_raw(void **state) {
     (void)state;
-    const struct bl_str values[] = {BL_LIT("=1+1"), BL_LIT("-1"), BL_LIT("@SUM(A1)"), BL_LIT("2"), BL_LIT("+a,b"), {0},
-                                    BL_LIT("\ttab"), BL_LIT("3"), BL_LIT("\rcr"), BL_LIT("4"), BL_LIT("-\"x\""), BL_LIT("5"),
-                                    BL_LIT(""), BL_LIT("6")};
+    const struct bl_str values[] = {BL_LIT("=1+1"), BL_LIT("-1"), BL_LIT("@SUM(A1)"), BL_LIT("2"),
+                                    BL_LIT("+a,b"), {0},          BL_LIT("\ttab"),    BL_LIT("3"),
+                                    BL_LIT("\rcr"), BL_LIT("4"),  BL_LIT("-\"x\""),   BL_LIT("5"),
+                                    BL_LIT(""),     BL_LIT("6")};
     struct capture c = print(FORMAT_CSV, false, two, 2, values, 7);
-    assert_string_equal(c.text, "name,count\r\n'=1+1,-1\r\n'@SUM(A1),2\r\n\"'+a,b\",\r\n'\ttab,3\r\n\"'\rcr\",4\r\n\"'-\"\"x\"\"\",5\r\n\"\",6\r\n");
+    assert_string_equal(c.text, "name,count\r\n'=1+1,-1\r\n'@SUM(A1),2\r\n\"'+a,b\",\r\n'\ttab,3\r\n\"'\rcr\",4\r\n\"'-"
+                                "\"\"x\"\"\",5\r\n\"\",6\r\n");
     free(c.text);
     c = print(FORMAT_CSV, true, two, 2, values, 1);
     assert_string_equal(c.text, "name,count\r\n=1+1,-1\r\n");
@@ -139,7 +144,8 @@ static void csv_reads_back_to_the_same_texts(void **state) {
 
 static void ndjson_keeps_kinds_apart(void **state) {
     (void)state;
-    const struct query_column columns[] = {{"t\"x", QUERY_TEXT}, {"n", QUERY_NUMBER}, {"b", QUERY_BOOL}, {"j", QUERY_JSON}};
+    const struct query_column columns[] = {
+        {"t\"x", QUERY_TEXT}, {"n", QUERY_NUMBER}, {"b", QUERY_BOOL}, {"j", QUERY_JSON}};
     const struct bl_str values[] = {BL_LIT("42"), BL_LIT("42"), BL_LIT("true"), BL_LIT("[\"a\"]"), {0}, {0}, {0}, {0},
                                     BL_LIT("\x1b\"\\\n"), BL_LIT("nan"), BL_LIT("false"), BL_LIT("[]"),
                                     BL_LIT(""), BL_LIT("-1.5e300"), BL_LIT("true"), BL_LIT("[null]")};

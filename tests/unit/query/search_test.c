@@ -62,7 +62,8 @@ static const struct {
     {"100%", "text contains \"100%\""},
     {"'; DROP TABLE posts; --", "all of|.text contains \"';\"|.text contains \"DROP\"|.text contains \"TABLE\"|"
                                 ".text contains \"posts;\"|.text contains \"--\""},
-    {"\xf0\x9f\x8e\x89 \xc3\xa9t\xc3\xa9", "all of|.text contains \"\xf0\x9f\x8e\x89\"|.text contains \"\xc3\xa9t\xc3\xa9\""},
+    {"\xf0\x9f\x8e\x89 \xc3\xa9t\xc3\xa9",
+     "all of|.text contains \"\xf0\x9f\x8e\x89\"|.text contains \"\xc3\xa9t\xc3\xa9\""},
 };
 
 static void outline_of(struct bl_str explained, struct bl_buf *out) {
@@ -115,7 +116,8 @@ static const struct {
     {"lang:e", "column 6: \"e\" is not a language: write two or three letters, such as en, or more, such as pt-BR"},
     {"since:yesterday", "column 7: \"yesterday\" is not a date: write 2026-11-21 or 2026-11-21T08:05:00Z"},
     {"until:2026-02-30", "column 7: \"2026-02-30\" is not a date: write 2026-11-21 or 2026-11-21T08:05:00Z"},
-    {"domain:https://a.b/c", "column 8: \"https://a.b/c\" is not a domain: write it without https:// and path, such as example.com"},
+    {"domain:https://a.b/c",
+     "column 8: \"https://a.b/c\" is not a domain: write it without https:// and path, such as example.com"},
     {"has:cheese", "column 5: \"cheese\" is nothing a post is known to have: write image, video, link, quote or reply"},
     {"\xff", "the search is not valid UTF-8 text"},
 };

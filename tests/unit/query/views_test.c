@@ -9,7 +9,8 @@
 #include "query/views.h"
 
 /* 2026-11-21 is a Saturday. */
-static const int64_t T = INT64_C(1795219200000000) /* 2026-11-21T00:00:00Z */, HOUR = INT64_C(3600000000), DAY = INT64_C(86400000000);
+static const int64_t T = INT64_C(1795219200000000) /* 2026-11-21T00:00:00Z */, HOUR = INT64_C(3600000000),
+                     DAY = INT64_C(86400000000);
 
 #define ALICE "did:plc:alice"
 #define BOB "did:plc:bob"
@@ -57,11 +58,15 @@ static void volume_falls_into_the_hour_it_was_witnessed_in(void **state) {
     (void)state;
     struct fixture f;
     fixture_open(&f);
-    struct post first[] = {create(T, ALICE, "a", "x"), create(T + HOUR - 1, ALICE, "b", "x"), {.time_us = T + 1, .did = ALICE, .operation = "delete", .rkey = "z"}};
-    struct post second[] = {create(T + HOUR, BOB, "c", "x"), {.time_us = T + HOUR + 1, .did = BOB, .operation = "update", .rkey = "c", .text = "y"}};
+    struct post first[] = {create(T, ALICE, "a", "x"),
+                           create(T + HOUR - 1, ALICE, "b", "x"),
+                           {.time_us = T + 1, .did = ALICE, .operation = "delete", .rkey = "z"}};
+    struct post second[] = {create(T + HOUR, BOB, "c", "x"),
+                            {.time_us = T + HOUR + 1, .did = BOB, .operation = "update", .rkey = "c", .text = "y"}};
     second[0].reply_uri = "at://" ALICE "/app.bsky.feed.post/a";
     struct post last[] = {create(T + 23 * HOUR, BOB, "d", "x")};
-    struct record likes[] = {{T + HOUR, ALICE, "create", "l1", "at://" BOB "/app.bsky.feed.post/c"}, {T + HOUR + 1, ALICE, "delete", "l0", NULL}};
+    struct record likes[] = {{T + HOUR, ALICE, "create", "l1", "at://" BOB "/app.bsky.feed.post/c"},
+                             {T + HOUR + 1, ALICE, "delete", "l0", NULL}};
     fixture_posts(&f, first, COUNT(first));
     fixture_posts(&f, second, COUNT(second));
     fixture_posts(&f, last, COUNT(last));
@@ -89,8 +94,10 @@ static void weeks_months_and_weekdays_have_their_borders_where_the_calendar_has(
     struct fixture f;
     fixture_open(&f);
     /* Sunday 2026-11-29 23:59:59.999999, Monday 2026-11-30 twice, Tuesday 2026-12-01. */
-    struct post sunday[] = {create(T + 9 * DAY - 1, ALICE, "a", "x")}, monday[] = {create(T + 9 * DAY, ALICE, "b", "x"), create(T + 9 * DAY + 1, BOB, "c", "x")};
-    struct post tuesday[] = {create(T + 10 * DAY + 5 * HOUR, BOB, "d", "x")}, before[] = {create(T + 2 * DAY, BOB, "e", "x")};
+    struct post sunday[] = {create(T + 9 * DAY - 1, ALICE, "a", "x")},
+                monday[] = {create(T + 9 * DAY, ALICE, "b", "x"), create(T + 9 * DAY + 1, BOB, "c", "x")};
+    struct post tuesday[] = {create(T + 10 * DAY + 5 * HOUR, BOB, "d", "x")},
+                before[] = {create(T + 2 * DAY, BOB, "e", "x")};
     fixture_posts(&f, sunday, 1);
     fixture_posts(&f, monday, 2);
     fixture_posts(&f, tuesday, 1);
@@ -111,10 +118,16 @@ static void accounts_with_equal_counts_share_a_rank_and_hidden_ones_have_none(vo
     (void)state;
     struct fixture f;
     fixture_open(&f);
-    struct post today[] = {create(T + 1, ALICE, "a", "x"), create(T + 2, ALICE, "b", "x"), create(T + 3, BOB, "c", "x"), create(T + 4, BOB, "d", "x"),
-                           create(T + 5, CAROL, "e", "x"), create(T + 6, "did:plc:gone", "f", "x"), create(T + 7, "did:plc:gone", "g", "x"),
+    struct post today[] = {create(T + 1, ALICE, "a", "x"),
+                           create(T + 2, ALICE, "b", "x"),
+                           create(T + 3, BOB, "c", "x"),
+                           create(T + 4, BOB, "d", "x"),
+                           create(T + 5, CAROL, "e", "x"),
+                           create(T + 6, "did:plc:gone", "f", "x"),
+                           create(T + 7, "did:plc:gone", "g", "x"),
                            create(T + 8, "did:plc:gone", "h", "x")};
-    struct post earlier[] = {create(T - 6 * DAY, CAROL, "i", "x"), create(T - 6 * DAY + 1, CAROL, "j", "x")}, older[] = {create(T - 7 * DAY, BOB, "k", "x")};
+    struct post earlier[] = {create(T - 6 * DAY, CAROL, "i", "x"), create(T - 6 * DAY + 1, CAROL, "j", "x")},
+                older[] = {create(T - 7 * DAY, BOB, "k", "x")};
     struct post oldest[] = {create(T - 30 * DAY, CAROL, "l", "x")};
     struct account accounts[] = {{T, ALICE, "alice.example.com", true}, {T + 1, "did:plc:gone", NULL, false}};
     struct profile profiles[] = {{T, BOB, "create", "Bob", NULL}};
@@ -125,10 +138,14 @@ static void accounts_with_equal_counts_share_a_rank_and_hidden_ones_have_none(vo
     fixture_accounts(&f, accounts, COUNT(accounts));
     fixture_profiles(&f, profiles, 1);
     refresh(&f, true);
-    expect_view(&f, "most_active_daily", "1|2|" ALICE "|alice.example.com|NULL\n1|2|" BOB "|NULL|Bob\n3|1|" CAROL "|NULL|NULL\n");
-    expect_view(&f, "most_active_weekly", "1|3|" CAROL "|NULL|NULL\n2|2|" ALICE "|alice.example.com|NULL\n2|2|" BOB "|NULL|Bob\n");
-    expect_view(&f, "most_active_monthly", "1|3|" BOB "|NULL|Bob\n1|3|" CAROL "|NULL|NULL\n3|2|" ALICE "|alice.example.com|NULL\n");
-    expect_view(&f, "engagement_rates", "2026-11-14|1|1|1.0|1|100.0\n2026-11-15|2|1|2.0|2|0.0\n2026-11-21|8|4|2.0|3|25.0\n");
+    expect_view(&f, "most_active_daily",
+                "1|2|" ALICE "|alice.example.com|NULL\n1|2|" BOB "|NULL|Bob\n3|1|" CAROL "|NULL|NULL\n");
+    expect_view(&f, "most_active_weekly",
+                "1|3|" CAROL "|NULL|NULL\n2|2|" ALICE "|alice.example.com|NULL\n2|2|" BOB "|NULL|Bob\n");
+    expect_view(&f, "most_active_monthly",
+                "1|3|" BOB "|NULL|Bob\n1|3|" CAROL "|NULL|NULL\n3|2|" ALICE "|alice.example.com|NULL\n");
+    expect_view(&f, "engagement_rates",
+                "2026-11-14|1|1|1.0|1|100.0\n2026-11-15|2|1|2.0|2|0.0\n2026-11-21|8|4|2.0|3|25.0\n");
     fixture_close(&f);
 }
 
@@ -139,12 +156,14 @@ static void tags_are_folded_and_counted_once_a_post(void **state) {
     struct fixture f;
     fixture_open(&f);
     struct post before[] = {create(T - 2 * HOUR, ALICE, "a", "x"), create(T - HOUR - 1, ALICE, "b", "x")};
-    struct post hour[] = {create(T - HOUR, ALICE, "c", "x"), create(T - HOUR + 1, BOB, "d", "x")}, now[] = {create(T, BOB, "e", "x")};
+    struct post hour[] = {create(T - HOUR, ALICE, "c", "x"), create(T - HOUR + 1, BOB, "d", "x")},
+                now[] = {create(T, BOB, "e", "x")};
     before[0].hashtags[0] = before[1].hashtags[0] = "art";
     hour[0].hashtags[0] = "ART", hour[0].hashtags[1] = "art", hour[0].hashtags[2] = "\xc3\x89t\xc3\xa9";
     hour[1].hashtags[0] = "Art";
     now[0].hashtags[0] = "art", now[0].hashtags[1] = "\xc3\xa9t\xc3\xa9", now[0].hashtags[2] = "new";
-    struct post old[] = {create(T - 24 * HOUR, ALICE, "f", "x")}, last_week[] = {create(T - 168 * HOUR, ALICE, "g", "x")};
+    struct post old[] = {create(T - 24 * HOUR, ALICE, "f", "x")},
+                last_week[] = {create(T - 168 * HOUR, ALICE, "g", "x")};
     old[0].hashtags[0] = "old";
     last_week[0].hashtags[0] = "new";
     fixture_posts(&f, before, COUNT(before));
@@ -155,7 +174,8 @@ static void tags_are_folded_and_counted_once_a_post(void **state) {
     refresh(&f, true);
     expect_view(&f, "trending_hashtags_hourly", "1|art|3|2|50.0\n2|\xc3\xa9t\xc3\xa9|2|0|NULL\n3|new|1|0|NULL\n");
     expect_view(&f, "trending_hashtags_daily", "1|art|5|0|NULL\n2|\xc3\xa9t\xc3\xa9|2|0|NULL\n3|new|1|0|NULL\n");
-    expect_view(&f, "trending_hashtags_weekly", "1|art|5|0|NULL\n2|\xc3\xa9t\xc3\xa9|2|0|NULL\n3|new|1|1|0.0\n3|old|1|0|NULL\n");
+    expect_view(&f, "trending_hashtags_weekly",
+                "1|art|5|0|NULL\n2|\xc3\xa9t\xc3\xa9|2|0|NULL\n3|new|1|1|0.0\n3|old|1|0|NULL\n");
     fixture_close(&f);
 }
 
@@ -166,10 +186,12 @@ static void languages_domains_and_lengths_are_shares_of_posts(void **state) {
     char exactly_50[51], long_text[400];
     memset(exactly_50, 'x', 50), exactly_50[50] = 0;
     memset(long_text, 'y', 399), long_text[399] = 0;
-    struct post posts[] = {create(T, ALICE, "a", "caf\xc3\xa9"), create(T + 1, ALICE, "b", exactly_50), create(T + 2, BOB, "c", long_text), create(T + 3, BOB, "d", NULL)};
+    struct post posts[] = {create(T, ALICE, "a", "caf\xc3\xa9"), create(T + 1, ALICE, "b", exactly_50),
+                           create(T + 2, BOB, "c", long_text), create(T + 3, BOB, "d", NULL)};
     posts[0].langs[0] = "en-GB", posts[0].langs[1] = "EN", posts[0].langs[2] = "de";
     posts[1].langs[0] = "en";
-    posts[0].links[0] = "https://www.Example.com/a?b#c", posts[0].links[1] = "http://example.com:8080/", posts[0].links[2] = "nonsense";
+    posts[0].links[0] = "https://www.Example.com/a?b#c", posts[0].links[1] = "http://example.com:8080/",
+    posts[0].links[2] = "nonsense";
     posts[1].links[0] = "https://user@example.com", posts[1].links[1] = "https://www.www.test/";
     fixture_posts(&f, posts, COUNT(posts));
     refresh(&f, true);
@@ -194,24 +216,34 @@ static void likes_taken_back_are_subtracted_and_deleted_posts_left_out(void **st
     (void)state;
     struct fixture f;
     fixture_open(&f);
-    struct post posts[] = {create(T, ALICE, "a", "first"), create(T + 1, BOB, "b", "second"), create(T + 2, BOB, "c", "third"), create(T + 3, CAROL, "gone", "x")};
+    struct post posts[] = {create(T, ALICE, "a", "first"), create(T + 1, BOB, "b", "second"),
+                           create(T + 2, BOB, "c", "third"), create(T + 3, CAROL, "gone", "x")};
     struct post later[] = {{.time_us = T + HOUR, .did = CAROL, .operation = "delete", .rkey = "gone"}};
     fixture_posts(&f, posts, COUNT(posts));
     fixture_posts(&f, later, 1);
-    const char *a = "at://" ALICE "/app.bsky.feed.post/a", *b = "at://" BOB "/app.bsky.feed.post/b", *gone = "at://" CAROL "/app.bsky.feed.post/gone";
+    const char *a = "at://" ALICE "/app.bsky.feed.post/a", *b = "at://" BOB "/app.bsky.feed.post/b",
+               *gone = "at://" CAROL "/app.bsky.feed.post/gone";
     const char *undone = key_at(T + 10), *yesterday = key_at(T - HOUR);
     struct record old[] = {{T - HOUR, "did:plc:z", "create", yesterday, b}};
-    struct record likes[] = {{T + 10, "did:plc:x", "create", undone, a}, {T + 11, "did:plc:y", "create", key_at(T + 11), a}, {T + 12, "did:plc:x", "create", key_at(T + 12), b},
-                             {T + 13, "did:plc:y", "create", key_at(T + 13), b}, {T + 14, "did:plc:x", "create", key_at(T + 14), gone},
-                             {T + 15, "did:plc:x", "create", key_at(T + 15), "at://" ALICE "/app.bsky.feed.generator/feed"}};
+    struct record likes[] = {
+        {T + 10, "did:plc:x", "create", undone, a},
+        {T + 11, "did:plc:y", "create", key_at(T + 11), a},
+        {T + 12, "did:plc:x", "create", key_at(T + 12), b},
+        {T + 13, "did:plc:y", "create", key_at(T + 13), b},
+        {T + 14, "did:plc:x", "create", key_at(T + 14), gone},
+        {T + 15, "did:plc:x", "create", key_at(T + 15), "at://" ALICE "/app.bsky.feed.generator/feed"}};
     /* Another account's record of the same key is another record. */
-    struct record unlikes[] = {{T + 2 * HOUR, "did:plc:x", "delete", undone, NULL}, {T + 2 * HOUR + 1, "did:plc:other", "delete", undone, NULL},
-                               {T + 2 * HOUR + 2, "did:plc:z", "delete", yesterday, NULL}, {T + 2 * HOUR + 3, "did:plc:z", "delete", "never-seen", NULL}};
+    struct record unlikes[] = {{T + 2 * HOUR, "did:plc:x", "delete", undone, NULL},
+                               {T + 2 * HOUR + 1, "did:plc:other", "delete", undone, NULL},
+                               {T + 2 * HOUR + 2, "did:plc:z", "delete", yesterday, NULL},
+                               {T + 2 * HOUR + 3, "did:plc:z", "delete", "never-seen", NULL}};
     fixture_records(&f, EV_likes, old, COUNT(old));
     fixture_records(&f, EV_likes, likes, COUNT(likes));
     refresh(&f, true);
-    expect_line(&f, "most_liked", "day|1|2|at://" ALICE "/app.bsky.feed.post/a|" ALICE "|NULL|NULL|first|2026-11-21T00:00:00.000Z", true);
-    expect_line(&f, "most_liked", "week|1|3|at://" BOB "/app.bsky.feed.post/b|" BOB "|NULL|NULL|second|2026-11-21T00:00:00.000Z", true);
+    expect_line(&f, "most_liked",
+                "day|1|2|at://" ALICE "/app.bsky.feed.post/a|" ALICE "|NULL|NULL|first|2026-11-21T00:00:00.000Z", true);
+    expect_line(&f, "most_liked",
+                "week|1|3|at://" BOB "/app.bsky.feed.post/b|" BOB "|NULL|NULL|second|2026-11-21T00:00:00.000Z", true);
     fixture_records(&f, EV_likes, unlikes, COUNT(unlikes));
     struct views_refresh_stats stats = refresh(&f, true);
     assert_int_equal(stats.files_read, 1);
@@ -233,10 +265,15 @@ static void velocity_counts_likes_by_the_age_of_the_post(void **state) {
     static char uris[3][80];
     int64_t made[] = {T, T + 30 * INT64_C(60000000), T - 24 * HOUR};
     struct post posts[] = {create(T, ALICE, "p", "x")};
-    for (int i = 0; i < 3; i++) snprintf(uris[i], sizeof uris[i], "at://" ALICE "/app.bsky.feed.post/%s", key_at(made[i]));
-    struct record first[] = {{T + 1000, BOB, "create", "a", uris[0]}, {T + HOUR - 1000, BOB, "create", "b", uris[0]}, {T + HOUR - 500, BOB, "create", "c", uris[1]},
-                             {T + 2000, BOB, "create", "d", uris[2]}, {T + 3000, BOB, "create", "e", "at://" ALICE "/app.bsky.feed.post/no-time"}};
-    struct record second[] = {{T + HOUR + 2000, BOB, "create", "f", uris[0]}, {T + HOUR + 3000, CAROL, "create", "g", uris[1]}};
+    for (int i = 0; i < 3; i++)
+        snprintf(uris[i], sizeof uris[i], "at://" ALICE "/app.bsky.feed.post/%s", key_at(made[i]));
+    struct record first[] = {{T + 1000, BOB, "create", "a", uris[0]},
+                             {T + HOUR - 1000, BOB, "create", "b", uris[0]},
+                             {T + HOUR - 500, BOB, "create", "c", uris[1]},
+                             {T + 2000, BOB, "create", "d", uris[2]},
+                             {T + 3000, BOB, "create", "e", "at://" ALICE "/app.bsky.feed.post/no-time"}};
+    struct record second[] = {{T + HOUR + 2000, BOB, "create", "f", uris[0]},
+                              {T + HOUR + 3000, CAROL, "create", "g", uris[1]}};
     fixture_posts(&f, posts, 1);
     fixture_records(&f, EV_likes, first, COUNT(first));
     fixture_records(&f, EV_likes, second, COUNT(second));
@@ -260,14 +297,20 @@ static void a_planted_viral_post_is_found_and_a_steady_one_is_not(void **state) 
         int viral = hour == 0 ? 6 : hour == 1 ? 20 : 59;
         for (int i = 0; i < viral + 22; i++, n++) {
             snprintf(rkeys[n], sizeof rkeys[n], "%d-%d", hour, i);
-            likes[n] = (struct record){T + hour * HOUR + 10 + i, "did:plc:fan", "create", rkeys[n], i < viral ? "at://" ALICE "/app.bsky.feed.post/viral" : "at://" BOB "/app.bsky.feed.post/steady"};
+            likes[n] = (struct record){T + hour * HOUR + 10 + i, "did:plc:fan", "create", rkeys[n],
+                                       i < viral ? "at://" ALICE "/app.bsky.feed.post/viral"
+                                                 : "at://" BOB "/app.bsky.feed.post/steady"};
         }
         fixture_records(&f, EV_likes, likes, n);
     }
     refresh(&f, true);
-    /* Its best qualifying hour: 20 after 6; 59 after 20 are more, but not three times as many. The steady one's first hour counts. */
-    expect_view(&f, "viral", "1|22|2026-11-21T00:00:00Z|0|at://" BOB "/app.bsky.feed.post/steady|" BOB "|NULL|NULL|always liked|2026-11-21T00:00:00.000Z\n"
-                             "2|20|2026-11-21T01:00:00Z|6|at://" ALICE "/app.bsky.feed.post/viral|" ALICE "|NULL|NULL|look at this|2026-11-21T00:00:00.000Z\n");
+    /* Its best qualifying hour: 20 after 6; 59 after 20 are more, but not three times as many. The steady one's first
+     * hour counts. */
+    expect_view(&f, "viral",
+                "1|22|2026-11-21T00:00:00Z|0|at://" BOB "/app.bsky.feed.post/steady|" BOB
+                "|NULL|NULL|always liked|2026-11-21T00:00:00.000Z\n"
+                "2|20|2026-11-21T01:00:00Z|6|at://" ALICE "/app.bsky.feed.post/viral|" ALICE
+                "|NULL|NULL|look at this|2026-11-21T00:00:00.000Z\n");
     fixture_close(&f);
 }
 
@@ -275,7 +318,10 @@ static void follows_taken_back_shrink_the_network(void **state) {
     (void)state;
     struct fixture f;
     fixture_open(&f);
-    struct record first[] = {{T, ALICE, "create", "1", BOB}, {T + 1, ALICE, "create", "2", CAROL}, {T + 2, ALICE, "delete", "1", NULL}}, second[] = {{T + DAY, BOB, "delete", "9", NULL}};
+    struct record first[] = {{T, ALICE, "create", "1", BOB},
+                             {T + 1, ALICE, "create", "2", CAROL},
+                             {T + 2, ALICE, "delete", "1", NULL}},
+                  second[] = {{T + DAY, BOB, "delete", "9", NULL}};
     struct record blocks[] = {{T + DAY, ALICE, "create", "3", BOB}};
     fixture_records(&f, EV_follows, first, COUNT(first));
     fixture_records(&f, EV_follows, second, COUNT(second));
@@ -332,7 +378,8 @@ static void a_view_is_renewed_when_it_is_due(void **state) {
     (void)state;
     struct fixture f;
     fixture_open(&f);
-    struct post first[] = {create(T, ALICE, "a", "x")}, same_hour[] = {create(T + 1, ALICE, "b", "x")}, next_hour[] = {create(T + HOUR, ALICE, "c", "x")}, next_day[] = {create(T + DAY, ALICE, "d", "x")};
+    struct post first[] = {create(T, ALICE, "a", "x")}, same_hour[] = {create(T + 1, ALICE, "b", "x")},
+                next_hour[] = {create(T + HOUR, ALICE, "c", "x")}, next_day[] = {create(T + DAY, ALICE, "d", "x")};
     fixture_posts(&f, first, 1);
     EXPECT(refresh(&f, false).views_renewed == 19);
     fixture_posts(&f, same_hour, 1);
@@ -398,7 +445,8 @@ static void a_damaged_store_is_begun_anew(void **state) {
     char path[100];
     snprintf(path, sizeof path, "%s/views.sqlite", f.dir);
     FILE *file = fopen(path, "w");
-    EXPECT(file && fputs("this is no database, and long enough to be looked at as one", file) >= 0 && fclose(file) == 0);
+    EXPECT(file && fputs("this is no database, and long enough to be looked at as one", file) >= 0 &&
+           fclose(file) == 0);
     EXPECT(refresh(&f, true).files_read == 1);
     expect_view(&f, "posts_monthly", "2026-11|1|1|1.0\n");
     fixture_close(&f);

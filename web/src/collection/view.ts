@@ -198,7 +198,7 @@ export function collectionView(container: HTMLElement): MountedView {
     replace(
       gapBody,
       gapStrip(gaps, status.oldest, status.newest),
-      gaps.length > 0 ? dataTable('Gaps', readable) : h('p', { class: 'panel-empty' }, 'None known.'),
+      gaps.length > 0 ? dataTable('Gaps', readable) : h('p', { class: 'fine' }, 'None known.'),
       gaps.length > 0 ? h('div', { class: 'panel-foot' }, h('span', { class: 'fine' }, 'Searches that touch a gap say so.'), downloadButton(() => data, 'gaps', 'gaps')) : null,
     );
   }

@@ -53,7 +53,8 @@ export function histogram(): Histogram {
       if (counts.total === 0) return;
       const unit = counts.bucket ?? (step >= 86400 ? 'day' : 'hour');
       const top = values.indexOf(Math.max(...values));
-      const peak = `${moment(new Date(xs[top]! * 1000).toISOString(), false)} UTC with ${plural(values[top]!, 'post')}`;
+      const start = moment(new Date(xs[top]! * 1000).toISOString(), false);
+      const peak = `${unit === 'day' ? start.slice(0, 10) : `${start} UTC`} with ${plural(values[top]!, 'post')}`;
       const { chart } = await import('../chart');
       drawn = chart({
         summary: `${plural(counts.total, 'matching post')}, per ${unit}. The most: ${peak}.`,
