@@ -40,7 +40,7 @@ enum bl_rc buffer_ping(struct buffer *b, struct bl_error *err);
 /* ---- ingest's side ---- */
 struct buffer_position {
     int64_t cursor_us; /* 0 = none stored */
-    char host[256];
+    char host[256];                   /* the caller's text, see source_cursor_text */
     uint64_t received[EV_TYPE_COUNT]; /* the next block's `offset` */
     uint64_t rejected;
 };

@@ -1,32 +1,37 @@
 #include <inttypes.h>
 #include <unistd.h>
 
-#include "cmd/commands.h"
 #include "cmd/cmd.h"
+#include "cmd/commands.h"
 #include "net/url.h"
 #include "obs/log.h"
 #include "pipe/role.h"
 #include "sim/server.h"
 
 static const char *listen_at, *rate_text, *from_file, *misbehave, *dictionary, *tls_cert, *tls_key;
-static int64_t seed = 1, count, start_us, network_rate, lookback_us, status_fd = -1, from_event;
-static bool ndjson, live;
+static int64_t seed = 1, count, start_us, network_rate, lookback_us, status_fd = -1, from_event, batch, seq_start;
+static bool ndjson, live, v2;
 
 static const struct cmd_option options[] = {
     {"ndjson", OPT_FLAG, &ndjson, NULL, "print the events, one a line, instead of serving them", 0, 0},
-    {"listen", OPT_TEXT, &listen_at, "ADDR:PORT", "serve as a Jetstream (v1 /subscribe); port 0 = any free one", 0, 0},
+    {"listen", OPT_TEXT, &listen_at, "ADDR:PORT", "serve as a Jetstream; port 0 = any free one", 0, 0},
     {"seed", OPT_INT, &seed, "N", "which network (default 1): the same seed gives the same events", 0, INT64_MAX},
     {"count", OPT_INT, &count, "N", "how many events (default: without end; --ndjson: 1,000)", 0, INT64_MAX},
     {"first", OPT_INT, &from_event, "N", "with --ndjson: number of the first event (default 0)", 0, INT64_MAX},
     {"rate", OPT_TEXT, &rate_text, "N|max", "delivery, events a second, or as fast as they are read (default max)", 0,
      0},
     {"network-rate", OPT_INT, &network_rate, "N", "events a second of the time stamps (default 300)", 1, 1000000},
+    {"batch", OPT_INT, &batch, "N", "so many neighbours share one time stamp, as on v2 hosts (default: none)", 0,
+     1000000},
+    {"v2", OPT_FLAG, &v2, NULL,
+     "be a host of the v2 family: also network.bsky.jetstream.subscribeEvents, and `cursor` in v1 events", 0, 0},
+    {"seq-start", OPT_INT, &seq_start, "N", "with --v2: sequence number of event 0 (default 1)", 1, 100000000000000},
     {"start", OPT_TIME, &start_us, "TIME", "time stamp of event 0 (default 2026-01-05)", 0, 0},
     {"live", OPT_FLAG, &live, NULL,
      "an event can be read once its time stamp has come; --rate then sets the time stamps", 0, 0},
     {"from", OPT_TEXT, &from_file, "FILE.ndjson", "serve the events of this file instead, in its order", 0, 0},
     {"lookback", OPT_DURATION, &lookback_us, "DURATION", "how far back cursors reach (default 24h)", 0, 0},
-    {"dictionary", OPT_TEXT, &dictionary, "FILE", "zstd dictionary for compress=true", 0, 0},
+    {"dictionary", OPT_TEXT, &dictionary, "FILE", "zstd dictionary for compress=true and zstdDictionary=N", 0, 0},
     {"tls-cert", OPT_TEXT, &tls_cert, "FILE", "serve wss with this certificate (PEM)", 0, 0},
     {"tls-key", OPT_TEXT, &tls_key, "FILE", "and this key (PEM)", 0, 0},
     {"misbehave", OPT_TEXT, &misbehave, "LIST", "break the protocol on purpose; \"help\" lists how", 0, 0},
@@ -71,6 +76,8 @@ static enum bl_rc serve(const struct sim_options *network, double rate, struct b
                                    .lookback_us = lookback_us,
                                    .dictionary_file = dictionary,
                                    .misbehave = misbehave,
+                                   .v2 = v2,
+                                   .seq_start = (uint64_t)seq_start,
                                    .tls_cert_file = tls_cert,
                                    .tls_key_file = tls_key};
     BL_TRY(url_parse_listen(bl_str(listen_at), address, &o.port, err));
@@ -111,8 +118,10 @@ int cmd_simulate(int argc, char **argv) {
     int64_t rate = 0;
     if (rate_text && strcmp(rate_text, "max") != 0 && !bl_parse_i64(bl_str(rate_text), 1, 100000000, &rate))
         return bad_rate();
-    struct sim_options network = {
-        .seed = (uint64_t)seed, .start_us = start_us, .rate = (double)(live && rate ? rate : network_rate)};
+    struct sim_options network = {.seed = (uint64_t)seed,
+                                  .start_us = start_us,
+                                  .rate = (double)(live && rate ? rate : network_rate),
+                                  .batch = (uint64_t)batch};
     if (ndjson) return print_events(&network);
     bl_log_setup(spec.name, BL_INFO, false);
     struct bl_error err = {0};

@@ -17,7 +17,7 @@ static bool json, with_buffer;
 static const struct cmd_option options[] = {
     CMD_CONF_OPTIONS(settings),
     {"against-simulator", OPT_TEXT, &against_simulator, "seed=N,count=M",
-     "compare every event with the simulated network's (also start=TIME, rate=N)", 0, 0},
+     "compare every event with the simulated network's (also start=TIME, rate=N, batch=N)", 0, 0},
     {"against", OPT_TEXT, &against_file, "FILE.ndjson", "compare every event with this file's", 0, 0},
     {"buffer", OPT_FLAG, &with_buffer, NULL, "include the running Redis in the conservation equation", 0, 0},
     {"json", OPT_FLAG, &json, NULL, "print the result as JSON", 0, 0},
@@ -89,11 +89,13 @@ static enum bl_rc parse_simulator(struct sim_options *o, uint64_t *count, struct
         bool good = bl_str_eq(key, BL_LIT("seed"))    ? bl_parse_u64(value, UINT64_MAX, &o->seed)
                     : bl_str_eq(key, BL_LIT("count")) ? bl_parse_u64(value, UINT64_MAX, count)
                     : bl_str_eq(key, BL_LIT("start")) ? bl_parse_time(value, false, &o->start_us)
+                    : bl_str_eq(key, BL_LIT("batch")) ? bl_parse_u64(value, UINT64_MAX, &o->batch)
                     : bl_str_eq(key, BL_LIT("rate"))  ? bl_parse_i64(value, 1, 1000000, &rate)
                                                       : false;
         if (!good)
             return bl_fail(err, BL_E_USAGE,
-                           "--against-simulator: cannot use \"%.*s=%.*s\": want seed=N,count=M[,start=TIME][,rate=N]",
+                           "--against-simulator: cannot use \"%.*s=%.*s\": want seed=N,count=M[,start=TIME][,rate=N]"
+                           "[,batch=N]",
                            BL_ARG(key), BL_ARG(value));
     }
     o->rate = (double)rate;
@@ -131,12 +133,12 @@ static enum bl_rc check_equation(const char *dir, const struct buffer_depth *dep
     catalog_close(&c);
     for (unsigned t = 0; rc == BL_OK && t < EV_TYPE_COUNT; t++) {
         const struct catalog_ledger *l = &ledger[t];
-        /* Offsets number what was buffered: up to next_offset it is in the ledger, beyond it is in the queue. A Redis that
-         * lost its last second counts less than the ledger until ingest has asked again for events the lake holds. */
+        /* Offsets number what was buffered: up to next_offset it is in the ledger, beyond it is in the queue. A Redis
+         * that lost its last second counts less than the ledger until ingest has asked again for events the lake holds.
+         */
         int64_t waiting = (int64_t)depth->received[t] - (int64_t)l->next_offset, forgot = waiting < 0 ? -waiting : 0;
         if (forgot) waiting = 0;
-        bool holds =
-            waiting <= (int64_t)depth->events[t] && l->received == l->written + l->duplicates + l->dead;
+        bool holds = waiting <= (int64_t)depth->events[t] && l->received == l->written + l->duplicates + l->dead;
         if (!json)
             printf("%-9s received %12" PRIu64 " = written %12" PRId64 " + duplicates %9" PRId64 " + dead %6" PRId64
                    " + buffered %9" PRId64 "%s%s\n",

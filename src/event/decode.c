@@ -413,8 +413,12 @@ enum bl_rc ev_decode(struct bl_str message, struct bl_arena *arena, struct event
 enum bl_rc ev_check(struct bl_str message, struct bl_arena *arena, struct event *out, enum ev_reason *reason,
                     struct bl_error *err) {
     BL_TRY(decode(message, arena, true, out, reason, err));
-    unsigned cursor = out->type == EV_accounts ? (unsigned)EV_accounts_cursor : (unsigned)EV_CURSOR;
-    out->has &= (uint64_t)1 << EV_TIME_US | (uint64_t)1 << EV_DID | (uint64_t)1 << cursor;
+    static const uint64_t one = 1, both = one << EV_TIME_US | one << EV_DID;
+    static const uint64_t of_commit = both | one << EV_OPERATION | one << EV_RKEY | one << EV_REV | one << EV_CURSOR;
+    out->has &= out->type == EV_accounts
+                    ? both | one << EV_accounts_kind | one << EV_accounts_seq | one << EV_accounts_cursor
+                : out->type == EV_others ? of_commit | one << EV_others_collection
+                                         : of_commit;
     out->record_json = (struct bl_str){0};
     return BL_OK;
 }

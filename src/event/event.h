@@ -74,7 +74,7 @@ enum ev_common_column {
     EV_CID_VERIFIED = 6,
     EV_CURSOR = 7,
     EV_EXTRA = 8,
-    EV_CREATED_AT = 9,      /* posts, likes, reposts, follows, blocks, profiles */
+    EV_CREATED_AT = 9, /* posts, likes, reposts, follows, blocks, profiles */
     EV_CREATED_AT_TEXT = 10,
     EV_TIME_SKEW = 11,
 };
@@ -115,8 +115,9 @@ struct ev_value {
 };
 
 enum ev_note { /* bits of event.notes: seen while decoding, counted by the caller */
-    EV_NOTE_DUPLICATE_KEY = 1, /* of a member that the schema knows; others may repeat unnoticed inside extra */
-    EV_NOTE_EXTRA_RECORD = 2, /* a known record member had an unexpected form and went to extra */
+               EV_NOTE_DUPLICATE_KEY =
+                   1, /* of a member that the schema knows; others may repeat unnoticed inside extra */
+               EV_NOTE_EXTRA_RECORD = 2, /* a known record member had an unexpected form and went to extra */
 };
 
 /* One row. v[c] is meaningful only where bit c of `has` is set (unset = null). Slices point into the message given to
@@ -129,7 +130,9 @@ struct event {
     struct ev_value v[EV_COLS_MAX];
 };
 
-static inline bool ev_has(const struct event *e, unsigned column) { return e->has >> column & 1; }
+static inline bool ev_has(const struct event *e, unsigned column) {
+    return e->has >> column & 1;
+}
 static inline struct bl_str ev_str(const struct event *e, unsigned column) {
     return ev_has(e, column) ? e->v[column].s : (struct bl_str){0};
 }
@@ -159,7 +162,8 @@ enum bl_rc ev_decode(struct bl_str message, struct bl_arena *arena, struct event
                      struct bl_error *err);
 
 /* Just enough for routing and for the cursor: full syntax and UTF-8 are checked as in ev_decode, and the result is the
- * same accept or refuse, but only type, time_us, did are set (and cursor, where present). */
+ * same accept or refuse, but only type, time_us, did, the members of its identity and cursor (where present) are set.
+ */
 enum bl_rc ev_check(struct bl_str message, struct bl_arena *arena, struct event *out, enum ev_reason *reason,
                     struct bl_error *err);
 

@@ -67,7 +67,8 @@ static const char schema_sql[] =
     S(REMOVED, "SELECT path FROM removed_files ORDER BY snapshot_removed, id")                                         \
     S(FORGET_REMOVED, "DELETE FROM removed_files WHERE path = ?")                                                      \
     S(KNOWS_PATH, "SELECT 1 FROM files WHERE path = ?1 UNION ALL SELECT 1 FROM removed_files WHERE path = ?1")         \
-    S(ADD_GAP, "INSERT OR IGNORE INTO gaps(from_us, to_us, noted_us, host, reason, healed) VALUES(?, ?, ?, ?, ?, ?)")  \
+    S(ADD_GAP, "INSERT INTO gaps(from_us, to_us, noted_us, host, reason, healed) VALUES(?, ?, ?, ?, ?, ?) "            \
+               "ON CONFLICT(from_us, to_us, host, reason) DO UPDATE SET healed = max(healed, excluded.healed)")        \
     S(SET_GAP, "UPDATE gaps SET from_us = ?, to_us = ?, noted_us = ?, host = ?, reason = ?, healed = ? WHERE id = ?")  \
     S(GAPS, "SELECT id, from_us, to_us, noted_us, host, reason, healed FROM gaps WHERE to_us >= ?1 AND "               \
             "from_us <= ?2 ORDER BY from_us, id")                                                                      \

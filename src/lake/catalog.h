@@ -105,7 +105,7 @@ struct catalog_gap {
     char host[256], reason[64];
     bool healed;
 };
-/* `id` 0 adds a gap, any other updates that one (to mark it healed). */
+/* `id` 0 adds a gap, or marks the same one healed when `healed`; any other updates that one. */
 enum bl_rc catalog_add_gap(struct catalog *c, const struct catalog_gap *gap, struct bl_error *err);
 enum bl_rc catalog_gaps(struct catalog *c, int64_t from_us, int64_t to_us, struct catalog_gap **out, size_t *count,
                         struct bl_error *err);

@@ -2,12 +2,11 @@
 
 #include <ctype.h>
 #include <stdlib.h>
-#include <strings.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/rng.h"
 #include "base/version.h"
+#include "net/head.h"
 
 enum {
     CONNECT_TIMEOUT_DEFAULT_MS = 10000,
@@ -17,7 +16,6 @@ enum {
     WRITE_TIMEOUT_MS = 5000,
     CLOSE_TIMEOUT_MS = 200,
     FRAME_HEAD_MAX = 14,
-    RETRY_AFTER_MAX_S = 86400,
     CLOSE_NORMAL = 1000,
     CLOSE_ABSENT = 1005,
     CLOSE_VANISHED = 1006,
@@ -83,62 +81,6 @@ static enum bl_rc read_head(struct wsclient *c, int64_t deadline_ns, size_t *hea
     }
 }
 
-static bool same(struct bl_str s, const char *name) {
-    return s.n == strlen(name) && strncasecmp(s.p ? s.p : "", name, s.n) == 0;
-}
-
-/* The value of header `name` and how often it stands there. */
-static int find_header(struct bl_str head, const char *name, struct bl_str *value) {
-    int count = 0;
-    bl_str_cut(&head, '\n'); /* the status line */
-    while (head.n) {
-        struct bl_str line = bl_str_cut(&head, '\n'), rest = line;
-        struct bl_str field = bl_str_cut(&rest, ':');
-        if (field.n == line.n || !same(field, name)) continue;
-        if (count++ == 0) *value = bl_str_trim(rest);
-    }
-    return count;
-}
-
-static bool list_has(struct bl_str list, const char *token) {
-    while (list.n)
-        if (same(bl_str_trim(bl_str_cut(&list, ',')), token)) return true;
-    return false;
-}
-
-/* For messages: printable text only, cut to the room there is. */
-static void copy_text(struct bl_str s, char *out, size_t size) {
-    size_t n = s.n < size ? s.n : size - 1;
-    for (size_t i = 0; i < n; i++) out[i] = (unsigned char)s.p[i] < ' ' || s.p[i] == 0x7f ? ' ' : s.p[i];
-    while (n && !bl_utf8_valid(bl_strn(out, n))) n--;
-    while (n && out[n - 1] == ' ') n--;
-    out[n] = 0;
-}
-
-static bool read_status(struct bl_str head, int *status) {
-    int64_t number;
-    bool http = bl_str_starts(head, BL_LIT("HTTP/1.")) && head.n > 12 && head.p[8] == ' ';
-    if (!http || !bl_parse_i64(bl_strn(head.p + 9, 3), 100, 999, &number)) return false;
-    *status = (int)number;
-    return head.p[12] == ' ' || head.p[12] == '\r';
-}
-
-/* Seconds, or a date as in "Wed, 21 Oct 2015 07:28:00 GMT". */
-static int read_retry_after(struct bl_str head) {
-    struct bl_str value = {0};
-    int64_t seconds;
-    if (find_header(head, "Retry-After", &value) == 0) return -1;
-    if (!bl_parse_i64(value, 0, INT64_MAX, &seconds)) {
-        char text[64];
-        struct tm tm = {0};
-        copy_text(value, text, sizeof text);
-        const char *end = strptime(text, "%a, %d %b %Y %H:%M:%S GMT", &tm);
-        if (!end || *end) return -1;
-        seconds = (int64_t)timegm(&tm) - bl_wall_us() / 1000000;
-    }
-    return (int)(seconds < 0 ? 0 : seconds > RETRY_AFTER_MAX_S ? RETRY_AFTER_MAX_S : seconds);
-}
-
 /* The first chunk of a chunked body says enough for a message. */
 static struct bl_str first_chunk(struct bl_str body) {
     struct bl_str size_line = bl_str_cut(&body, '\n');
@@ -152,17 +94,17 @@ static struct bl_str first_chunk(struct bl_str body) {
 /* Reads what explains a refusal: at most the start of the body, and not for long. */
 static void read_body(struct wsclient *c, size_t head, int64_t deadline_ns, struct wsclient_answer *answer) {
     struct bl_str value = {0};
-    bool chunked = find_header(bl_strn(c->p, head), "Transfer-Encoding", &value) && list_has(value, "chunked");
+    bool chunked = head_find(bl_strn(c->p, head), "Transfer-Encoding", &value) && head_list_has(value, "chunked");
     int64_t wanted = sizeof answer->body + (chunked ? 64 : 0), limit = bl_mono_ns() + BODY_TIMEOUT_MS * 1000000LL;
     int64_t length;
-    if (!chunked && find_header(bl_strn(c->p, head), "Content-Length", &value) &&
+    if (!chunked && head_find(bl_strn(c->p, head), "Content-Length", &value) &&
         bl_parse_i64(value, 0, INT64_MAX, &length) && length < wanted)
         wanted = length;
     size_t got = 1;
     while ((int64_t)(c->n - head) < wanted && got > 0 && c->n < c->cap)
         if (read_more(c, ms_until(limit < deadline_ns ? limit : deadline_ns), &got, NULL) != BL_OK) break;
     struct bl_str body = bl_strn(c->p + head, c->n - head);
-    copy_text(bl_str_trim(chunked ? first_chunk(body) : body), answer->body, sizeof answer->body);
+    head_copy_text(bl_str_trim(chunked ? first_chunk(body) : body), answer->body, sizeof answer->body);
 }
 
 static enum bl_rc refuse(struct wsclient *c, size_t head, int64_t deadline_ns, struct wsclient_answer *answer,
@@ -170,7 +112,7 @@ static enum bl_rc refuse(struct wsclient *c, size_t head, int64_t deadline_ns, s
     read_body(c, head, deadline_ns, answer);
     struct bl_str location = {0};
     char text[256] = "";
-    if (find_header(bl_strn(c->p, head), "Location", &location)) copy_text(location, text, sizeof text);
+    if (head_find(bl_strn(c->p, head), "Location", &location)) head_copy_text(location, text, sizeof text);
     return bl_fail(err, BL_E_NET, "%s answered HTTP %d%s%s%s%s", stream_peer(c->stream), answer->status,
                    *answer->body ? ": " : "", answer->body, *text ? ", see " : "", text);
 }
@@ -181,16 +123,16 @@ static const char *handshake_fault(struct bl_str head, const char *key, const ch
     char accept[29];
     struct bl_str value = {0};
     ws_accept_of_key(bl_str(key), accept);
-    if (find_header(head, "Upgrade", &value) != 1 || !same(value, "websocket")) return "no \"Upgrade: websocket\"";
-    if (find_header(head, "Connection", &value) == 0 || !list_has(value, "upgrade"))
+    if (head_find(head, "Upgrade", &value) != 1 || !head_same(value, "websocket")) return "no \"Upgrade: websocket\"";
+    if (head_find(head, "Connection", &value) == 0 || !head_list_has(value, "upgrade"))
         return "no \"Connection: Upgrade\"";
-    if (find_header(head, "Sec-WebSocket-Accept", &value) != 1 || !bl_str_eq(value, bl_str(accept)))
+    if (head_find(head, "Sec-WebSocket-Accept", &value) != 1 || !bl_str_eq(value, bl_str(accept)))
         return "a wrong Sec-WebSocket-Accept";
-    if (find_header(head, "Sec-WebSocket-Extensions", &value) && value.n) return "an extension that was not offered";
-    int protocols = find_header(head, "Sec-WebSocket-Protocol", &value);
+    if (head_find(head, "Sec-WebSocket-Extensions", &value) && value.n) return "an extension that was not offered";
+    int protocols = head_find(head, "Sec-WebSocket-Protocol", &value);
     if (protocols && (protocols > 1 || !subprotocol || !bl_str_eq(value, bl_str(subprotocol))))
         return "a subprotocol that was not offered";
-    if (protocols) copy_text(value, answer->subprotocol, sizeof answer->subprotocol);
+    if (protocols) head_copy_text(value, answer->subprotocol, sizeof answer->subprotocol);
     return NULL;
 }
 
@@ -203,10 +145,10 @@ static enum bl_rc shake_hands(struct wsclient *c, const struct wsclient_options 
     BL_TRY(stream_write_all(c->stream, bl_buf_view(&c->out), ms_until(deadline_ns), err));
     BL_TRY(read_head(c, deadline_ns, &head_size, err));
     struct bl_str head = {c->p, head_size}, server = {0};
-    if (!read_status(head, &answer->status))
+    if (!head_status(head, &answer->status))
         return bl_fail(err, BL_E_NET, "%s does not speak HTTP/1.1", stream_peer(c->stream));
-    if (find_header(head, "Server", &server)) copy_text(server, answer->server, sizeof answer->server);
-    answer->retry_after_s = read_retry_after(head);
+    if (head_find(head, "Server", &server)) head_copy_text(server, answer->server, sizeof answer->server);
+    answer->retry_after_s = head_retry_after(head);
     if (answer->status != 101) return refuse(c, head_size, deadline_ns, answer, err);
     const char *fault = handshake_fault(head, key, o->subprotocol, answer);
     if (fault) return bl_fail(err, BL_E_NET, "%s sent a WebSocket handshake with %s", stream_peer(c->stream), fault);
@@ -281,7 +223,7 @@ static void say_goodbye(struct wsclient *c, unsigned code) {
 
 static enum bl_rc peer_closed(struct wsclient *c, const struct ws_message *m, struct bl_error *err) {
     c->close_code = m->close_code;
-    copy_text(m->data, c->close_reason, sizeof c->close_reason);
+    head_copy_text(m->data, c->close_reason, sizeof c->close_reason);
     say_goodbye(c, m->close_code == CLOSE_ABSENT ? CLOSE_NORMAL : m->close_code);
     return bl_fail(err, BL_E_NET, "%s closed the connection: %u %s", stream_peer(c->stream), c->close_code,
                    c->close_reason);

@@ -20,22 +20,28 @@ void blocks_release(struct blocks *b) {
     for (unsigned t = 0; t < EV_TYPE_COUNT; t++) bl_buf_release(&b->open[t].raw);
 }
 
-void blocks_add(struct blocks *b, enum ev_type type, struct bl_str json, int64_t time_us, int64_t received_us,
-                int64_t now_ns, int64_t horizon_us) {
+void blocks_change_host(struct blocks *b, uint64_t seq) {
+    b->position_seq = seq;
+}
+
+void blocks_add(struct blocks *b, enum ev_type type, const struct blocks_event *e, int64_t now_ns) {
     struct open_block *o = &b->open[type];
+    int64_t time_us = e->time_us;
     if (!o->count) {
         o->opened_ns = now_ns;
         o->cursor_before_us = b->position_us;
-        o->first_received_us = received_us;
+        o->seq_before = b->position_seq;
+        o->first_received_us = e->received_us;
         o->first_us = o->last_us = time_us;
     }
     if (time_us < o->first_us) o->first_us = time_us;
     if (time_us > o->last_us) o->last_us = time_us;
-    bl_buf_str(&o->raw, json);
+    bl_buf_str(&o->raw, e->json);
     bl_buf_byte(&o->raw, '\n');
     BL_ASSERT(!o->raw.failed); /* out of memory: what is in Redis is safe, the rest is asked for again */
     o->count++;
-    if (time_us > b->position_us && time_us <= horizon_us) b->position_us = time_us;
+    if (time_us > b->position_us && time_us <= e->horizon_us) b->position_us = time_us;
+    if (e->seq > b->position_seq) b->position_seq = e->seq;
 }
 
 /* Before every event of an open block. Time stamps go back by seconds now and then; one that goes back further comes
@@ -56,11 +62,21 @@ static int64_t safe_cursor(const struct blocks *b, enum ev_type closing) {
     return safe;
 }
 
+static uint64_t safe_seq(const struct blocks *b, enum ev_type closing) {
+    uint64_t safe = b->position_seq;
+    for (unsigned t = 0; t < EV_TYPE_COUNT; t++) {
+        const struct open_block *o = &b->open[t];
+        if (t != closing && o->count && o->seq_before < safe) safe = o->seq_before;
+    }
+    return safe;
+}
+
 static void close_block(struct blocks *b, enum ev_type type, struct closed_block *out) {
     struct open_block *o = &b->open[type];
     *out = (struct closed_block){.type = type,
                                  .raw = o->raw,
                                  .cursor_us = safe_cursor(b, type),
+                                 .cursor_seq = safe_seq(b, type),
                                  .first_received_us = o->first_received_us,
                                  .block = {.incarnation = b->incarnation,
                                            .seq = b->next_seq[type]++,

@@ -15,45 +15,49 @@
 #include "pipe/freshness.h"
 #include "pipe/sender.h"
 #include "pipe/settings.h"
+#include "pipe/window.h"
 
 enum {
-    ARENA_MAX = 24 << 20,  /* one event, unescaped */
-    TICK_MS = 200,         /* longest wait of the reader before it looks at ages, stop and status */
-    RETRY_US = 250000,     /* between two tries to append */
+    ARENA_MAX = 24 << 20,      /* one event, unescaped */
+    TICK_MS = 200,             /* longest wait of the reader before it looks at ages, stop and status */
+    RETRY_US = 250000,         /* between two tries to append */
     DRAIN_LIMIT_US = 20000000, /* at stop: how long to wait for Redis */
-    HORIZON_US = 300000000 /* a time stamp further ahead of our clock than this does not move the cursor */
+    NUMBERING_SLACK = 1 << 20, /* a number so far behind belongs to a numbering that began anew */
+    HORIZON_US = 300000000     /* a time stamp further ahead of our clock than this does not move the cursor */
 };
 
 struct ingest {
     const struct conf *conf;
     struct role *role;
-    struct source *source;
+    struct merge *source; /* from the first session to the end */
     struct buffer *buffer;
     struct blocks blocks;
     struct bl_arena arena;
     struct bl_buf minified;
-    char host[256]; /* the reader's copy */
+    char host[256];       /* that the reader's position belongs to; "" when several deliver */
+    struct window window; /* used when several deliver */
+    struct {              /* of time stamps that agree with each other, whatever our own clock says */
+        int64_t near_us, agreed_us;
+        unsigned votes;
+    } horizon;
 
     int64_t begin_us; /* where this process began, 0 = nothing received yet */
     struct sender *sender;
-    pthread_mutex_t mutex; /* of `source`, which a new session replaces while others look at it */
+    pthread_mutex_t mutex; /* of the pointer `source`, which appears while others look */
     _Atomic int64_t newest_us, last_receipt_us;
     _Atomic bool session_over;
 };
 
-static void source_state(struct ingest *in, struct source_stats *out) {
-    *out = (struct source_stats){.state = SOURCE_CONNECTING};
+static void source_state(struct ingest *in, struct merge_stats *out) {
     pthread_mutex_lock(&in->mutex);
-    if (in->source) source_get_stats(in->source, out);
+    struct merge *source = in->source;
     pthread_mutex_unlock(&in->mutex);
+    *out = (struct merge_stats){.all.state = SOURCE_CONNECTING};
+    if (source) merge_get_stats(source, out);
 }
 
-static void replace_source(struct ingest *in, struct source *source) {
-    pthread_mutex_lock(&in->mutex);
-    struct source *old = in->source;
-    in->source = source;
-    pthread_mutex_unlock(&in->mutex);
-    if (old) source_close(&old);
+static bool several(const struct ingest *in) {
+    return in->conf->source_redundancy > 1;
 }
 
 /* ---- reader ---- */
@@ -65,7 +69,9 @@ static void push_closed(struct ingest *in, bool flush) {
         item->is_block = true;
         item->block = closed;
         BL_CRASH_POINT("ingest.block_closed");
-        memcpy(item->host, in->host, sizeof item->host);
+        struct source_cursor cursor = {.seq = closed.cursor_seq};
+        memcpy(cursor.host, in->host, sizeof cursor.host);
+        source_cursor_text(&cursor, item->host);
         sender_push(in->sender, item);
     }
 }
@@ -86,44 +92,82 @@ static struct bl_str one_line(struct ingest *in, struct bl_str json) {
     return bl_buf_view(&in->minified);
 }
 
+/* A position belongs to one host and its numbering: before the next one's events come, what is open is closed with the
+ * old one's. */
+static void follow_host(struct ingest *in, const struct source_message *message) {
+    if (!message->host) return;
+    bool same = strcmp(message->host, in->host) == 0;
+    if (same && (!message->seq || message->seq + NUMBERING_SLACK >= in->blocks.position_seq)) return;
+    push_closed(in, true);
+    snprintf(in->host, sizeof in->host, "%s", message->host);
+    blocks_change_host(&in->blocks, 0);
+}
+
+/* How far ahead a time stamp may be and still move the cursor. One event with an absurd time must not; but where many
+ * in a row agree, it is our own clock that is wrong. */
+static int64_t horizon(struct ingest *in, int64_t time_us, int64_t received_us) {
+    enum { VOTES = 64 };
+    bool near = time_us > in->horizon.near_us - HORIZON_US && time_us < in->horizon.near_us + HORIZON_US;
+    in->horizon.votes = near ? in->horizon.votes + 1 : 1;
+    in->horizon.near_us = time_us;
+    if (in->horizon.votes >= VOTES && time_us > in->horizon.agreed_us) in->horizon.agreed_us = time_us;
+    return (in->horizon.agreed_us > received_us ? in->horizon.agreed_us : received_us) + HORIZON_US;
+}
+
+static void refuse_message(struct ingest *in, const struct source_message *message, enum ev_reason reason,
+                           const char *detail) {
+    metric_add(M_rejected, reason, 1);
+    struct note note = {.received_us = message->received_us};
+    snprintf(note.reason, sizeof note.reason, "%s", ev_reason_name(reason));
+    snprintf(note.detail, sizeof note.detail, "%.255s", detail);
+    push_note(in, note, message->json);
+}
+
 static void take_message(struct ingest *in, const struct source_message *message) {
     struct event ev;
     enum ev_reason reason = EV_REASON_NONE;
     struct bl_error err = {0};
     bl_arena_reset(&in->arena);
     atomic_store(&in->last_receipt_us, message->received_us);
+    follow_host(in, message);
     if (ev_check(message->json, &in->arena, &ev, &reason, &err) != BL_OK) {
-        if (reason == EV_REASON_NONE) reason = EV_REASON_too_large;
-        metric_add(M_rejected, reason, 1);
-        struct note note = {.received_us = message->received_us};
-        snprintf(note.reason, sizeof note.reason, "%s", ev_reason_name(reason));
-        snprintf(note.detail, sizeof note.detail, "%.255s", err.message);
-        push_note(in, note, message->json);
+        refuse_message(in, message, reason == EV_REASON_NONE ? EV_REASON_too_large : reason, err.message);
         return;
     }
     int64_t time_us = ev.v[EV_TIME_US].i;
     metric_add(M_received, ev.type, 1);
     if (!in->begin_us) in->begin_us = time_us <= message->received_us ? time_us : message->received_us;
     if (time_us > atomic_load(&in->newest_us)) atomic_store(&in->newest_us, time_us);
-    blocks_add(&in->blocks, ev.type, one_line(in, message->json), time_us, message->received_us, bl_mono_ns(),
-               message->received_us + HORIZON_US);
+    if (several(in) && window_saw(&in->window, ev_identity(&ev))) {
+        metric_add(M_merged, 0, 1);
+        return;
+    }
+    struct blocks_event e = {.json = one_line(in, message->json),
+                             .time_us = time_us,
+                             .received_us = message->received_us,
+                             .horizon_us = message->backfill ? 0 : horizon(in, time_us, message->received_us),
+                             .seq = message->seq};
+    blocks_add(&in->blocks, ev.type, &e, bl_mono_ns());
 }
 
 /* Gaps travel to the catalogue the same way as dead letters: ingest does not know the lake. */
 static void take_gaps(struct ingest *in) {
     struct source_gap gap;
-    while (source_take_gap(in->source, &gap)) {
-        metric_add(M_gaps, 0, 1);
-        struct note note = {.reason = "gap", .received_us = bl_wall_us()};
+    while (merge_take_gap(in->source, &gap)) {
+        metric_add(gap.healed ? M_gaps_healed : M_gaps, 0, 1);
+        if (gap.healed) push_closed(in, true); /* the note must not be stored before the events */
+        struct note note = {.received_us = bl_wall_us()};
+        snprintf(note.reason, sizeof note.reason, gap.healed ? "healed" : "gap");
         BL_CLEANUP(bl_buf_release) struct bl_buf json = {0};
-        bl_buf_printf(&json, "{\"from_us\":%" PRId64 ",\"to_us\":%" PRId64 ",\"reason\":\"%s\",\"host\":", gap.from_us, gap.to_us,
-                      gap.reason);
+        bl_buf_printf(&json, "{\"from_us\":%" PRId64 ",\"to_us\":%" PRId64 ",\"healed\":%d,\"reason\":\"%s\",\"host\":",
+                      gap.from_us, gap.to_us, gap.healed, gap.reason);
         bl_buf_json(&json, bl_str(gap.host));
         bl_buf_byte(&json, '}');
+        push_note(in, note, bl_buf_view(&json));
+        if (gap.healed) continue;
         char length[BL_TIME_TEXT_MAX];
         bl_log(BL_WARN, "gap of %s: upstream %s no longer has what lies between %" PRId64 " and %" PRId64 " (%s)",
                bl_format_duration(gap.to_us - gap.from_us, length), gap.host, gap.from_us, gap.to_us, gap.reason);
-        push_note(in, note, bl_buf_view(&json));
     }
 }
 
@@ -135,8 +179,10 @@ static void learn(struct ingest *in) {
 }
 
 static void update_gauges(struct ingest *in) {
-    struct source_stats s;
-    source_state(in, &s);
+    struct merge_stats stats;
+    source_state(in, &stats);
+    struct source_stats s = stats.all;
+    metric_set(M_hosts_connected, 0, stats.connected);
     metric_set(M_jetstream_connected, 0, s.state == SOURCE_LIVE);
     metric_set(M_reconnects, 0, (double)s.connects);
     metric_set(M_failures, 0, (double)s.failures);
@@ -148,13 +194,16 @@ static void update_gauges(struct ingest *in) {
 
 static void report(struct ingest *in) {
     if (!role_report_due(in->role)) return;
-    struct source_stats s;
+    struct merge_stats stats;
     struct sender_health sending;
-    source_state(in, &s);
+    source_state(in, &stats);
+    struct source_stats s = stats.all;
     sender_get_health(in->sender, &sending);
     static const char *const states[] = {"connecting", "live", "reconnecting"};
     int64_t newest = atomic_load(&in->newest_us);
-    role_report(in->role, "received=%.0f buffered=%.0f rejected=%.0f gaps=%" PRIu64 " lag_us=%" PRId64 " state=%s host=%s redis=%d queue=%.0f spill=%" PRId64,
+    role_report(in->role,
+                "received=%.0f buffered=%.0f rejected=%.0f gaps=%" PRIu64 " lag_us=%" PRId64
+                " state=%s host=%s redis=%d queue=%.0f spill=%" PRId64,
                 metric_sum(M_received), metric_sum(M_buffered), metric_sum(M_rejected), s.gaps,
                 newest ? bl_wall_us() - newest : 0, states[s.state], *s.host ? s.host : "-", sending.redis_up,
                 metric_get(M_queue_bytes, 0), sending.spill_bytes);
@@ -166,28 +215,34 @@ static int tick_ms(struct ingest *in) {
     return (int)(ms < TICK_MS ? ms : TICK_MS);
 }
 
+/* Where several deliver, the numbers of one are of no use. */
+static struct source_cursor cursor_of(const struct ingest *in, struct resume resume) {
+    struct source_cursor cursor = {.us = resume.cursor_us};
+    source_cursor_of_text(resume.host, &cursor);
+    if (several(in)) cursor.seq = 0;
+    return cursor;
+}
+
 static enum bl_rc read_loop(struct ingest *in, struct bl_error *err) {
     enum { CHECK_EVERY = 256 }; /* messages between two looks at age, gaps and status while they pour in */
     for (unsigned since = 0; !role_stopping(in->role) && !sender_lost(in->sender);) {
         struct source_message message;
-        enum bl_rc rc = source_next(in->source, tick_ms(in), &message, err);
-        if (rc == BL_E_CANCELLED) break;
+        enum bl_rc rc = merge_next(in->source, tick_ms(in), &message, err);
+        if (rc == BL_E_CANCELLED) continue;
         if (rc == BL_OK) {
             take_message(in, &message);
         } else if (rc != BL_E_TIMEOUT) {
             return rc;
         }
-        if (rc == BL_OK && ++since < CHECK_EVERY && source_pending(in->source)) continue;
+        if (rc == BL_OK && ++since < CHECK_EVERY && merge_pending(in->source)) continue;
         since = 0;
         BL_CRASH_POINT("ingest.before_cursor");
-        source_set_cursor(in->source, sender_cursor(in->sender));
+        struct source_cursor cursor = cursor_of(in, sender_cursor(in->sender));
+        merge_set_cursor(in->source, &cursor);
         take_gaps(in);
         push_closed(in, false);
         learn(in);
         report(in);
-        struct source_stats s;
-        source_get_stats(in->source, &s);
-        snprintf(in->host, sizeof in->host, "%s", s.host);
     }
     return BL_OK;
 }
@@ -202,6 +257,7 @@ static bool is_filtered(const struct conf *conf) {
 
 struct condition {
     struct source_stats source;
+    unsigned hosts_connected;
     struct sender_health sending;
     struct stage_clock clocks[3];
     const char *stream; /* flowing, idle (filtered, nothing to say), silent, down */
@@ -210,7 +266,8 @@ struct condition {
 };
 enum { FLOWING_US = 5000000 };
 
-/* A filtered stream is judged by its connection, which the source gives up when it is dead; a whole one is never silent for long. */
+/* A filtered stream is judged by its connection, which the source gives up when it is dead; a whole one is never silent
+ * for long. */
 static const char *stream_state(const struct ingest *in, bool live, int64_t age_us) {
     if (!live) return "down";
     if (age_us <= FLOWING_US) return "flowing";
@@ -220,10 +277,14 @@ static const char *stream_state(const struct ingest *in, bool live, int64_t age_
 
 static void look(struct ingest *in, int64_t now, struct condition *c) {
     *c = (struct condition){0};
-    source_state(in, &c->source);
+    struct merge_stats stats;
+    source_state(in, &stats);
+    c->source = stats.all;
+    c->hosts_connected = stats.connected;
     sender_get_health(in->sender, &c->sending);
     bool live = c->source.state == SOURCE_LIVE;
-    int64_t receipt = atomic_load(&in->last_receipt_us), since = receipt > c->source.connected_since_us ? receipt : c->source.connected_since_us;
+    int64_t receipt = atomic_load(&in->last_receipt_us),
+            since = receipt > c->source.connected_since_us ? receipt : c->source.connected_since_us;
     int64_t silence_limit = is_filtered(in->conf) ? 0 : in->conf->ready_received;
     c->clocks[0] = (struct stage_clock){"witnessed", atomic_load(&in->newest_us), 0};
     c->clocks[1] = (struct stage_clock){"received", receipt ? receipt : since, silence_limit};
@@ -232,8 +293,11 @@ static void look(struct ingest *in, int64_t now, struct condition *c) {
         c->clocks[2] = (struct stage_clock){"buffered", c->sending.oldest_waiting_us, in->conf->ready_buffered};
     c->stream = stream_state(in, live, since ? now - since : 0);
     bool late = freshness_late(c->clocks, sizeof c->clocks / sizeof *c->clocks, now, c->why, sizeof c->why);
-    if (!c->sending.redis_up) snprintf(c->why, sizeof c->why, "%s", *c->sending.error ? c->sending.error : "Redis has not been reached yet");
-    else if (!live) snprintf(c->why, sizeof c->why, "%.300s", *c->source.last_error ? c->source.last_error : "not connected to Jetstream yet");
+    if (!c->sending.redis_up)
+        snprintf(c->why, sizeof c->why, "%s", *c->sending.error ? c->sending.error : "Redis has not been reached yet");
+    else if (!live)
+        snprintf(c->why, sizeof c->why, "%.300s",
+                 *c->source.last_error ? c->source.last_error : "not connected to Jetstream yet");
     c->ok = c->sending.redis_up && live && !late;
     metric_set(M_ready, 0, c->ok);
 }
@@ -244,15 +308,19 @@ static int health(void *context, bool ready, struct bl_buf *json) {
     int64_t now = bl_wall_us();
     look(in, now, &c);
     int64_t newest = c.clocks[0].at_us, receipt = atomic_load(&in->last_receipt_us);
-    bl_buf_printf(json, "{\"role\":\"ingest\",\"status\":\"%s\",\"ready\":%s,\"stream\":\"%s\",\"jetstream_connected\":%s,\"host\":",
-                  c.ok ? "ok" : "degraded", c.ok ? "true" : "false", c.stream, c.source.state == SOURCE_LIVE ? "true" : "false");
+    bl_buf_printf(
+        json,
+        "{\"role\":\"ingest\",\"status\":\"%s\",\"ready\":%s,\"stream\":\"%s\",\"jetstream_connected\":%s,\"host\":",
+        c.ok ? "ok" : "degraded", c.ok ? "true" : "false", c.stream, c.source.state == SOURCE_LIVE ? "true" : "false");
     bl_buf_json(json, bl_str(c.source.host));
-    bl_buf_printf(json, ",\"redis_connected\":%s,\"breaker_open\":%s,\"spill_bytes\":%" PRId64
+    bl_buf_printf(json,
+                  ",\"hosts_connected\":%u,\"redis_connected\":%s,\"breaker_open\":%s,\"spill_bytes\":%" PRId64
                   ",\"received\":%.0f,\"buffered\":%.0f,\"rejected\":%.0f,\"gaps\":%" PRIu64
                   ",\"lag_seconds\":%.3f,\"last_message_age_seconds\":%.3f,",
-                  c.sending.redis_up ? "true" : "false", c.sending.breaker_open ? "true" : "false", c.sending.spill_bytes,
-                  metric_sum(M_received), metric_sum(M_buffered), metric_sum(M_rejected), c.source.gaps,
-                  newest ? (double)(now - newest) / 1e6 : 0, receipt ? (double)(now - receipt) / 1e6 : -1.0);
+                  c.hosts_connected, c.sending.redis_up ? "true" : "false", c.sending.breaker_open ? "true" : "false",
+                  c.sending.spill_bytes, metric_sum(M_received), metric_sum(M_buffered), metric_sum(M_rejected),
+                  c.source.gaps, newest ? (double)(now - newest) / 1e6 : 0,
+                  receipt ? (double)(now - receipt) / 1e6 : -1.0);
     freshness_print(c.clocks, sizeof c.clocks / sizeof *c.clocks, now, json);
     bl_buf_z(json, ",\"error\":");
     bl_buf_json(json, bl_utf8_valid(bl_str(c.why)) ? bl_str(c.why) : BL_LIT("?"));
@@ -284,32 +352,37 @@ static enum bl_rc load_position(struct ingest *in, struct buffer_position *posit
     }
 }
 
-/* Resuming at a host other than the one the cursor came from needs the larger overlap; the source takes off the small one itself. */
-static int64_t resume_from(const struct ingest *in, const struct resume *resume) {
-    if (!resume->cursor_us || !*resume->host || !in->conf->source_urls.count) return resume->cursor_us;
-    struct url url;
-    bool same = url_parse(bl_str(in->conf->source_urls.items[0]), &url, NULL) == BL_OK && strstr(resume->host, url.host);
-    return same ? resume->cursor_us : resume->cursor_us - in->conf->source_host_switch_rewind;
-}
-
-static enum bl_rc open_source(struct ingest *in, const struct resume *resume, struct bl_error *err) {
+static enum bl_rc open_source(struct ingest *in, const struct source_cursor *cursor, struct bl_error *err) {
     struct source_settings settings;
-    struct source *source = NULL;
+    struct merge *source = NULL;
     BL_TRY(source_settings_init(&settings, in->conf, err));
-    settings.options.start_cursor_us = resume_from(in, resume);
+    struct source_options *o = &settings.options.source;
+    o->start_cursor_us = cursor->us;
+    o->start_seq = cursor->seq;
+    o->start_host = cursor->host;
     enum bl_rc rc = BL_OK;
-    if (!settings.options.start_cursor_us) rc = start_cursor(in->conf, bl_wall_us(), &settings.options.start_cursor_us, err);
-    if (rc == BL_OK) rc = source_open(&settings.options, &source, err);
+    if (!o->start_cursor_us) rc = start_cursor(in->conf, bl_wall_us(), &o->start_cursor_us, err);
+    if (rc == BL_OK) rc = merge_open(&settings.options, &source, err);
     source_settings_release(&settings);
-    if (rc == BL_OK) replace_source(in, source);
+    pthread_mutex_lock(&in->mutex);
+    in->source = source;
+    pthread_mutex_unlock(&in->mutex);
     return rc;
 }
 
-/* The end of a session, and stopping, must also end a source_next that waits for the network. */
+/* A later session keeps the connection's knowledge, and the gaps that are being filled. */
+static enum bl_rc begin_source(struct ingest *in, const struct source_cursor *cursor, struct bl_error *err) {
+    if (!in->source) return open_source(in, cursor, err);
+    merge_restart(in->source, cursor);
+    return BL_OK;
+}
+
+/* The end of a session, and stopping, must also end a merge_next that waits for the network. */
 static void *watch_stop(void *context) {
     struct ingest *in = context;
-    while (!role_stopping(in->role) && !atomic_load(&in->session_over) && !sender_lost(in->sender)) role_pause(in->role, 200000);
-    source_wake(in->source);
+    while (!role_stopping(in->role) && !atomic_load(&in->session_over) && !sender_lost(in->sender))
+        role_pause(in->role, 200000);
+    merge_wake(in->source);
     return NULL;
 }
 
@@ -336,15 +409,19 @@ static enum bl_rc run_session(struct ingest *in, struct bl_error *err) {
     uint64_t incarnation = bl_random_u64();
     BL_TRY(sender_start(in->sender, &position, incarnation, &resume, err));
     if (!resume.cursor_us) resume.cursor_us = in->begin_us; /* Redis came back empty before anything was settled */
-    enum bl_rc rc = open_source(in, &resume, err);
+    struct source_cursor cursor = cursor_of(in, resume);
+    enum bl_rc rc = begin_source(in, &cursor, err);
     BL_CRASH_POINT("ingest.source_open");
     if (rc != BL_OK) {
         sender_stop(in->sender, 0);
         return rc;
     }
+    window_clear(&in->window);
     blocks_release(&in->blocks);
-    blocks_init(&in->blocks, incarnation, numbered_by_the_sender, resume.cursor_us, (size_t)in->conf->ingest_block_bytes,
-                in->conf->ingest_block_age);
+    blocks_init(&in->blocks, incarnation, numbered_by_the_sender, resume.cursor_us,
+                (size_t)in->conf->ingest_block_bytes, in->conf->ingest_block_age);
+    blocks_change_host(&in->blocks, cursor.seq);
+    memcpy(in->host, cursor.host, sizeof in->host);
     bl_log(BL_INFO, "starting run=%016" PRIx64 " cursor_us=%" PRId64 " cursor_host=%s", incarnation, resume.cursor_us,
            *resume.host ? resume.host : "-");
     return read_session(in, err);
@@ -363,7 +440,7 @@ static enum bl_rc run_sessions(struct ingest *in, struct bl_error *err) {
     in->role->last_report_ns = 0; /* the last word, whenever the one before was */
     report(in);
     bl_log(BL_INFO, "stopped received=%.0f buffered=%.0f rejected=%.0f cursor_us=%" PRId64, metric_sum(M_received),
-           metric_sum(M_buffered), metric_sum(M_rejected), sender_cursor(in->sender));
+           metric_sum(M_buffered), metric_sum(M_rejected), sender_cursor(in->sender).cursor_us);
     return rc;
 }
 
@@ -387,8 +464,9 @@ static enum bl_rc check_settings(const struct conf *conf, struct bl_error *err) 
     struct source_settings settings;
     int64_t cursor_us;
     BL_TRY(source_settings_init(&settings, conf, err));
+    enum bl_rc rc = merge_check(&settings.options, err);
     source_settings_release(&settings);
-    return start_cursor(conf, bl_wall_us(), &cursor_us, err);
+    return rc == BL_OK ? start_cursor(conf, bl_wall_us(), &cursor_us, err) : rc;
 }
 
 static enum bl_rc start(struct ingest *in, struct bl_error *err) {
@@ -407,7 +485,8 @@ enum bl_rc ingest_run(const struct conf *conf, struct role *role, struct bl_erro
     metric_set(M_process_start, 0, (double)bl_wall_us() / 1e6);
     enum bl_rc rc = start(&in, err);
     if (rc == BL_E_CANCELLED) rc = BL_OK;
-    replace_source(&in, NULL);
+    merge_close(&in.source);
+    window_release(&in.window);
     sender_close(&in.sender);
     buffer_close(&in.buffer);
     blocks_release(&in.blocks);

@@ -13,11 +13,11 @@
 #include "pipe/spill.h"
 
 enum {
-    RETRY_US = 250000,          /* between two tries to append, while the breaker is closed */
-    IDLE_US = 1000000,          /* longest sleep: the settled position is looked at then */
-    SYNC_ITEMS = 64,            /* at most so many blocks share one fsync */
-    DRAIN_AT_ONCE = 64,         /* spilled blocks appended between two looks at the queue */
-    SPILL_KEEP_US = 10000000,   /* a drained segment stays so long, for a Redis that forgets its last seconds */
+    RETRY_US = 250000,        /* between two tries to append, while the breaker is closed */
+    IDLE_US = 1000000,        /* longest sleep: the settled position is looked at then */
+    SYNC_ITEMS = 64,          /* at most so many blocks share one fsync */
+    DRAIN_AT_ONCE = 64,       /* spilled blocks appended between two looks at the queue */
+    SPILL_KEEP_US = 10000000, /* a drained segment stays so long, for a Redis that forgets its last seconds */
     SETTLED_EVERY_US = 1000000,
     POSITION_EVERY_US = 5000000,
     POSITION_MAX = 1024,
@@ -42,25 +42,28 @@ struct sender {
     bool running;
     size_t learned[EV_TYPE_COUNT][2];
     char error[256];
+    struct resume durable; /* position */
 
     /* the thread's own */
     uint64_t incarnation;
-    uint64_t received[EV_TYPE_COUNT];   /* events Redis has counted: the next block's offset */
+    uint64_t received[EV_TYPE_COUNT];                     /* events Redis has counted: the next block's offset */
     uint64_t known_incarnation, known_seq[EV_TYPE_COUNT]; /* what Redis holds of the run being drained */
-    int64_t redis_cursor_us;            /* stored with the last block Redis took */
-    int64_t failing_since_ns, next_probe_ns; /* 0 = Redis took the last block */
-    int64_t settled_us, settled_written_us;  /* settled_us 0 = unknown */
+    int64_t redis_cursor_us;                              /* stored with the last block Redis took */
+    int64_t failing_since_ns, next_probe_ns;              /* 0 = Redis took the last block */
+    int64_t settled_us, settled_written_us;               /* settled_us 0 = unknown */
     int64_t settled_due_ns, position_due_ns;
     int64_t last_log_ns, last_spill_log_ns;
     bool counters_changed; /* of the loss: Redis's counters were not merely older */
 
     _Atomic bool lost, breaker_open, redis_up;
-    _Atomic int64_t cursor_us, last_durable_us, spill_size;
+    _Atomic int64_t last_durable_us, spill_size;
 };
 
 /* ---- the queue ---- */
 
-static size_t item_bytes(const struct item *item) { return item->block.raw.cap + sizeof *item; }
+static size_t item_bytes(const struct item *item) {
+    return item->block.raw.cap + sizeof *item;
+}
 
 static void free_item(struct item *item) {
     bl_buf_release(&item->block.raw);
@@ -177,12 +180,21 @@ static void redis_took_it(struct sender *s) {
     set_breaker(s, false);
 }
 
-static bool may_try(const struct sender *s) { return bl_mono_ns() >= s->next_probe_ns; }
+static bool may_try(const struct sender *s) {
+    return bl_mono_ns() >= s->next_probe_ns;
+}
 
 /* ---- appending ---- */
 
-static void note_durable(struct sender *s, int64_t cursor_us) {
-    if (cursor_us) atomic_store(&s->cursor_us, cursor_us);
+static void set_durable(struct sender *s, int64_t cursor_us, const char *host) {
+    pthread_mutex_lock(&s->mutex);
+    s->durable.cursor_us = cursor_us;
+    snprintf(s->durable.host, sizeof s->durable.host, "%s", host);
+    pthread_mutex_unlock(&s->mutex);
+}
+
+static void note_durable(struct sender *s, int64_t cursor_us, const char *host) {
+    if (cursor_us) set_durable(s, cursor_us, host);
     if (cursor_us) metric_set(M_cursor, 0, (double)cursor_us / 1e6);
     atomic_store(&s->last_durable_us, bl_wall_us());
 }
@@ -257,14 +269,16 @@ static enum bl_rc send_item(struct sender *s, struct item *item, struct bl_error
         return buffer_reject(s->buffer, n->reason, n->detail, n->received_us, bl_buf_view(&item->block.raw), err);
     struct closed_block *b = &item->block;
     BL_TRY(append_surely(s, b->type, &b->block, b->cursor_us, item->host, err));
-    note_durable(s, b->cursor_us);
+    note_durable(s, b->cursor_us, item->host);
     count_sent(b);
     return BL_OK;
 }
 
 /* ---- spilling ---- */
 
-static bool has_spilled(const struct sender *s) { return s->spill && spill_waiting(s->spill); }
+static bool has_spilled(const struct sender *s) {
+    return s->spill && spill_waiting(s->spill);
+}
 
 static void spilling_failed(struct sender *s, const struct bl_error *err) {
     if (bl_log_due(&s->last_spill_log_ns, 10000000)) bl_log_error("cannot spill to disk; ingest waits for Redis", err);
@@ -310,7 +324,7 @@ static bool spill_items(struct sender *s, struct item *first) {
     for (size_t i = 0; i < durable; i++) {
         const struct closed_block *b = &items[i]->block;
         if (items[i]->is_block) metric_add(M_spilled, b->type, b->block.count);
-        note_durable(s, items[i]->is_block ? b->cursor_us : 0);
+        note_durable(s, items[i]->is_block ? b->cursor_us : 0, items[i]->host);
         item_done(s, items[i]);
     }
     if (durable < count) spilling_failed(s, &err);
@@ -535,7 +549,7 @@ enum bl_rc sender_start(struct sender *s, const struct buffer_position *position
     s->closing = s->abandoned = false;
     s->running = true;
     atomic_store(&s->lost, false);
-    atomic_store(&s->cursor_us, resume->cursor_us);
+    s->durable = *resume;
     if (pthread_create(&s->thread, NULL, run, s) == 0) return BL_OK;
     s->running = false;
     return bl_fail(err, BL_E_IO, "cannot start a thread");
@@ -592,8 +606,16 @@ void sender_close(struct sender **sender) {
 
 /* ---- for the reader and for health ---- */
 
-bool sender_lost(struct sender *s) { return atomic_load(&s->lost); }
-int64_t sender_cursor(struct sender *s) { return atomic_load(&s->cursor_us); }
+bool sender_lost(struct sender *s) {
+    return atomic_load(&s->lost);
+}
+
+struct resume sender_cursor(struct sender *s) {
+    pthread_mutex_lock(&s->mutex);
+    struct resume durable = s->durable;
+    pthread_mutex_unlock(&s->mutex);
+    return durable;
+}
 
 bool sender_running(struct sender *s) {
     pthread_mutex_lock(&s->mutex);

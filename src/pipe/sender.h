@@ -11,7 +11,8 @@
  * of the last seconds are sent again. When that does not explain what is missing, sender_lost turns true: the session
  * has to start over from sender_resume, and upstream is asked again.
  *
- * Cursor: sender_cursor is the position up to which everything is in Redis or in a synced segment.
+ * Cursor: an item's host text goes where its cursor goes and comes back with it (see source_cursor_text). sender_cursor
+ * is the position up to which everything is in Redis or in a synced segment.
  * DIR/spill/position holds the settled position (everything before it is in the lake), for a Redis that comes back
  * empty. */
 #pragma once
@@ -20,8 +21,9 @@
 #include "pipe/blocks.h"
 #include "pipe/role.h"
 
-struct note { /* a message that was refused, or a gap */
-    char reason[64];
+struct note {        /* a message that was refused, or a gap */
+    char reason[64]; /* "gap" is kept when a session is lost; all else, "healed" included, is done again by the next one
+                      */
     char detail[256];
     int64_t received_us;
 };
@@ -56,16 +58,16 @@ void sender_stop(struct sender *s, int64_t wait_us);
 
 bool sender_lost(struct sender *s);
 bool sender_running(struct sender *s);
-int64_t sender_cursor(struct sender *s);
+struct resume sender_cursor(struct sender *s);
 /* Compression seen since the last call: {raw, packed} bytes of the newest block of each type, packed 0 = none. */
 void sender_take_learned(struct sender *s, size_t learned[static EV_TYPE_COUNT][2]);
 
 struct sender_health {
     bool redis_up, breaker_open;
-    int64_t last_durable_us;        /* wall clock, when something was last put into Redis or a segment; 0 = not yet */
-    int64_t oldest_waiting_us;      /* receipt of the oldest item in the queue; 0 = none waits */
+    int64_t last_durable_us;   /* wall clock, when something was last put into Redis or a segment; 0 = not yet */
+    int64_t oldest_waiting_us; /* receipt of the oldest item in the queue; 0 = none waits */
     int64_t spill_bytes;
-    char error[256];                /* newest trouble; "" = none */
+    char error[256]; /* newest trouble; "" = none */
 };
 void sender_get_health(struct sender *s, struct sender_health *out);
 /* Trouble met by others on the way to Redis (loading the position); NULL = it works. */

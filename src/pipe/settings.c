@@ -5,7 +5,9 @@
 #include "base/clock.h"
 #include "base/io.h"
 
-static const char *text_or_null(const char *text) { return *text ? text : NULL; }
+static const char *text_or_null(const char *text) {
+    return *text ? text : NULL;
+}
 
 /* "posts" -> app.bsky.feed.post; NSIDs and prefixes pass through, the server checks them. */
 static enum bl_rc collection_of(const char *name, const char **out, struct bl_error *err) {
@@ -28,6 +30,16 @@ static enum bl_rc collection_of(const char *name, const char **out, struct bl_er
         name);
 }
 
+static enum bl_rc protocol_of(const char *name, enum source_protocol *out, struct bl_error *err) {
+    static const char *const names[] = {[SOURCE_AUTO] = "auto", [SOURCE_V1] = "v1", [SOURCE_V2] = "v2"};
+    for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(name, names[i]) == 0) {
+            *out = (enum source_protocol)i;
+            return BL_OK;
+        }
+    return bl_fail(err, BL_E_USAGE, "source.protocol: \"%s\" is none of auto, v1, v2", name);
+}
+
 enum bl_rc source_settings_init(struct source_settings *s, const struct conf *conf, struct bl_error *err) {
     const struct conf_list *wanted = &conf->source_collections;
     bool all = wanted->count == 0 || (wanted->count == 1 && strcmp(wanted->items[0], "all") == 0);
@@ -39,24 +51,31 @@ enum bl_rc source_settings_init(struct source_settings *s, const struct conf *co
             return rc;
         }
     }
-    s->options = (struct source_options){.urls = (const char *const *)conf->source_urls.items,
-                                         .url_count = conf->source_urls.count,
-                                         .collections = s->collections,
-                                         .collection_count = all ? 0 : wanted->count,
-                                         .dids = (const char *const *)conf->source_dids.items,
-                                         .did_count = conf->source_dids.count,
-                                         .rewind_us = conf->source_rewind,
-                                         .host_switch_rewind_us = conf->source_host_switch_rewind,
-                                         .idle_limit_us = conf->source_idle_limit,
-                                         .backoff_min_us = conf->source_backoff_min,
-                                         .backoff_max_us = conf->source_backoff_max,
-                                         .dictionary_file = text_or_null(conf->source_dictionary),
-                                         .ca_file = text_or_null(conf->source_ca_file)};
-    return BL_OK;
+    if (conf->source_fetch_dictionary) s->dictionary_folder = bl_xasprintf("%s/dictionaries", conf->data);
+    s->options.redundancy = (unsigned)conf->source_redundancy;
+    s->options.heal = conf->source_heal;
+    s->options.source = (struct source_options){.urls = (const char *const *)conf->source_urls.items,
+                                                .url_count = conf->source_urls.count,
+                                                .collections = s->collections,
+                                                .collection_count = all ? 0 : wanted->count,
+                                                .dids = (const char *const *)conf->source_dids.items,
+                                                .did_count = conf->source_dids.count,
+                                                .rewind_us = conf->source_rewind,
+                                                .host_switch_rewind_us = conf->source_host_switch_rewind,
+                                                .idle_limit_us = conf->source_idle_limit,
+                                                .backoff_min_us = conf->source_backoff_min,
+                                                .backoff_max_us = conf->source_backoff_max,
+                                                .dictionary_file = text_or_null(conf->source_dictionary),
+                                                .dictionary_folder = s->dictionary_folder,
+                                                .ca_file = text_or_null(conf->source_ca_file)};
+    enum bl_rc rc = protocol_of(conf->source_protocol, &s->options.source.protocol, err);
+    if (rc != BL_OK) source_settings_release(s);
+    return rc;
 }
 
 void source_settings_release(struct source_settings *s) {
     free(s->collections);
+    free(s->dictionary_folder);
     *s = (struct source_settings){0};
 }
 

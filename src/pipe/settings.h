@@ -2,11 +2,12 @@
 #pragma once
 #include "buffer/buffer.h"
 #include "conf/conf.h"
-#include "source/source.h"
+#include "source/merge.h"
 
 struct source_settings {
-    struct source_options options;
+    struct merge_options options;
     const char **collections; /* owned */
+    char *dictionary_folder;  /* owned */
 };
 /* Type names become their collections; "accounts" and "others" cannot be asked for alone and are a BL_E_USAGE. */
 enum bl_rc source_settings_init(struct source_settings *s, const struct conf *conf, struct bl_error *err);

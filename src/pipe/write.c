@@ -380,7 +380,7 @@ static enum bl_rc take_entry(struct writer *w, const struct buffer_entry *e, str
     return submit_block(w, e, err);
 }
 
-/* "gap" notes carry the source's gap rows. */
+/* "gap" notes carry the source's gap rows, "healed" ones the same row once more. */
 static enum bl_rc take_gap(struct writer *w, const struct buffer_rejected *r, struct bl_error *err) {
     struct catalog_gap gap = {.noted_us = r->received_us};
     struct js_cursor c = js_open(r->message, 4);
@@ -396,8 +396,12 @@ static enum bl_rc take_gap(struct writer *w, const struct buffer_rejected *r, st
             continue;
         }
         if (!js_skip(&c, &raw, NULL)) break;
-        int64_t *target = bl_str_eq(key.raw, BL_LIT("from_us")) ? &gap.from_us : &gap.to_us;
+        int64_t healed = 0;
+        int64_t *target = bl_str_eq(key.raw, BL_LIT("from_us")) ? &gap.from_us
+                          : bl_str_eq(key.raw, BL_LIT("to_us")) ? &gap.to_us
+                                                                : &healed;
         if (!js_i64(raw, target)) break;
+        if (healed) gap.healed = true;
     }
     return catalog_add_gap(lake_catalog(w->lake), &gap, err);
 }
@@ -411,7 +415,7 @@ static enum bl_rc take_rejected(struct writer *w, struct bl_error *err) {
         const struct buffer_rejected *r = &rejected[i];
         batch_touch(w);
         add_id(&w->rejected, r->id);
-        if (strcmp(r->reason, "gap") == 0) {
+        if (strcmp(r->reason, "gap") == 0 || strcmp(r->reason, "healed") == 0) {
             BL_TRY(take_gap(w, r, err));
             continue;
         }

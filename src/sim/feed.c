@@ -37,6 +37,13 @@ static void scan_commit(struct js_cursor *c, const char *start, struct feed_line
     }
 }
 
+static unsigned kind_of(struct bl_str name) {
+    return bl_str_eq(name, BL_LIT("commit"))     ? KIND_COMMIT
+           : bl_str_eq(name, BL_LIT("identity")) ? KIND_IDENTITY
+           : bl_str_eq(name, BL_LIT("account"))  ? KIND_ACCOUNT
+                                                 : 0;
+}
+
 /* What filters and cursors need. A line that is no event is served all the same, with the time stamp before it. */
 static void scan_line(struct bl_str text, struct feed_line *line) {
     struct js_cursor c = js_open(text, 128);
@@ -48,6 +55,9 @@ static void scan_line(struct bl_str text, struct feed_line *line) {
         struct bl_str raw;
         if (bl_str_eq(key.raw, BL_LIT("commit")) && js_peek(&c) == JS_OBJECT) {
             scan_commit(&c, text.p, line);
+        } else if (bl_str_eq(key.raw, BL_LIT("kind")) && js_peek(&c) == JS_STRING) {
+            if (!take_string(&c, text.p, &place)) return;
+            line->kind = kind_of(bl_strn(text.p + place.at, place.n));
         } else if (bl_str_eq(key.raw, BL_LIT("did")) && js_peek(&c) == JS_STRING) {
             if (!take_string(&c, text.p, &place)) return;
             line->did_at = place.at;
@@ -97,7 +107,9 @@ enum bl_rc feed_open(struct feed *f, const struct sim_server_options *o, struct 
                        .count = o->count ? o->count : UINT64_MAX,
                        .rate = o->rate,
                        .started_ns = bl_mono_ns(),
-                       .lookback_us = o->lookback_us ? o->lookback_us : day_us};
+                       .lookback_us = o->lookback_us ? o->lookback_us : day_us,
+                       .seq_start = o->seq_start ? o->seq_start : 1,
+                       .seq_step = 1};
     if (!o->from_file) {
         if (o->live) f->clock = sim_new(&o->network);
         return BL_OK;
@@ -147,12 +159,41 @@ static uint64_t first_at(const struct feed *f, const struct sim *s, int64_t time
     return existing;
 }
 
-uint64_t feed_start(const struct feed *f, const struct sim *s, bool has_cursor, int64_t cursor) {
+uint64_t feed_seq(const struct feed *f, uint64_t i) {
+    return f->seq_start + i * f->seq_step;
+}
+
+static uint64_t index_of_seq(const struct feed *f, uint64_t seq) {
+    return seq <= f->seq_start ? 0 : (seq - f->seq_start + f->seq_step - 1) / f->seq_step;
+}
+
+/* The newest events lie in a segment that has no index yet: a time among them means its beginning. */
+static uint64_t widen(const struct feed *f, uint64_t i, uint64_t existing) {
+    if (!f->segment || existing == UINT64_MAX || !existing) return i;
+    uint64_t active = (existing - 1) / f->segment * f->segment;
+    return i > active && i < existing ? active : i;
+}
+
+struct feed_start feed_start(const struct feed *f, const struct sim *s, bool has_cursor, int64_t cursor, bool v2) {
     uint64_t existing = feed_existing(f);
-    if (!has_cursor) return f->rate <= 0 && !f->clock ? 0 : existing - 1;
-    if (existing == UINT64_MAX) return sim_first_at(s, cursor); /* no newest event to look back from */
-    int64_t floor = feed_time(f, s, existing - 1) - f->lookback_us;
-    return first_at(f, s, cursor > floor ? cursor : floor, existing);
+    struct feed_start start = {.by_seq = v2 && has_cursor && cursor < SEQ_END};
+    /* Without a newest event there is nothing to look back from. */
+    if (existing != UINT64_MAX) start.floor = first_at(f, s, feed_time(f, s, existing - 1) - f->lookback_us, existing);
+    if (!has_cursor) {
+        start.next = f->rate <= 0 && !f->clock ? 0 : existing - 1;
+        return start;
+    }
+    if (start.by_seq) {
+        start.next = index_of_seq(f, cursor > 0 ? (uint64_t)cursor : 0);
+        if (start.next > existing) start.next = existing;
+        start.too_old = start.next < start.floor;
+    } else {
+        start.next = existing == UINT64_MAX ? sim_first_at(s, cursor) : first_at(f, s, cursor, existing);
+        start.too_old = start.next < start.floor;
+        if (v2) start.next = widen(f, start.next, existing);
+    }
+    if (start.next < start.floor) start.next = start.floor;
+    return start;
 }
 
 /* The generator's own layout is known: {"did":"did:plc:<24>", ... "collection":"...". */
@@ -161,7 +202,11 @@ static struct feed_event describe(struct bl_str json) {
     struct feed_event e = {.json = json, .did = bl_strn(json.p + DID_AT, DID_LEN)};
     struct bl_str mark = BL_LIT("\"collection\":\""), head = bl_strn(json.p, json.n < HEAD ? json.n : HEAD);
     const char *at = memmem(head.p, head.n, mark.p, mark.n);
-    if (!at) return e;
+    if (!at) {
+        e.kind = memmem(head.p, head.n, "\"kind\":\"identity\"", 17) ? KIND_IDENTITY : KIND_ACCOUNT;
+        return e;
+    }
+    e.kind = KIND_COMMIT;
     struct bl_str rest = bl_str_skip(json, (size_t)(at - json.p) + mark.n);
     e.collection = bl_str_cut(&rest, '"');
     return e;
@@ -176,5 +221,5 @@ struct feed_event feed_get(const struct feed *f, struct sim *s, uint64_t i, stru
     const struct feed_line *line = &f->lines[i];
     const char *p = f->file.p + line->at;
     return (struct feed_event){bl_strn(p, line->n), bl_strn(p + line->did_at, line->did_n),
-                               bl_strn(p + line->collection_at, line->collection_n)};
+                               bl_strn(p + line->collection_at, line->collection_n), line->kind};
 }

@@ -72,6 +72,17 @@ enum bl_rc filter_seal(struct filter *f, struct bl_error *err) {
     return BL_OK;
 }
 
+enum bl_rc filter_want_kind(struct filter *f, struct bl_str value, struct bl_error *err) {
+    unsigned kind = bl_str_eq(value, BL_LIT("commit"))     ? KIND_COMMIT
+                    : bl_str_eq(value, BL_LIT("identity")) ? KIND_IDENTITY
+                    : bl_str_eq(value, BL_LIT("account"))  ? KIND_ACCOUNT
+                    : bl_str_eq(value, BL_LIT("sync"))     ? KIND_SYNC
+                                                           : 0;
+    if (!kind) return bl_fail(err, BL_E_USAGE, "invalid kind: %.*s", BL_ARG(value));
+    f->kinds |= kind;
+    return BL_OK;
+}
+
 uint32_t filter_size_of(struct bl_str value) {
     int64_t n;
     return bl_parse_i64(value, 0, UINT32_MAX, &n) ? (uint32_t)n : 0;
@@ -82,7 +93,7 @@ static bool listed(const struct bl_str *list, size_t count, struct bl_str value)
 }
 
 bool filter_wants(const struct filter *f, const struct feed_event *e) {
-    if (f->size_max && e->json.n > f->size_max) return false;
+    if (f->kinds && !(f->kinds & e->kind)) return false;
     if (f->by_did && !listed(f->dids, f->did_count, e->did)) return false;
     if (!f->by_collection || !e->collection.n) return true;
     if (listed(f->collections, f->collection_count, e->collection)) return true;

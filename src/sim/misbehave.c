@@ -14,7 +14,20 @@ static const struct {
     {"poison-every", FAULT_POISON},
     {"badutf8-every", FAULT_BAD_UTF8},
     {"bignum-every", FAULT_BIG_NUMBER},
+    {"badcid-every", FAULT_BAD_CID},
+    {"large-every", FAULT_LARGE},
+    {"oversized-every", FAULT_OVERSIZED},
+    {"bomb-every", FAULT_BOMB},
+    {"fragment-every", FAULT_FRAGMENT},
+    {"unknown-every", FAULT_UNKNOWN},
+    {"error-every", FAULT_ERROR},
+    {"sync-every", FAULT_SYNC},
+    {"cutover-drop", FAULT_CUTOVER},
+    {"early-start", FAULT_EARLY},
+    {"silent-first", FAULT_SILENT},
     {"http-503-first", FAULT_HTTP_503},
+    {"http-429-first", FAULT_HTTP_429},
+    {"http-400-first", FAULT_HTTP_400},
 };
 
 const char *sim_misbehaviour_help(void) {
@@ -27,7 +40,20 @@ const char *sim_misbehaviour_help(void) {
            "poison-every=N      after every N events a message of 5,000 times '['\n"
            "badutf8-every=N     after every N events an event whose text is not UTF-8\n"
            "bignum-every=N      after every N events an event with integers beyond 64 bits\n"
+           "badcid-every=N      after every N events an event whose CID is not that of its record\n"
+           "large-every=N       after every N events an event of 3 MiB\n"
+           "oversized-every=N   after every N events a message of 33 MiB\n"
+           "bomb-every=N        after every N events a compressed message of 1 GiB (only to who asked for zstd)\n"
+           "fragment-every=N    every N-th event in three fragments, with pings between them\n"
+           "unknown-every=N     after every N events one of an unknown kind\n"
+           "error-every=N       after every N events a terminal error frame (v2) and close 1011\n"
+           "sync-every=N        after every N events a #sync event (v2)\n"
+           "cutover-drop=K      where a replay first meets the live stream, K events are left out\n"
+           "early-start=N       a time cursor among the newest N events starts where they begin (v2 hosts)\n"
+           "silent-first=K      the first K connections are accepted and then get nothing but pings\n"
            "http-503-first=K    answer the first K requests with 503\n"
+           "http-429-first=K    answer the first K requests with 429 and Retry-After: 1\n"
+           "http-400-first=K    answer the first K requests with 400\n"
            "Events are counted over all connections of the server.\n";
 }
 
@@ -74,7 +100,29 @@ static void open_event(int64_t time_us, const char *collection, const char *rkey
 
 void misbehave_message(enum fault fault, int64_t time_us, struct bl_buf *out) {
     bl_buf_clear(out);
+    enum { LARGE = 3 << 20, OVERSIZED = 33 << 20 };
     switch (fault) {
+    case FAULT_LARGE:
+    case FAULT_OVERSIZED:
+        open_event(time_us, "org.example.large", "large-", out);
+        bl_buf_z(out, "{\"$type\":\"org.example.large\",\"text\":\"");
+        for (size_t n = 0, size = fault == FAULT_LARGE ? LARGE : OVERSIZED; n < size; n++) bl_buf_byte(out, 'x');
+        bl_buf_z(out, "\"}}}");
+        break;
+    case FAULT_BAD_CID:
+        open_event(time_us, "org.example.badcid", "badcid-", out);
+        bl_buf_z(out, "{\"$type\":\"org.example.badcid\"},"
+                      "\"cid\":\"bafyreiaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"}}");
+        break;
+    case FAULT_UNKNOWN:
+        bl_buf_printf(out,
+                      "{\"did\":\"did:plc:aaaaaaaaaaaaaaaaaaaaaaaa\",\"time_us\":%lld,\"kind\":\"wave\",\"wave\":{}}",
+                      (long long)time_us);
+        break;
+    case FAULT_UNKNOWN_FRAME:
+        bl_buf_z(out, "{\"$type\":\"message\",\"payload\":{\"$type\":\"network.bsky.jetstream.subscribeEvents#wave\","
+                      "\"height\":3}}");
+        break;
     case FAULT_POISON:
         for (int n = 0; n < 5000; n++) bl_buf_byte(out, '[');
         break;
@@ -93,7 +141,16 @@ void misbehave_message(enum fault fault, int64_t time_us, struct bl_buf *out) {
     case FAULT_HALF_FRAME:
     case FAULT_DUPLICATE:
     case FAULT_SWAP:
+    case FAULT_BOMB:
+    case FAULT_FRAGMENT:
+    case FAULT_ERROR:
+    case FAULT_SYNC:
+    case FAULT_CUTOVER:
+    case FAULT_EARLY:
+    case FAULT_SILENT:
     case FAULT_HTTP_503:
+    case FAULT_HTTP_429:
+    case FAULT_HTTP_400:
     case FAULT_COUNT:
         break;
     }

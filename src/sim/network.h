@@ -190,7 +190,7 @@ enum {
 
 struct sim {
     struct shape shape;
-    uint64_t seed;
+    uint64_t seed, batch;
     struct ref *posts, *reposts;
     struct bl_buf record, scratch; /* record under construction; CBOR */
     struct text text;

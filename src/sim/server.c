@@ -55,7 +55,8 @@ static enum bl_rc open_listener(struct sim_server *s, const struct sim_server_op
 
 static enum bl_rc open_dictionary(struct sim_server *s, const char *path, struct bl_error *err) {
     BL_TRY(bl_read_file(path, DICTIONARY_MAX, &s->dictionary, err));
-    if (!ZSTD_getDictID_fromDict(s->dictionary.p, s->dictionary.n))
+    s->dictionary_id = ZSTD_getDictID_fromDict(s->dictionary.p, s->dictionary.n);
+    if (!s->dictionary_id)
         return bl_fail(err, BL_E_INVALID, "%s is not a zstd dictionary: make one with zstd --train", path);
     s->packing = ZSTD_createCDict(s->dictionary.p, s->dictionary.n, PACK_LEVEL);
     return s->packing ? BL_OK : bl_fail(err, BL_E_INVALID, "%s is not a usable zstd dictionary", path);
@@ -79,6 +80,8 @@ static enum bl_rc open_all(struct sim_server *s, const struct sim_server_options
     if (s->stop_fd < 0) return bl_fail_errno(err, BL_E_IO, "cannot make an eventfd");
     BL_TRY(open_listener(s, o, err));
     BL_TRY(feed_open(&s->feed, o, err)); /* last: the pace starts here */
+    s->feed.segment = s->faults.every[FAULT_EARLY];
+    s->feed.seq_step = s->faults.every[FAULT_SYNC] ? 2 : 1;
     if (pthread_create(&s->thread, NULL, listen_main, s) != 0) return bl_fail(err, BL_E_NOMEM, "cannot start a thread");
     return BL_OK;
 }
@@ -87,6 +90,7 @@ enum bl_rc sim_server_start(const struct sim_server_options *o, struct sim_serve
     struct sim_server *s = bl_xcalloc(1, sizeof *s);
     s->listen_fd = s->stop_fd = -1;
     s->ping_ms = o->ping_ms > 0 ? o->ping_ms : PING_MS;
+    s->v2 = o->v2;
     enum bl_rc rc = open_all(s, o, err);
     if (rc == BL_OK)
         *out = s;

@@ -10,6 +10,7 @@ struct sim *sim_new(const struct sim_options *o) {
     struct sim *s = bl_xcalloc(1, sizeof *s);
     s->seed = bl_mix64(o->seed + BL_GOLDEN);
     shape_init(&s->shape, s->seed, o->start_us, o->rate);
+    s->batch = o->batch > 1 ? o->batch : 1;
     s->posts = bl_xcalloc(REFS_POSTS, sizeof *s->posts);
     s->reposts = bl_xcalloc(REFS_REPOSTS, sizeof *s->reposts);
     s->day = INT64_MIN;
@@ -64,7 +65,7 @@ static void write_commit(struct sim *s, uint64_t i, struct shape_place place, st
     int64_t time_us = shape_time(&s->shape, i);
     char rev[PEOPLE_KEY_LEN];
     people_rev(s->seed, m.self.account, time_us, rev);
-    open_envelope(out, m.self.did, time_us);
+    open_envelope(out, m.self.did, sim_time_us(s, i));
     EMIT(out, ",\"kind\":\"commit\",\"commit\":{\"rev\":\"");
     bl_buf_add(out, rev, sizeof rev);
     EMIT(out, "\",\"operation\":\"");
@@ -103,7 +104,7 @@ static void write_identity(struct sim *s, uint64_t i, struct shape_place p, stru
     int64_t time_us = shape_time(&s->shape, i);
     char did[PEOPLE_DID_LEN], handle[PEOPLE_HANDLE_MAX];
     people_did(s->seed, who, did);
-    open_envelope(out, did, time_us);
+    open_envelope(out, did, sim_time_us(s, i));
     EMIT(out, ",\"kind\":\"identity\",\"identity\":{\"did\":\"did:plc:");
     bl_buf_add(out, did, sizeof did);
     EMIT(out, "\"");
@@ -139,7 +140,7 @@ static void write_account(struct sim *s, uint64_t i, struct shape_place p, struc
     int64_t time_us = shape_time(&s->shape, i);
     char did[PEOPLE_DID_LEN];
     people_did(s->seed, who, did);
-    open_envelope(out, did, time_us);
+    open_envelope(out, did, sim_time_us(s, i));
     bl_buf_z(out, fate.active ? ",\"kind\":\"account\",\"account\":{\"active\":true,\"did\":\"did:plc:"
                               : ",\"kind\":\"account\",\"account\":{\"active\":false,\"did\":\"did:plc:");
     bl_buf_add(out, did, sizeof did);
@@ -158,7 +159,7 @@ void sim_event(struct sim *s, uint64_t i, struct bl_buf *out) {
 }
 
 int64_t sim_time_us(const struct sim *s, uint64_t i) {
-    return shape_time(&s->shape, i);
+    return shape_time(&s->shape, i - i % s->batch);
 }
 
 uint64_t sim_first_at(const struct sim *s, int64_t time_us) {

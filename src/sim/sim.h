@@ -16,10 +16,11 @@ struct sim_options {
     uint64_t seed;
     int64_t start_us; /* time_us of event 0; 0 means 2026-01-05T00:00:00Z */
     double rate;      /* mean events/s of the time stamps; 0 means 300; at most 50,000 */
+    uint64_t batch;   /* so many neighbours share the time_us of the first of them, as on v2 hosts; 0 and 1: none */
 };
 struct sim *sim_new(const struct sim_options *o);
 void sim_free(struct sim **s);
 /* Append event i as one line of Jetstream v1 JSON, without newline. */
 void sim_event(struct sim *s, uint64_t i, struct bl_buf *out);
-int64_t sim_time_us(const struct sim *s, uint64_t i);        /* strictly increasing in i */
+int64_t sim_time_us(const struct sim *s, uint64_t i);        /* increasing in i; strictly, unless batch > 1 */
 uint64_t sim_first_at(const struct sim *s, int64_t time_us); /* smallest i with sim_time_us(i) >= time_us */

@@ -1,55 +1,81 @@
 #include "source/attempt.h"
 
-#include <errno.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "obs/log.h"
+#include "source/request.h"
+#include "source/thread.h"
+
 struct attempt {
     pthread_t thread;
     int done_fd;
-    struct wsclient_options options;
-    struct bl_str hello;
+    struct attempt_options options;
     struct attempt_result result;
 };
+
+static void open_once(struct attempt *a, const struct dictionary *d) {
+    struct attempt_result *r = &a->result;
+    struct wsclient_options o = a->options.ws;
+    r->dictionary = *d;
+    r->rc = d->id ? request_parameter(&o.url, "zstdDictionary", d->id, &r->err) : BL_OK;
+    if (r->rc == BL_OK) r->rc = wsclient_open(&o, &r->client, &r->answer, &r->err);
+}
+
+/* Without a dictionary the stream is as good, only larger: that it cannot be had is no reason not to connect. */
+static void fetch(struct attempt *a, struct dictionary *d) {
+    struct attempt_result *r = &a->result;
+    struct bl_error err = {0};
+    *d = (struct dictionary){0};
+    enum bl_rc rc =
+        dictionary_fetch(a->options.folder, &a->options.ws.url, a->options.ws.ca_file, a->options.ws.wake_fd, d, &err);
+    r->no_dictionary = rc == BL_E_NOT_FOUND;
+    if (rc != BL_OK && rc != BL_E_CANCELLED)
+        bl_log(BL_INFO, "source goes on without compression cause=\"%s\"", err.message);
+}
+
+static bool unknown_dictionary(const struct attempt_result *r) {
+    return r->rc != BL_OK && r->answer.status == 400 && strstr(r->answer.body, "\"UnknownZstdDictionary\"");
+}
+
+static void open_compressed(struct attempt *a) {
+    static const struct dictionary none;
+    struct dictionary d = a->options.dictionary;
+    if (!d.id) dictionary_newest(a->options.folder, &d);
+    if (!d.id) fetch(a, &d);
+    open_once(a, &d);
+    if (!d.id || !unknown_dictionary(&a->result)) return;
+    unsigned refused = d.id;
+    fetch(a, &d);
+    open_once(a, d.id == refused ? &none : &d);
+    if (d.id && unknown_dictionary(&a->result)) open_once(a, &none);
+}
 
 static void *attempt_main(void *argument) {
     struct attempt *a = argument;
     struct attempt_result *r = &a->result;
-    r->rc = wsclient_open(&a->options, &r->client, &r->answer, &r->err);
-    if (r->rc == BL_OK && a->hello.n) r->rc = wsclient_send(r->client, WS_TEXT, a->hello, &r->err);
+    if (a->options.zstd)
+        open_compressed(a);
+    else
+        open_once(a, &(struct dictionary){0});
+    if (r->rc == BL_OK && a->options.hello.n) r->rc = wsclient_send(r->client, WS_TEXT, a->options.hello, &r->err);
     if (r->rc != BL_OK) wsclient_close(&r->client);
     if (eventfd_write(a->done_fd, 1) != 0) { /* cannot fail: the counter is zero */
     }
     return NULL;
 }
 
-/* Signals belong to the threads that expect them. */
-static int start_thread(struct attempt *a) {
-    sigset_t all, old;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    int failure = pthread_create(&a->thread, NULL, attempt_main, a);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    return failure;
-}
-
-enum bl_rc attempt_start(const struct wsclient_options *o, struct bl_str hello, struct attempt **out,
-                         struct bl_error *err) {
+enum bl_rc attempt_start(const struct attempt_options *o, struct attempt **out, struct bl_error *err) {
     int done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (done_fd < 0) return bl_fail_errno(err, BL_E_NET, "eventfd");
     struct attempt *a = bl_xcalloc(1, sizeof *a);
     a->done_fd = done_fd;
     a->options = *o;
-    a->hello = hello;
-    int failure = start_thread(a);
-    if (failure) {
+    if (!source_thread(&a->thread, attempt_main, a)) {
         close(done_fd);
         free(a);
-        errno = failure;
-        return bl_fail_errno(err, BL_E_NET, "cannot start a thread to connect");
+        return bl_fail(err, BL_E_NET, "cannot start a thread to connect");
     }
     *out = a;
     return BL_OK;

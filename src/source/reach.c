@@ -9,7 +9,7 @@ bool source_reachable(const char *const *urls, size_t count, int timeout_ms, str
         int64_t share_ms = (deadline_ns - bl_mono_ns()) / 1000000 / (int64_t)(count - i);
         struct url u;
         struct stream *s = NULL;
-        if (request_base(urls[i], &u, why_not) != BL_OK) continue;
+        if (request_base(urls[i], SOURCE_AUTO, &u, why_not) != BL_OK) continue;
         struct stream_options o = {.host = u.host,
                                    .port = u.port,
                                    .tls = u.tls,

@@ -8,6 +8,7 @@ enum {
     HELLO_MAX = 10000000,
     NAME_MAX_BYTES = 2048,
 };
+static const char events_path[] = "/xrpc/network.bsky.jetstream.subscribeEvents";
 
 bool cursor_plausible(int64_t cursor_us) {
     return cursor_us >= 1000000000000000 && cursor_us <= 9999999999999999;
@@ -67,9 +68,27 @@ static void add_hello(struct bl_buf *out, const struct source_options *o) {
     bl_buf_z(out, ",\"maxMessageSizeBytes\":0}}");
 }
 
-enum bl_rc request_init(struct request *r, const struct source_options *o, struct bl_error *err) {
+/* v2 takes no first message: what does not fit into the address cannot be asked for. */
+static enum bl_rc init_v2(struct request *r, const struct source_options *o, struct bl_error *err) {
+    add_list(&r->query, "collections", o->collections, o->collection_count);
+    add_list(&r->query, "dids", o->dids, o->did_count);
+    if (r->query.n > QUERY_MAX)
+        return bl_fail(
+            err, BL_E_USAGE,
+            "the filters take %zu bytes and v2 accepts them in its address alone (%d): shorten source.dids, or "
+            "use v1 (source.protocol = v1)",
+            r->query.n, QUERY_MAX);
+    return bl_buf_check(&r->query, "the query", err);
+}
+
+enum bl_rc request_init(struct request *r, const struct source_options *o, bool v2, struct bl_error *err) {
     BL_TRY(check_filters(o, err));
     *r = (struct request){.hello.max = HELLO_MAX};
+    if (v2) {
+        enum bl_rc done = init_v2(r, o, err);
+        if (done != BL_OK) request_release(r);
+        return done;
+    }
     if (o->dictionary_file) add_parameter(&r->query, "compress", "true");
     size_t fixed = r->query.n;
     add_list(&r->query, "wantedCollections", o->collections, o->collection_count);
@@ -94,7 +113,7 @@ void request_release(struct request *r) {
 
 /* A parameter of ours in a given address would contradict the one we add. */
 static enum bl_rc check_query(const char *text, const struct url *u, struct bl_error *err) {
-    static const char *const ours[] = {"cursor", "compress", "requireHello"};
+    static const char *const ours[] = {"cursor", "compress", "requireHello", "zstdDictionary"};
     const char *mark = strchr(u->target, '?');
     struct bl_str rest = bl_str(mark ? mark + 1 : "");
     while (rest.n) {
@@ -108,34 +127,51 @@ static enum bl_rc check_query(const char *text, const struct url *u, struct bl_e
     return BL_OK;
 }
 
-enum bl_rc request_base(const char *text, struct url *out, struct bl_error *err) {
+bool request_is_v2(const struct url *base) {
+    size_t n = strlen(events_path);
+    return strncmp(base->target, events_path, n) == 0 && (base->target[n] == 0 || base->target[n] == '?');
+}
+
+void request_host_name(const struct url *u, char name[static 256]) {
+    bool usual = u->port == (u->tls ? 443 : 80);
+    int n = usual ? snprintf(name, 256, "%s", u->host) : snprintf(name, 256, "%s:%d", u->host, u->port);
+    if (n >= 256) name[255] = 0;
+}
+
+enum bl_rc request_base(const char *text, enum source_protocol protocol, struct url *out, struct bl_error *err) {
     struct url u;
     enum bl_rc rc = url_parse(bl_str(text), &u, err);
     if (rc != BL_OK) return bl_err_prefix(err, rc, "source address \"%.200s\"", text);
-    if (strcmp(u.target, "/") == 0) snprintf(u.target, sizeof u.target, "/subscribe");
+    if (strcmp(u.target, "/") == 0)
+        snprintf(u.target, sizeof u.target, "%s", protocol == SOURCE_V2 ? events_path : "/subscribe");
     if (strlen(u.target) > BASE_MAX)
         return bl_fail(err, BL_E_USAGE, "%.100s...: longer than %d characters", text, BASE_MAX);
+    if (protocol != SOURCE_AUTO && request_is_v2(&u) != (protocol == SOURCE_V2))
+        return bl_fail(err, BL_E_USAGE, "%.200s does not fit source.protocol = %s: leave the path out, or use auto",
+                       text, protocol == SOURCE_V2 ? "v2" : "v1");
     BL_TRY(check_query(text, &u, err));
     *out = u;
     return BL_OK;
 }
 
-enum bl_rc request_target(const struct request *r, int64_t cursor_us, struct url *u, struct bl_error *err) {
-    BL_CLEANUP(bl_buf_release) struct bl_buf out = {0};
-    bool has_query = strchr(u->target, '?') != NULL;
-    bl_buf_z(&out, u->target);
-    if (r->query.n) {
-        bl_buf_byte(&out, has_query ? '&' : '?');
-        bl_buf_str(&out, bl_buf_view(&r->query));
-        has_query = true;
-    }
-    if (cursor_us) {
-        bl_buf_z(&out, has_query ? "&cursor=" : "?cursor=");
-        bl_buf_i64(&out, cursor_us);
-    }
-    BL_TRY(bl_buf_check(&out, "the address", err));
-    if (out.n >= sizeof u->target) return bl_fail(err, BL_E_USAGE, "the address of the subscription is too long");
-    memcpy(u->target, out.p, out.n);
-    u->target[out.n] = 0;
+static enum bl_rc append(struct url *u, struct bl_str parameter, struct bl_error *err) {
+    size_t n = strlen(u->target);
+    if (!parameter.n) return BL_OK;
+    if (n + parameter.n + 2 > sizeof u->target)
+        return bl_fail(err, BL_E_USAGE, "the address of the subscription is too long");
+    u->target[n] = strchr(u->target, '?') ? '&' : '?';
+    memcpy(u->target + n + 1, parameter.p, parameter.n);
+    u->target[n + 1 + parameter.n] = 0;
     return BL_OK;
+}
+
+enum bl_rc request_parameter(struct url *u, const char *name, int64_t value, struct bl_error *err) {
+    char text[64];
+    snprintf(text, sizeof text, "%s=%lld", name, (long long)value);
+    return append(u, bl_str(text), err);
+}
+
+enum bl_rc request_target(const struct request *r, int64_t cursor, struct url *u, struct bl_error *err) {
+    BL_TRY(append(u, bl_buf_view(&r->query), err));
+    return cursor ? request_parameter(u, "cursor", cursor, err) : BL_OK;
 }

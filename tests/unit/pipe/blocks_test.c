@@ -8,7 +8,9 @@ enum { MS = 1000000 };
 static const uint64_t zero[EV_TYPE_COUNT];
 
 static void add(struct blocks *b, enum ev_type type, int64_t time_us, int64_t now_ns) {
-    blocks_add(b, type, BL_LIT("{\"some\":\"event\"}"), time_us, time_us, now_ns, INT64_MAX);
+    struct blocks_event e = {
+        .json = BL_LIT("{\"some\":\"event\"}"), .time_us = time_us, .received_us = time_us, .horizon_us = INT64_MAX};
+    blocks_add(b, type, &e, now_ns);
 }
 
 static void a_block_closes_when_it_is_full_or_old_or_flushed(void **state) {
@@ -39,8 +41,10 @@ static void a_time_beyond_the_horizon_does_not_move_the_cursor(void **state) {
     struct blocks b;
     struct closed_block c;
     blocks_init(&b, 1, zero, START_US, 1024, 1000);
-    blocks_add(&b, EV_posts, BL_LIT("{}"), START_US + 10, 0, 0, START_US + 100);
-    blocks_add(&b, EV_posts, BL_LIT("{}"), START_US + 1000, 0, 0, START_US + 100);
+    struct blocks_event e = {.json = BL_LIT("{}"), .time_us = START_US + 10, .horizon_us = START_US + 100};
+    blocks_add(&b, EV_posts, &e, 0);
+    e.time_us = START_US + 1000;
+    blocks_add(&b, EV_posts, &e, 0);
     EXPECT(blocks_take(&b, 0, true, &c) && c.cursor_us == START_US + 10 && c.block.last_us == START_US + 1000);
     bl_buf_release(&c.raw);
     blocks_release(&b);
@@ -57,6 +61,33 @@ static void one_event_from_long_ago_does_not_throw_the_cursor_back(void **state)
     EXPECT(blocks_take(&b, 1000000, false, &c) && c.type == EV_likes);
     EXPECT(c.cursor_us >= START_US - INT64_C(60000000) && c.cursor_us <= START_US);
     bl_buf_release(&c.raw);
+    blocks_release(&b);
+}
+
+static uint64_t number_after(struct blocks *b, enum ev_type type, uint64_t seq) {
+    struct blocks_event e = {.json = BL_LIT("{}"), .time_us = START_US + 1, .seq = seq, .horizon_us = INT64_MAX};
+    struct closed_block c;
+    blocks_add(b, type, &e, 0);
+    EXPECT(blocks_take(b, 0, true, &c));
+    bl_buf_release(&c.raw);
+    return c.cursor_seq;
+}
+
+static void the_hosts_number_lags_like_the_time_and_is_not_mixed_with_anothers(void **state) {
+    (void)state;
+    struct blocks b;
+    struct closed_block c;
+    struct blocks_event e = {.json = BL_LIT("{}"), .time_us = START_US, .seq = 12, .horizon_us = INT64_MAX};
+    blocks_init(&b, 1, zero, START_US, 1024, 1000);
+    blocks_change_host(&b, 10);
+    EXPECT(number_after(&b, EV_posts, 11) == 11);
+    blocks_add(&b, EV_likes, &e, 0);
+    EXPECT(number_after(&b, EV_posts, 13) == 11); /* event 12 is in an open block */
+    EXPECT(blocks_take(&b, 0, true, &c) && c.cursor_seq == 13);
+    bl_buf_release(&c.raw);
+    blocks_change_host(&b, 0);
+    EXPECT(number_after(&b, EV_posts, 3) == 3);
+    EXPECT(number_after(&b, EV_posts, 0) == 3); /* an event without a number */
     blocks_release(&b);
 }
 
@@ -133,6 +164,7 @@ int main(void) {
         cmocka_unit_test(a_block_closes_when_it_is_full_or_old_or_flushed),
         cmocka_unit_test(a_time_beyond_the_horizon_does_not_move_the_cursor),
         cmocka_unit_test(one_event_from_long_ago_does_not_throw_the_cursor_back),
+        cmocka_unit_test(the_hosts_number_lags_like_the_time_and_is_not_mixed_with_anothers),
         cmocka_unit_test(the_raw_size_learns_from_the_compression_seen),
         cmocka_unit_test(the_cursor_never_passes_an_event_that_is_in_no_block_yet),
     };

@@ -21,6 +21,18 @@ static void the_time_of_an_event_is_found_wherever_it_stands(void **state) {
     EXPECT(peeked("{\"did\":\"a\\\",\\\"time_us\\\":3\",\"time_us\":7}") == 7);
 }
 
+static void the_number_of_an_event_stands_behind_its_time(void **state) {
+    (void)state;
+    EXPECT(peek_cursor(BL_LIT("{\"did\":\"d\",\"time_us\":7,\"cursor\":42,\"kind\":1}")) == 42);
+    static const char *const none[] = {"",
+                                       "{\"did\":\"d\",\"time_us\":7",
+                                       "{\"did\":\"d\",\"time_us\":7,\"kind\":1}",
+                                       "{\"did\":\"d\",\"time_us\":7,\"cursor\":\"42\"}",
+                                       "{\"cursor\":42}",
+                                       "{\"did\":\"d\",\"time_us\":7,\"cursor\":42"};
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++) EXPECT(peek_cursor(bl_str(none[i])) == 0);
+}
+
 static void an_event_without_time_has_none(void **state) {
     (void)state;
     static const char *const none[] = {"",
@@ -60,8 +72,8 @@ static void expect_target(const char *url, const struct source_options *o, int64
     struct request r;
     struct url u;
     struct bl_error err = {0};
-    EXPECT_OK(request_init(&r, o, &err), &err);
-    EXPECT_OK(request_base(url, &u, &err), &err);
+    EXPECT_OK(request_init(&r, o, false, &err), &err);
+    EXPECT_OK(request_base(url, SOURCE_AUTO, &u, &err), &err);
     EXPECT_OK(request_target(&r, cursor_us, &u, &err), &err);
     assert_string_equal(u.target, wanted);
     request_release(&r);
@@ -91,7 +103,7 @@ static void long_filters_move_into_the_hello(void **state) {
     struct source_options o = {.dids = dids, .did_count = 200, .collections = collections, .collection_count = 1};
     struct request r;
     struct bl_error err = {0};
-    EXPECT_OK(request_init(&r, &o, &err), &err);
+    EXPECT_OK(request_init(&r, &o, false, &err), &err);
     EXPECT_STR(bl_buf_view(&r.query), "requireHello=true");
     EXPECT(
         bl_str_starts(bl_buf_view(&r.hello),
@@ -106,20 +118,21 @@ static void impossible_filters_are_refused(void **state) {
     for (size_t i = 0; i < 10001; i++) many[i] = "did:plc:a";
     static const char *const bad[] = {"did:plc:a b", "plc:a", "did:\"", "", "did:plc:a,did:plc:b"};
     struct request r;
-    EXPECT_RC(request_init(&r, &(struct source_options){.dids = many, .did_count = 10001}, NULL), BL_E_USAGE);
-    EXPECT_RC(request_init(&r, &(struct source_options){.collections = many, .collection_count = 101}, NULL),
+    EXPECT_RC(request_init(&r, &(struct source_options){.dids = many, .did_count = 10001}, false, NULL), BL_E_USAGE);
+    EXPECT_RC(request_init(&r, &(struct source_options){.collections = many, .collection_count = 101}, false, NULL),
               BL_E_USAGE);
     for (size_t i = 0; i < 5; i++)
-        EXPECT_RC(request_init(&r, &(struct source_options){.dids = bad + i, .did_count = 1}, NULL), BL_E_USAGE);
+        EXPECT_RC(request_init(&r, &(struct source_options){.dids = bad + i, .did_count = 1}, false, NULL), BL_E_USAGE);
     struct url u;
-    EXPECT_RC(request_base("wss://h/subscribe?cursor=5", &u, NULL), BL_E_USAGE);
-    EXPECT_RC(request_base("wss://h/subscribe?a=b&requireHello", &u, NULL), BL_E_USAGE);
-    EXPECT_RC(request_base("gopher://h", &u, NULL), BL_E_USAGE);
+    EXPECT_RC(request_base("wss://h/subscribe?cursor=5", SOURCE_AUTO, &u, NULL), BL_E_USAGE);
+    EXPECT_RC(request_base("wss://h/subscribe?a=b&requireHello", SOURCE_AUTO, &u, NULL), BL_E_USAGE);
+    EXPECT_RC(request_base("gopher://h", SOURCE_AUTO, &u, NULL), BL_E_USAGE);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_time_of_an_event_is_found_wherever_it_stands),
+        cmocka_unit_test(the_number_of_an_event_stands_behind_its_time),
         cmocka_unit_test(an_event_without_time_has_none),
         cmocka_unit_test(random_bytes_do_not_disturb_the_peek),
         cmocka_unit_test(addresses_carry_filters_compression_and_cursor),

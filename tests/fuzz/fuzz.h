@@ -1,0 +1,98 @@
+/* fuzz: what the small harnesses share: seeds, mutation, and a main for both ways of running.
+ *
+ * A harness includes this once, defines its seeds, its words and fuzz_one, which aborts (fuzz_fail) when a property
+ * does not hold. Run as `fuzz_NAME COUNT [SEED]` by ctest, or linked with libFuzzer (BL_LIBFUZZER). */
+#pragma once
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "base/rng.h"
+
+static const char *const fuzz_seeds[];
+static const char *const fuzz_words[];
+static const size_t fuzz_seed_count, fuzz_word_count;
+/* True when the input was accepted; for the summary only. */
+static bool fuzz_one(struct bl_str input);
+
+static inline _Noreturn void fuzz_fail(const char *what, struct bl_str input) {
+    fprintf(stderr, "PROPERTY BROKEN: %s\n", what);
+    for (size_t i = 0; i < input.n; i++) {
+        unsigned char c = (unsigned char)input.p[i];
+        fprintf(stderr, c >= ' ' && c < 0x7f ? "%c" : "\\x%02x", c);
+    }
+    fputc('\n', stderr);
+    abort();
+}
+
+static inline size_t fuzz_below(struct bl_rng *r, size_t n) {
+    return n ? (size_t)bl_rng_below(r, n) : 0;
+}
+
+/* Replace `cut` bytes at `at` by `with`. */
+static inline void fuzz_splice(struct bl_buf *b, size_t at, size_t cut, struct bl_str with) {
+    if (at > b->n) at = b->n;
+    if (cut > b->n - at) cut = b->n - at;
+    if (!bl_buf_reserve(b, with.n)) return;
+    memmove(b->p + at + with.n, b->p + at + cut, b->n - at - cut);
+    if (with.n) memcpy(b->p + at, with.p, with.n);
+    b->n += with.n - cut;
+}
+
+static inline void fuzz_mutate(struct bl_buf *b, struct bl_rng *r) {
+    size_t at = fuzz_below(r, b->n + 1), n = fuzz_below(r, 12);
+    char byte = (char)fuzz_below(r, 256);
+    struct bl_str word = bl_str(fuzz_words[fuzz_below(r, fuzz_word_count)]);
+    switch (fuzz_below(r, 8)) {
+    case 0:
+        if (at < b->n) b->p[at] = byte;
+        break;
+    case 1:
+        if (at < b->n) b->p[at] = (char)(b->p[at] ^ (1 << fuzz_below(r, 8)));
+        break;
+    case 2:
+        fuzz_splice(b, at, n, (struct bl_str){0});
+        break;
+    case 3:
+        fuzz_splice(b, at, 0, bl_strn(&byte, 1));
+        break;
+    case 4:
+        if (fuzz_below(r, 4) == 0) b->n = at < b->n ? at : b->n;
+        break;
+    default:
+        fuzz_splice(b, at, fuzz_below(r, 3) ? 0 : n, word);
+        break;
+    }
+}
+
+#ifdef BL_LIBFUZZER
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    fuzz_one(bl_strn(data, size));
+    return 0;
+}
+#else
+int main(int argc, char **argv) {
+    int64_t count = 20000, seed = 1, accepted = 0;
+    if ((argc > 1 && !bl_parse_i64(bl_str(argv[1]), 0, INT64_MAX, &count)) ||
+        (argc > 2 && !bl_parse_i64(bl_str(argv[2]), 0, INT64_MAX, &seed)) || argc > 3) {
+        fprintf(stderr, "usage: %s [COUNT [SEED]]\n", argv[0]);
+        return 2;
+    }
+    struct bl_buf text = {.max = 1 << 20};
+    for (int64_t i = 0; i < count; i++) {
+        struct bl_rng r = {bl_mix64((uint64_t)seed * BL_GOLDEN) + (uint64_t)i * 977};
+        bl_buf_clear(&text);
+        bl_buf_z(&text, fuzz_seeds[fuzz_below(&r, fuzz_seed_count)]);
+        for (size_t edits = i < (int64_t)fuzz_seed_count ? 0 : fuzz_below(&r, 6); edits; edits--)
+            fuzz_mutate(&text, &r);
+        char *exact = bl_xmalloc(text.n ? text.n : 1); /* AddressSanitizer sees a read past the end */
+        if (text.n) memcpy(exact, text.p, text.n);
+        accepted += fuzz_one(bl_strn(exact, text.n));
+        free(exact);
+    }
+    printf("%lld inputs, %lld accepted, every property held\n", (long long)count, (long long)accepted);
+    bl_buf_release(&text);
+    return 0;
+}
+#endif
