@@ -2,16 +2,16 @@
  * redis_conn.h, which is private to this room.
  *
  * May include: base, event (types only), obs.
- * Keys (BUF-05): firehose:<type>:queue, a stream a type; firehose:metadata, a hash; service keys: firehose:rejected:queue
- * (messages ingest refused), firehose:lease (the one writer). Group "writers", consumer = the caller's name.
- * firehose:metadata holds: cursor_us, cursor_host, received:<type> (events ever buffered), rejected, blocks:<inc>:<type>
- * (last seq buffered), used:<inc> (when, for pruning blocks: fields of old runs), updated_us.
+ * Keys (BUF-05): firehose:<type>:queue, a stream a type; firehose:metadata, a hash; service keys:
+ * firehose:rejected:queue (messages ingest refused), firehose:lease (the one writer). Group "writers", consumer = the
+ * caller's name. firehose:metadata holds: cursor_us, cursor_host, received:<type> (events ever buffered), rejected,
+ * blocks:<inc>:<type> (last seq buffered), used:<inc> (when, for pruning blocks: fields of old runs), updated_us.
  *
- * Appending is exactly-once: block, counters and cursor go in one MULTI/EXEC; when the answer is lost with the connection,
- * buffer_append reconnects and looks at blocks:<inc>:<type> to see whether the block arrived.
- * A connection whose answer was lost is killed at the server first, so that what it sent cannot arrive later. After
- * BL_E_NET the caller comes back with the same block (same incarnation and seq); buffer_reject may store twice then.
- * Nothing here trims what is not acknowledged; acknowledged entries are deleted with their acknowledgement.
+ * Appending is exactly-once: block, counters and cursor go in one MULTI/EXEC; when the answer is lost with the
+ * connection, buffer_append reconnects and looks at blocks:<inc>:<type> to see whether the block arrived. A connection
+ * whose answer was lost is killed at the server first, so that what it sent cannot arrive later. After BL_E_NET the
+ * caller comes back with the same block (same incarnation and seq); buffer_reject may store twice then. Nothing here
+ * trims what is not acknowledged; acknowledged entries are deleted with their acknowledgement.
  *
  * Threading: one thread a connection; open several. Every round trip is bounded by `timeout_ms`. buffer_open makes the
  * process ignore SIGPIPE where nothing handles it.
@@ -28,8 +28,9 @@ struct buffer_options {
     int port;
     const char *user, *password; /* NULL: none. Never logged */
     int timeout_ms;              /* per command; 0 means 5,000 */
-    bool guard;                  /* buffer_append answers BL_E_FORGOTTEN on a Redis process other than the one the position was loaded from,
-                                    and when its counters are not what the blocks' offsets say: load the position again and compare */
+    bool guard; /* buffer_append answers BL_E_FORGOTTEN on a Redis process other than the one the position was loaded
+                   from, and when its counters are not what the blocks' offsets say: load the position again and compare
+                 */
     int64_t high_water_bytes;    /* used_memory above which buffer_append answers BL_E_FULL; 0 = 80 % of maxmemory */
 };
 /* Does not need Redis to be up: connects on first use. */
@@ -50,9 +51,10 @@ enum bl_rc buffer_load_position(struct buffer *b, struct buffer_position *out, s
 /* With `guard`: the next append answers BL_E_FORGOTTEN, until the position is loaded again. */
 void buffer_suspect(struct buffer *b);
 /* The newest seq of (incarnation, type) that Redis holds or held; 0 none. */
-enum bl_rc buffer_stored_seqs(struct buffer *b, uint64_t incarnation, uint64_t seqs[static EV_TYPE_COUNT], struct bl_error *err);
-/* Position before which everything ever buffered has been acknowledged: the oldest entry's first time, or the cursor when the queues are
- * empty; 0 when there is neither. */
+enum bl_rc buffer_stored_seqs(struct buffer *b, uint64_t incarnation, uint64_t seqs[static EV_TYPE_COUNT],
+                              struct bl_error *err);
+/* Position before which everything ever buffered has been acknowledged: the oldest entry's first time, or the cursor
+ * when the queues are empty; 0 when there is neither. */
 enum bl_rc buffer_settled(struct buffer *b, int64_t *settled_us, struct bl_error *err);
 
 enum { BUFFER_APPEND_MAX = 64 };
@@ -61,8 +63,9 @@ struct buffer_append {
     struct block block;
 };
 /* One MULTI/EXEC: all `blocks` (usually one), their counters, and the cursor.
- * BL_E_FORGOTTEN (with `guard`), with nothing appended: Redis may have come back without blocks it had acknowledged. What it holds is of
- * one moment, cursor included: load the position, send again what it lacks, or begin a new run there and ask upstream again. */
+ * BL_E_FORGOTTEN (with `guard`), with nothing appended: Redis may have come back without blocks it had acknowledged.
+ * What it holds is of one moment, cursor included: load the position, send again what it lacks, or begin a new run
+ * there and ask upstream again. */
 enum bl_rc buffer_append(struct buffer *b, const struct buffer_append *blocks, size_t count, int64_t cursor_us,
                          const char *cursor_host, struct bl_error *err);
 /* A message ingest refused: kept with its reason until the writer has put it into the catalogue. */
@@ -83,8 +86,8 @@ struct buffer_batch {
     struct buffer_entry *entries;
     size_t count;
 };
-/* Up to `max_entries` per type. First everything this consumer or a dead one (idle > `claim_idle_ms`) left pending, in stream
- * order, then new entries; waits up to `wait_ms` when there is nothing. */
+/* Up to `max_entries` per type. First everything this consumer or a dead one (idle > `claim_idle_ms`) left pending, in
+ * stream order, then new entries; waits up to `wait_ms` when there is nothing. */
 enum bl_rc buffer_read(struct buffer *b, const char *consumer, unsigned max_entries, int64_t claim_idle_ms, int wait_ms,
                        struct buffer_batch *out, struct bl_error *err);
 /* Forget that pending entries were drained: the next buffer_read starts with them again (after a failed commit). */

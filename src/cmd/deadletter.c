@@ -24,7 +24,8 @@ static const struct cmd_option options[] = {
     {"json", OPT_FLAG, &json, NULL, "one JSON object a line", 0, 0},
     CMD_END};
 static const struct cmd_spec spec = {
-    "deadletter", "list | show ID | replay ID...|--all | drop ID...|--all", "messages that are no events, with the reason",
+    "deadletter", "list | show ID | replay ID...|--all | drop ID...|--all",
+    "messages that are no events, with the reason",
     "Nothing that arrives is thrown away: what cannot be decoded is kept with its bytes, the time and the reason.\n"
     "replay decodes again and takes into the lake what is valid now (a newer version may understand more); the writer\n"
     "must not run meanwhile. drop removes letters for good.\n\n"
@@ -67,11 +68,13 @@ static enum bl_rc select_all(struct selection *s, struct bl_error *err) {
 /* -1: `s` holds what was asked for; else the exit code. */
 static int choose(const char *action, int count, char **texts, struct selection *s) {
     struct bl_error err = {0};
-    if (!all == !count) return cmd_usage_error(spec.name, "%s which? IDs (see bluelake deadletter list), or --all", action);
+    if (!all == !count)
+        return cmd_usage_error(spec.name, "%s which? IDs (see bluelake deadletter list), or --all", action);
     if (all) return select_all(s, &err) == BL_OK ? -1 : cmd_fail(spec.name, &err);
     for (int i = 0; i < count; i++) {
         int64_t id;
-        if (!bl_parse_i64(bl_str(texts[i]), 1, INT64_MAX, &id)) return cmd_usage_error(spec.name, "\"%s\" is no ID", texts[i]);
+        if (!bl_parse_i64(bl_str(texts[i]), 1, INT64_MAX, &id))
+            return cmd_usage_error(spec.name, "\"%s\" is no ID", texts[i]);
         add_id(s, id);
     }
     return -1;
@@ -90,8 +93,8 @@ static void print_letter(void *context, const struct catalog_dead *d) {
         return;
     }
     BL_CLEANUP(bl_buf_release) struct bl_buf out = {0};
-    bl_buf_printf(&out, "{\"id\":%" PRId64 ",\"received\":\"%s\",\"reason\":\"%s\",\"bytes\":%zu,\"origin\":", d->id, when, d->reason,
-                  d->message.n);
+    bl_buf_printf(&out, "{\"id\":%" PRId64 ",\"received\":\"%s\",\"reason\":\"%s\",\"bytes\":%zu,\"origin\":", d->id,
+                  when, d->reason, d->message.n);
     bl_buf_json(&out, bl_utf8_valid(bl_str(d->origin)) ? bl_str(d->origin) : BL_LIT("?"));
     bl_buf_z(&out, ",\"detail\":");
     bl_buf_json(&out, bl_utf8_valid(bl_str(d->detail)) ? bl_str(d->detail) : BL_LIT("?"));
@@ -134,11 +137,12 @@ static int replay(const struct selection *s) {
     struct replay_result r;
     if (replay_letters(&settings.conf, s->ids, s->count, &r, &err) != BL_OK) return cmd_fail(spec.name, &err);
     if (json)
-        printf("{\"tried\":%" PRId64 ",\"revived\":%" PRId64 ",\"known\":%" PRId64 ",\"still_dead\":%" PRId64 "}\n", r.tried, r.revived,
-               r.known, r.still_dead);
+        printf("{\"tried\":%" PRId64 ",\"revived\":%" PRId64 ",\"known\":%" PRId64 ",\"still_dead\":%" PRId64 "}\n",
+               r.tried, r.revived, r.known, r.still_dead);
     else
-        printf("%" PRId64 " letters tried: %" PRId64 " are events now (%" PRId64 " of them the lake held already), %" PRId64
-               " stay dead letters\n", r.tried, r.revived, r.known, r.still_dead);
+        printf("%" PRId64 " letters tried: %" PRId64 " are events now (%" PRId64
+               " of them the lake held already), %" PRId64 " stay dead letters\n",
+               r.tried, r.revived, r.known, r.still_dead);
     return cmd_finish_output(spec.name);
 }
 

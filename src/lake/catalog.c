@@ -76,7 +76,7 @@ static const char schema_sql[] =
                 "VALUES(?, ?, ?, ?, ?, ?)")                                                                            \
     S(DEAD, "SELECT id, type, reason, detail, origin, received_us, message FROM dead_letters ORDER BY id DESC "        \
             "LIMIT ?")                                                                                                 \
-    S(DEAD_ONE, "SELECT id, type, reason, detail, origin, received_us, message FROM dead_letters WHERE id = ?")               \
+    S(DEAD_ONE, "SELECT id, type, reason, detail, origin, received_us, message FROM dead_letters WHERE id = ?")        \
     S(DROP_DEAD, "DELETE FROM dead_letters WHERE id = ?")                                                              \
     S(DEAD_COUNT, "SELECT count(*) FROM dead_letters")                                                                 \
     S(TOTALS, "SELECT count(*), ifnull(sum(rows), 0), ifnull(sum(bytes), 0), ifnull(sum(raw_bytes), 0), "              \

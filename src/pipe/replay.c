@@ -36,7 +36,8 @@ static enum bl_rc take_chunk(struct replay *r, const struct chunk *c, int64_t id
     }
     char origin[96];
     snprintf(origin, sizeof origin, "replay %016" PRIx64 " letter %" PRId64, r->run, id);
-    struct intake_source from = {.type = EV_TYPE_COUNT, .offset = UINT64_MAX, .origin = origin, .received_us = bl_wall_us()};
+    struct intake_source from = {
+        .type = EV_TYPE_COUNT, .offset = UINT64_MAX, .origin = origin, .received_us = bl_wall_us()};
     enum ev_type type = c->events[0]->type;
     int64_t known = r->counts.duplicates[type];
     BL_TRY(intake_chunk(r->lake, c, &from, &r->counts, err));
@@ -70,7 +71,8 @@ static enum bl_rc replay_all(struct replay *r, const int64_t *ids, size_t count,
     return lake_commit(r->lake, "replay", NULL, err);
 }
 
-enum bl_rc replay_letters(const struct conf *conf, const int64_t *ids, size_t count, struct replay_result *out, struct bl_error *err) {
+enum bl_rc replay_letters(const struct conf *conf, const int64_t *ids, size_t count, struct replay_result *out,
+                          struct bl_error *err) {
     *out = (struct replay_result){0};
     struct replay r = {.arena = {.max = ARENA_MAX}, .run = bl_random_u64(), .result = out};
     BL_TRY(write_open_lake(conf, false, &r.lake, err));

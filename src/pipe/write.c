@@ -13,6 +13,8 @@
 #include "obs/metrics.h"
 #include "event/json.h"
 #include "pipe/freshness.h"
+#include "pipe/gap_note.h"
+#include "pipe/ids.h"
 #include "pipe/intake.h"
 #include "pipe/settings.h"
 
@@ -21,7 +23,6 @@ enum {
     READ_WAIT_MS = 200,
     CLAIM_IDLE_MS = 60000,         /* pending entries of a consumer that is gone */
     REJECTED_AT_ONCE = 256,
-    CHUNK_SLACK = 64 << 20,        /* memory a chunk may need beyond write.memory */
     RETRY_US = 500000,
     DEPTH_EVERY_US = 1000000,
     DRAIN_LIMIT_US = 60000000,
@@ -36,11 +37,6 @@ struct block_tag { /* a chunk's way back to its stream entry */
     enum ev_type type;
     char id[48];
     uint64_t incarnation, seq, offset;
-};
-
-struct id_list {
-    char (*ids)[48];
-    size_t count, capacity;
 };
 
 struct run_seq { /* newest block of a run that is in the lake or in the open batch */
@@ -69,7 +65,7 @@ struct writer {
     struct intake_counts batch;            /* of the open batch */
     int64_t batch_start_ns;                /* 0 = the batch is empty */
     bool space_short;                      /* less than write.min_free is left: the open batch waits */
-    bool torn;                             /* a turn is inside a block: what the batch holds now must not be committed */
+    bool torn; /* a turn is inside a block: what the batch holds now must not be committed */
 
     int64_t commits, failures, dead_total, last_depth_ns, last_lease_ns, last_error_log_ns;
     _Atomic int64_t last_read_us, last_commit_us;
@@ -78,29 +74,6 @@ struct writer {
     pthread_mutex_t mutex;
     char error[512]; /* newest trouble, under mutex */
 };
-
-/* ---- lists of stream ids ---- */
-
-static void add_id(struct id_list *list, const char *id) {
-    if (list->count == list->capacity) {
-        list->capacity = list->capacity ? list->capacity * 2 : 64;
-        list->ids = bl_xrealloc(list->ids, list->capacity * sizeof *list->ids);
-    }
-    char *slot = list->ids[list->count++];
-    size_t n = strnlen(id, sizeof list->ids[0] - 1);
-    memcpy(slot, id, n);
-    slot[n] = 0;
-}
-
-static void move_ids(struct id_list *from, struct id_list *to) {
-    for (size_t i = 0; i < from->count; i++) add_id(to, from->ids[i]);
-    from->count = 0;
-}
-
-static void release_ids(struct id_list *list) {
-    free(list->ids);
-    *list = (struct id_list){0};
-}
 
 /* ---- trouble ---- */
 
@@ -124,7 +97,8 @@ static void set_redis(struct writer *w, bool up) {
 
 /* ---- blocks that are in the lake already ---- */
 
-static enum bl_rc find_run(struct writer *w, uint64_t incarnation, enum ev_type type, struct run_seq **out, struct bl_error *err) {
+static enum bl_rc find_run(struct writer *w, uint64_t incarnation, enum ev_type type, struct run_seq **out,
+                           struct bl_error *err) {
     for (size_t i = 0; i < w->run_count; i++)
         if (w->runs[i].incarnation == incarnation && w->runs[i].type == type) {
             *out = &w->runs[i];
@@ -180,7 +154,8 @@ static void update_ledger(struct writer *w) {
     int64_t missing = 0;
     for (unsigned t = 0; t < EV_TYPE_COUNT; t++) missing += ledger[t].missing;
     if (missing && missing != (int64_t)metric_get(M_offsets_missing, 0))
-        bl_log(BL_ERROR_LEVEL, "%" PRId64 " buffered events never reached the writer: Redis lost blocks (evicted or deleted)", missing);
+        bl_log(BL_ERROR_LEVEL,
+               "%" PRId64 " buffered events never reached the writer: Redis lost blocks (evicted or deleted)", missing);
     metric_set(M_offsets_missing, 0, (double)missing);
 }
 
@@ -203,9 +178,12 @@ static void count_commit(struct writer *w, const struct lake_commit_stats *stats
     atomic_store(&w->last_commit_us, bl_wall_us());
     metric_set(M_last_commit, 0, (double)atomic_load(&w->last_commit_us) / 1e6);
     char rows[BL_TIME_TEXT_MAX], bytes[BL_TIME_TEXT_MAX], took[BL_TIME_TEXT_MAX];
-    bl_log(BL_INFO, "committed rows=%s files=%" PRId64 " bytes=%s duplicates=%" PRId64 " dead=%" PRId64 " snapshot=%" PRId64 " took=%s",
-           bl_format_count(stats->rows, rows), stats->files, bl_format_bytes(stats->bytes, bytes), sum_types(w->batch.duplicates),
-           w->batch.dead, stats->snapshot, bl_format_duration((int64_t)(seconds * 1e6), took));
+    bl_log(BL_INFO,
+           "committed rows=%s files=%" PRId64 " bytes=%s duplicates=%" PRId64 " dead=%" PRId64 " snapshot=%" PRId64
+           " took=%s",
+           bl_format_count(stats->rows, rows), stats->files, bl_format_bytes(stats->bytes, bytes),
+           sum_types(w->batch.duplicates), w->batch.dead, stats->snapshot,
+           bl_format_duration((int64_t)(seconds * 1e6), took));
 }
 
 static void update_success(struct writer *w) {
@@ -240,7 +218,8 @@ static enum bl_rc drop_rejected(struct writer *w, struct bl_error *err) {
     return BL_OK;
 }
 
-/* What is durable must leave Redis, but a Redis that is down does not make it less durable: the lists wait for the next turn. */
+/* What is durable must leave Redis, but a Redis that is down does not make it less durable: the lists wait for the next
+ * turn. */
 static void acknowledge(struct writer *w) {
     struct bl_error err = {0};
     enum bl_rc rc = BL_OK;
@@ -266,8 +245,8 @@ static enum bl_rc commit(struct writer *w, struct bl_error *err) {
     w->commits++;
     atomic_store(&w->lake_ok, true);
     count_commit(w, &stats);
-    for (unsigned t = 0; t < EV_TYPE_COUNT; t++) move_ids(&w->acks[t], &w->durable[t]);
-    move_ids(&w->rejected, &w->rejected_durable);
+    for (unsigned t = 0; t < EV_TYPE_COUNT; t++) ids_move(&w->acks[t], &w->durable[t]);
+    ids_move(&w->rejected, &w->rejected_durable);
     w->batch = (struct intake_counts){0};
     w->batch_start_ns = 0;
     acknowledge(w);
@@ -291,7 +270,8 @@ static bool batch_is_due(const struct writer *w) {
 static enum bl_rc take_chunk(struct writer *w, struct chunk *c, struct bl_error *err) {
     struct block_tag *tag = c->tag;
     char origin[128];
-    snprintf(origin, sizeof origin, "block %016" PRIx64 "/%s/%" PRIu64, tag->incarnation, ev_schema(tag->type)->name, tag->seq);
+    snprintf(origin, sizeof origin, "block %016" PRIx64 "/%s/%" PRIu64, tag->incarnation, ev_schema(tag->type)->name,
+             tag->seq);
     struct intake_source from = {.type = tag->type,
                                  .incarnation = tag->incarnation,
                                  .seq = tag->seq,
@@ -302,7 +282,7 @@ static enum bl_rc take_chunk(struct writer *w, struct chunk *c, struct bl_error 
     for (size_t i = 0; i < c->count; i++) metric_add(M_raw_bytes, 0, c->line_bytes[i]);
     enum bl_rc rc = intake_chunk(w->lake, c, &from, &w->batch, err);
     BL_CRASH_POINT("write.after_block");
-    if (rc == BL_OK) add_id(&w->acks[tag->type], tag->id);
+    if (rc == BL_OK) ids_add(&w->acks[tag->type], tag->id);
     decode_recycle(w->decode, c);
     return rc;
 }
@@ -324,19 +304,21 @@ static void discard_chunks(struct writer *w) {
     while ((c = decode_next(w->decode))) decode_recycle(w->decode, c);
 }
 
-/* A block that cannot be read is kept whole as one dead letter; the ledger then shows its events as missing, which they are. */
+/* A block that cannot be read is kept whole as one dead letter; the ledger then shows its events as missing, which they
+ * are. */
 static void bury_block(struct writer *w, const struct buffer_entry *e, const char *why) {
     char origin[128];
     snprintf(origin, sizeof origin, "stream %s %s", ev_schema(e->type)->name, e->id);
     bl_log(BL_ERROR_LEVEL, "unreadable block kept as a dead letter: %s: %s", origin, why);
-    lake_note_dead(w->lake, &(struct catalog_dead){.type = e->type,
-                                                   .reason = "corrupt_block",
-                                                   .detail = why,
-                                                   .origin = origin,
-                                                   .received_us = strtoll(e->id, NULL, 10) * 1000, /* ids start with ms */
-                                                   .message = e->block.data});
+    lake_note_dead(w->lake,
+                   &(struct catalog_dead){.type = e->type,
+                                          .reason = "corrupt_block",
+                                          .detail = why,
+                                          .origin = origin,
+                                          .received_us = strtoll(e->id, NULL, 10) * 1000, /* ids start with ms */
+                                          .message = e->block.data});
     w->batch.dead++;
-    add_id(&w->acks[e->type], e->id);
+    ids_add(&w->acks[e->type], e->id);
     batch_touch(w);
 }
 
@@ -353,15 +335,17 @@ static enum bl_rc submit_block(struct writer *w, const struct buffer_entry *e, s
         return BL_OK;
     }
     struct block_tag *tag = &w->tags[w->tag_at++ % DECODE_DEPTH];
-    *tag = (struct block_tag){.type = e->type, .incarnation = e->block.incarnation, .seq = e->block.seq, .offset = e->block.offset};
+    *tag = (struct block_tag){
+        .type = e->type, .incarnation = e->block.incarnation, .seq = e->block.seq, .offset = e->block.offset};
     memcpy(tag->id, e->id, sizeof tag->id);
     c->tag = tag;
     decode_submit(w->decode, c);
     return BL_OK;
 }
 
-/* Blocks of a type come in order, so that a number up to the newest means "written already". Only where numbers were passed over (a block
- * stayed with another consumer that died, and is claimed later) an older one may be new; then the identities of its events decide. */
+/* Blocks of a type come in order, so that a number up to the newest means "written already". Only where numbers were
+ * passed over (a block stayed with another consumer that died, and is claimed later) an older one may be new; then the
+ * identities of its events decide. */
 static enum bl_rc take_entry(struct writer *w, const struct buffer_entry *e, struct bl_error *err) {
     batch_touch(w);
     if (e->corrupt) {
@@ -372,38 +356,12 @@ static enum bl_rc take_entry(struct writer *w, const struct buffer_entry *e, str
     BL_TRY(find_run(w, e->block.incarnation, e->type, &run, err));
     if (e->block.seq <= run->seq && !run->holed) {
         metric_add(M_blocks_skipped, 0, 1);
-        add_id(&w->acks[e->type], e->id);
+        ids_add(&w->acks[e->type], e->id);
         return BL_OK;
     }
     if (e->block.seq > run->seq + 1) run->holed = true;
     if (e->block.seq > run->seq) run->seq = e->block.seq;
     return submit_block(w, e, err);
-}
-
-/* "gap" notes carry the source's gap rows, "healed" ones the same row once more. */
-static enum bl_rc take_gap(struct writer *w, const struct buffer_rejected *r, struct bl_error *err) {
-    struct catalog_gap gap = {.noted_us = r->received_us};
-    struct js_cursor c = js_open(r->message, 4);
-    struct js_string key, text;
-    struct bl_str raw;
-    bool first = true;
-    if (!js_object(&c)) return BL_OK;
-    while (js_member(&c, &key, &first)) {
-        if (js_peek(&c) == JS_STRING) {
-            if (!js_string(&c, &text)) break;
-            bool host = bl_str_eq(key.raw, BL_LIT("host"));
-            snprintf(host ? gap.host : gap.reason, host ? sizeof gap.host : sizeof gap.reason, "%.*s", BL_ARG(text.raw));
-            continue;
-        }
-        if (!js_skip(&c, &raw, NULL)) break;
-        int64_t healed = 0;
-        int64_t *target = bl_str_eq(key.raw, BL_LIT("from_us")) ? &gap.from_us
-                          : bl_str_eq(key.raw, BL_LIT("to_us")) ? &gap.to_us
-                                                                : &healed;
-        if (!js_i64(raw, target)) break;
-        if (healed) gap.healed = true;
-    }
-    return catalog_add_gap(lake_catalog(w->lake), &gap, err);
 }
 
 static enum bl_rc take_rejected(struct writer *w, struct bl_error *err) {
@@ -414,9 +372,9 @@ static enum bl_rc take_rejected(struct writer *w, struct bl_error *err) {
     for (size_t i = 0; i < count; i++) {
         const struct buffer_rejected *r = &rejected[i];
         batch_touch(w);
-        add_id(&w->rejected, r->id);
+        ids_add(&w->rejected, r->id);
         if (strcmp(r->reason, "gap") == 0 || strcmp(r->reason, "healed") == 0) {
-            BL_TRY(take_gap(w, r, err));
+            BL_TRY(gap_note_take(lake_catalog(w->lake), r, err));
             continue;
         }
         char origin[96];
@@ -490,11 +448,13 @@ static void update_depth(struct writer *w) {
 
 static void report(struct writer *w) {
     if (!role_report_due(w->role)) return;
-    role_report(w->role, "written=%.0f duplicates=%.0f dead=%.0f bytes=%.0f raw=%.0f files=%.0f pending=%" PRId64 " depth=%" PRId64
-                " memory=%" PRId64 " redis=%d last_commit_us=%" PRId64,
-                metric_sum(M_written), metric_sum(M_duplicates), metric_sum(M_dead), metric_sum(M_written_bytes), metric_sum(M_raw_bytes),
-                metric_get(M_storage_files, 0), lake_pending_rows(w->lake), atomic_load(&w->shown_events), atomic_load(&w->shown_memory),
-                atomic_load(&w->redis_up), atomic_load(&w->last_commit_us));
+    role_report(w->role,
+                "written=%.0f duplicates=%.0f dead=%.0f bytes=%.0f raw=%.0f files=%.0f pending=%" PRId64
+                " depth=%" PRId64 " memory=%" PRId64 " redis=%d last_commit_us=%" PRId64,
+                metric_sum(M_written), metric_sum(M_duplicates), metric_sum(M_dead), metric_sum(M_written_bytes),
+                metric_sum(M_raw_bytes), metric_get(M_storage_files, 0), lake_pending_rows(w->lake),
+                atomic_load(&w->shown_events), atomic_load(&w->shown_memory), atomic_load(&w->redis_up),
+                atomic_load(&w->last_commit_us));
 }
 
 static enum bl_rc keep_lease(struct writer *w, struct bl_error *err) {
@@ -516,8 +476,10 @@ static enum bl_rc check_space(struct writer *w, struct bl_error *err) {
     if (w->space_short) {
         char left[BL_TIME_TEXT_MAX], wanted[BL_TIME_TEXT_MAX];
         atomic_store(&w->lake_ok, false);
-        return bl_fail(err, BL_E_FULL, "only %s are left for %s, write.min_free is %s: free space; nothing is lost, events wait in Redis",
-                       bl_format_bytes(available, left), w->conf->data, bl_format_bytes(w->conf->write_min_free, wanted));
+        return bl_fail(
+            err, BL_E_FULL,
+            "only %s are left for %s, write.min_free is %s: free space; nothing is lost, events wait in Redis",
+            bl_format_bytes(available, left), w->conf->data, bl_format_bytes(w->conf->write_min_free, wanted));
     }
     if (!was_short) return BL_OK;
     bl_log(BL_INFO, "there is space again for %s: writing resumes", w->conf->data);
@@ -541,8 +503,8 @@ static enum bl_rc one_turn(struct writer *w, size_t *entries, struct bl_error *e
     return BL_OK;
 }
 
-/* Redis away, disk full, lease held: wait and try again. A batch of whole blocks is committed at once, since a Redis in trouble may come back
- * without it; a batch that broke off inside a block is given up and read again. */
+/* Redis away, disk full, lease held: wait and try again. A batch of whole blocks is committed at once, since a Redis in
+ * trouble may come back without it; a batch that broke off inside a block is given up and read again. */
 static void recover(struct writer *w, const struct bl_error *err) {
     note_trouble(w, "writing is held up", err);
     discard_chunks(w);
@@ -573,7 +535,8 @@ static enum bl_rc loop(struct writer *w, struct bl_error *err) {
     return BL_OK;
 }
 
-/* Stopped: everything that is in the buffer now goes to the lake, unless that takes too long or fails; then it stays in Redis. */
+/* Stopped: everything that is in the buffer now goes to the lake, unless that takes too long or fails; then it stays in
+ * Redis. */
 static void drain(struct writer *w) {
     struct bl_error err = {0};
     int64_t until_ns = bl_mono_ns() + (int64_t)DRAIN_LIMIT_US * 1000;
@@ -593,7 +556,8 @@ static void drain(struct writer *w) {
 
 /* ---- health ---- */
 
-/* A commit may be on its way for the whole interval; on top of that come the batch before it and the time a commit takes. */
+/* A commit may be on its way for the whole interval; on top of that come the batch before it and the time a commit
+ * takes. */
 static int64_t written_limit(const struct writer *w) {
     return w->conf->ready_written ? w->conf->ready_written : 2 * w->conf->write_interval + WRITTEN_SLACK_US;
 }
@@ -603,7 +567,8 @@ enum { STAGES = 2 };
 static bool look(struct writer *w, int64_t now, struct stage_clock clocks[static STAGES], char *why, size_t size) {
     int64_t oldest_us = atomic_load(&w->shown_oldest_us), committed_us = atomic_load(&w->last_commit_us);
     clocks[0] = (struct stage_clock){"read", atomic_load(&w->last_read_us), w->conf->ready_read};
-    clocks[1] = oldest_us ? (struct stage_clock){"written", oldest_us, written_limit(w)} : (struct stage_clock){"written", committed_us, 0};
+    clocks[1] = oldest_us ? (struct stage_clock){"written", oldest_us, written_limit(w)}
+                          : (struct stage_clock){"written", committed_us, 0};
     bool late = freshness_late(clocks, STAGES, now, why, size);
     pthread_mutex_lock(&w->mutex);
     if (*w->error) snprintf(why, size, "%s", bl_utf8_valid(bl_str(w->error)) ? w->error : "?");
@@ -618,15 +583,18 @@ static int health(void *context, bool ready, struct bl_buf *json) {
     struct writer *w = context;
     struct stage_clock clocks[STAGES];
     char why[sizeof w->error] = "";
-    int64_t oldest_us = atomic_load(&w->shown_oldest_us), committed_us = atomic_load(&w->last_commit_us), now = bl_wall_us();
+    int64_t oldest_us = atomic_load(&w->shown_oldest_us), committed_us = atomic_load(&w->last_commit_us),
+            now = bl_wall_us();
     bool ok = look(w, now, clocks, why, sizeof why);
-    bl_buf_printf(json, "{\"role\":\"write\",\"status\":\"%s\",\"ready\":%s,\"redis_connected\":%s,\"lake_ok\":%s,\"size\":%" PRId64
-                  ",\"memory_used\":%" PRId64
-                  ",\"oldest_event_age\":%.3f,\"written\":%.0f,\"duplicates\":%.0f,\"dead\":%.0f,\"last_commit_age_seconds\":%.3f,",
-                  ok ? "ok" : "degraded", ok ? "true" : "false", atomic_load(&w->redis_up) ? "true" : "false",
-                  atomic_load(&w->lake_ok) ? "true" : "false", atomic_load(&w->shown_events), atomic_load(&w->shown_memory),
-                  oldest_us ? (double)(now - oldest_us) / 1e6 : 0, metric_sum(M_written), metric_sum(M_duplicates), metric_sum(M_dead),
-                  committed_us ? (double)(now - committed_us) / 1e6 : -1.0);
+    bl_buf_printf(
+        json,
+        "{\"role\":\"write\",\"status\":\"%s\",\"ready\":%s,\"redis_connected\":%s,\"lake_ok\":%s,\"size\":%" PRId64
+        ",\"memory_used\":%" PRId64 ",\"oldest_event_age\":%.3f,\"written\":%.0f,\"duplicates\":%.0f,\"dead\":%.0f,"
+                                    "\"last_commit_age_seconds\":%.3f,",
+        ok ? "ok" : "degraded", ok ? "true" : "false", atomic_load(&w->redis_up) ? "true" : "false",
+        atomic_load(&w->lake_ok) ? "true" : "false", atomic_load(&w->shown_events), atomic_load(&w->shown_memory),
+        oldest_us ? (double)(now - oldest_us) / 1e6 : 0, metric_sum(M_written), metric_sum(M_duplicates),
+        metric_sum(M_dead), committed_us ? (double)(now - committed_us) / 1e6 : -1.0);
     freshness_print(clocks, STAGES, now, json);
     bl_buf_z(json, ",\"error\":");
     bl_buf_json(json, bl_str(why));
@@ -644,29 +612,6 @@ static void refresh(void *context) {
 
 /* ---- start and stop ---- */
 
-static enum bl_rc parse_codec(const char *name, enum pq_codec *out, struct bl_error *err) {
-    static const struct {
-        const char *name;
-        enum pq_codec codec;
-    } codecs[] = {{"zstd", PQ_ZSTD}, {"snappy", PQ_SNAPPY}, {"gzip", PQ_GZIP}, {"none", PQ_UNCOMPRESSED}};
-    for (size_t i = 0; i < sizeof codecs / sizeof *codecs; i++)
-        if (strcmp(name, codecs[i].name) == 0) {
-            *out = codecs[i].codec;
-            return BL_OK;
-        }
-    return bl_fail(err, BL_E_USAGE, "write.codec: \"%s\" is none of zstd, snappy, gzip, none", name);
-}
-
-enum bl_rc write_open_lake(const struct conf *conf, bool compactor, struct lake **out, struct bl_error *err) {
-    struct lake_options options = {.dir = conf->data,
-                                   .codec_set = true,
-                                   .compactor = compactor,
-                                   .memory_bytes = conf->write_memory + CHUNK_SLACK,
-                                   .dedup_bytes = conf->write_dedup_memory};
-    BL_TRY(parse_codec(conf->write_codec, &options.codec, err));
-    return lake_open(&options, out, err);
-}
-
 static enum bl_rc serve_and_run(struct writer *w, struct bl_error *err) {
     struct obs_httpd_options web = {.roles = ROLE_WRITE, .health = health, .refresh = refresh, .context = w};
     char address[64];
@@ -677,13 +622,14 @@ static enum bl_rc serve_and_run(struct writer *w, struct bl_error *err) {
     bl_log(BL_INFO, "health and metrics on http://%s:%d", address, obs_httpd_port(httpd));
     enum bl_rc rc = loop(w, err);
     if (rc == BL_OK) drain(w);
-    bl_log(BL_INFO, "stopped written=%.0f duplicates=%.0f dead=%.0f", metric_sum(M_written), metric_sum(M_duplicates), metric_sum(M_dead));
+    bl_log(BL_INFO, "stopped written=%.0f duplicates=%.0f dead=%.0f", metric_sum(M_written), metric_sum(M_duplicates),
+           metric_sum(M_dead));
     obs_httpd_stop(&httpd);
     return rc;
 }
 
-/* The lease is the lake's: within one lake its lock keeps writers apart, and the successor of a killed writer need not wait for the lease
- * to run out; a writer of another lake on the same Redis is refused. */
+/* The lease is the lake's: within one lake its lock keeps writers apart, and the successor of a killed writer need not
+ * wait for the lease to run out; a writer of another lake on the same Redis is refused. */
 static enum bl_rc name_owner(struct writer *w, struct bl_error *err) {
     BL_CLEANUP(bl_buf_release) struct bl_buf id = {0};
     struct catalog *catalog = lake_catalog(w->lake);
@@ -709,7 +655,8 @@ static enum bl_rc start(struct writer *w, struct bl_error *err) {
     update_storage(w);
     update_success(w);
     struct buffer_position position;
-    BL_IGNORE(buffer_load_position(w->buffer, &position, NULL)); /* makes a new Redis' groups; one that is down is met in the loop */
+    BL_IGNORE(buffer_load_position(w->buffer, &position,
+                                   NULL)); /* makes a new Redis' groups; one that is down is met in the loop */
     return serve_and_run(w, err);
 }
 
@@ -727,11 +674,11 @@ enum bl_rc write_run(const struct conf *conf, struct role *role, struct bl_error
     lake_close(&w.lake);
     buffer_close(&w.buffer);
     for (unsigned t = 0; t < EV_TYPE_COUNT; t++) {
-        release_ids(&w.acks[t]);
-        release_ids(&w.durable[t]);
+        ids_release(&w.acks[t]);
+        ids_release(&w.durable[t]);
     }
-    release_ids(&w.rejected);
-    release_ids(&w.rejected_durable);
+    ids_release(&w.rejected);
+    ids_release(&w.rejected_durable);
     free(w.runs);
     pthread_mutex_destroy(&w.mutex);
     return rc;

@@ -32,10 +32,10 @@ static const char schema_sql[] =
     S(FORGET, "DELETE FROM counts WHERE cube = ? AND period >= ? AND period < ? AND n < ?")                            \
     S(SET, "INSERT OR REPLACE INTO facts(key, value) VALUES(?, ?)")                                                    \
     S(GET, "SELECT value FROM facts WHERE key = ?")                                                                    \
-    S(SET_ANSWER, "INSERT OR REPLACE INTO answers(view, refreshed_us, as_of_us, snapshot, lake_rows, rows, cells) "               \
-                  "VALUES(?, ?, ?, ?, ?, ?, ?)")                                                                          \
-    S(ANSWER,                                                                                                          \
-      "SELECT refreshed_us, as_of_us, snapshot, lake_rows, rows, CASE WHEN ?2 THEN cells END FROM answers WHERE view = ?1")       \
+    S(SET_ANSWER, "INSERT OR REPLACE INTO answers(view, refreshed_us, as_of_us, snapshot, lake_rows, rows, cells) "    \
+                  "VALUES(?, ?, ?, ?, ?, ?, ?)")                                                                       \
+    S(ANSWER, "SELECT refreshed_us, as_of_us, snapshot, lake_rows, rows, CASE WHEN ?2 THEN cells END FROM answers "    \
+              "WHERE view = ?1")                                                                                       \
     S(NOTE_HANDLE,                                                                                                     \
       "INSERT INTO people(did, handle, handle_us, handle_seq) VALUES(?1, ?2, ?3, ?4) ON CONFLICT(did) DO UPDATE SET "  \
       "handle = excluded.handle, handle_us = excluded.handle_us, handle_seq = excluded.handle_seq "                    \

@@ -1,6 +1,7 @@
 /* The table of views: what each says, and the statement over the store's counts that says it.
  *
- * ?1 is the hour and ?2 the day of the newest event, counted since 1970. The numbers of cubes are those of enum cube. */
+ * ?1 is the hour and ?2 the day of the newest event, counted since 1970. The numbers of cubes are those of enum cube.
+ */
 #include "query/views_priv.h"
 
 /* clang-format off: statements are laid out as statements */
@@ -56,17 +57,19 @@ const struct view views_table[] = {
      .definition = "Events witnessed in each of the 24 clock hours (UTC) that end with the hour of the newest event.",
      .hourly = true,
      .sql = "WITH RECURSIVE hours(p) AS (SELECT ?1 - 23 UNION ALL SELECT p + 1 FROM hours WHERE p < ?1) "
-            "SELECT " HOUR_TEXT("p") ", " OF_HOUR("posts") ", " OF_HOUR("replies") ", "
-            OF_HOUR("likes") ", " OF_HOUR("reposts") " FROM hours ORDER BY p",
+            "SELECT " HOUR_TEXT("p") ", " OF_HOUR("posts") ", " OF_HOUR("replies") ", " OF_HOUR("likes") ", " OF_HOUR(
+                "reposts") " FROM hours ORDER BY p",
      COLUMNS(TEXT("hour"), NUMBER("posts"), NUMBER("replies"), NUMBER("likes"), NUMBER("reposts"))},
     {.name = "posts_weekly",
      .title = "Posts by week",
-     .definition = "Posts created in each week from Monday to Sunday (UTC), the days of it that have any, and the change "
-                   "against the week listed before, in per cent.",
-     .sql = "SELECT " DAY_TEXT("(w * 7 - 3)") ", posts, days, CASE WHEN lag(posts) OVER (ORDER BY w) > 0 THEN "
-            "round(100.0 * (posts - lag(posts) OVER (ORDER BY w)) / lag(posts) OVER (ORDER BY w), 1) END "
-            "FROM (SELECT (period / 24 + 3) / 7 AS w, sum(n) AS posts, count(DISTINCT period / 24) AS days "
-            HOURLY_POSTS "GROUP BY 1) ORDER BY w",
+     .definition =
+         "Posts created in each week from Monday to Sunday (UTC), the days of it that have any, and the change "
+         "against the week listed before, in per cent.",
+     .sql = "SELECT " DAY_TEXT(
+         "(w * 7 - 3)") ", posts, days, CASE WHEN lag(posts) OVER (ORDER BY w) > 0 THEN "
+                        "round(100.0 * (posts - lag(posts) OVER (ORDER BY w)) / lag(posts) OVER (ORDER BY w), 1) END "
+                        "FROM (SELECT (period / 24 + 3) / 7 AS w, sum(n) AS posts, count(DISTINCT period / 24) AS "
+                        "days " HOURLY_POSTS "GROUP BY 1) ORDER BY w",
      COLUMNS(TEXT("week"), NUMBER("posts"), NUMBER("days"), NUMBER("change_percent"))},
     {.name = "posts_monthly",
      .title = "Posts by month",
@@ -79,18 +82,19 @@ const struct view views_table[] = {
      .definition = "Posts created in each hour of each weekday (UTC, Monday is 1) over the 28 days that end with the "
                    "newest event's, and their mean over the days of that name that have posts.",
      .sql = "WITH RECURSIVE slots(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM slots WHERE i < 167), "
-            "found AS (SELECT (period / 24 + 3) % 7 * 24 + period % 24 AS i, sum(n) AS posts "
-            HOURLY_POSTS OF_28_DAYS "GROUP BY 1), "
-            "named AS (SELECT (period / 24 + 3) % 7 AS weekday, count(DISTINCT period / 24) AS days "
-            HOURLY_POSTS OF_28_DAYS "GROUP BY 1) "
+            "found AS (SELECT (period / 24 + 3) % 7 * 24 + period % 24 AS i, sum(n) AS posts " HOURLY_POSTS OF_28_DAYS
+            "GROUP BY 1), "
+            "named AS (SELECT (period / 24 + 3) % 7 AS weekday, count(DISTINCT period / 24) AS days " HOURLY_POSTS
+                OF_28_DAYS "GROUP BY 1) "
             "SELECT i / 24 + 1, substr('MonTueWedThuFriSatSun', i / 24 * 3 + 1, 3), i % 24, ifnull(posts, 0), "
             "round(1.0 * ifnull(posts, 0) / max(ifnull(days, 1), 1), 1) "
             "FROM slots LEFT JOIN found USING (i) LEFT JOIN named ON weekday = i / 24 ORDER BY i",
      COLUMNS(NUMBER("weekday"), TEXT("day"), NUMBER("hour"), NUMBER("posts"), NUMBER("posts_per_day"))},
     {.name = "most_active_daily",
      .title = "Most active accounts, day",
-     .definition = "Accounts by posts created on the newest event's day (UTC). Equal counts share a rank. Accounts that "
-                   "are not active are left out.",
+     .definition =
+         "Accounts by posts created on the newest event's day (UTC). Equal counts share a rank. Accounts that "
+         "are not active are left out.",
      .hourly = true,
      .names = NAMES_AUTHORS,
      .sql = AUTHORS("1"),
@@ -111,15 +115,17 @@ const struct view views_table[] = {
      .title = "Posts per account",
      .definition = "For each of the last 30 days (UTC) with posts: posts created, accounts that created any, posts per "
                    "such account, the most by one account, and the share of accounts with a single post, in per cent.",
-     .sql = "SELECT " DAY_TEXT("period") ", sum(n), count(*), round(1.0 * sum(n) / count(*), 3), max(n), "
-            "round(100.0 * sum(n = 1) / count(*), 1) "
-            "FROM counts WHERE cube = 2 AND period > ?2 - 30 AND period <= ?2 GROUP BY period ORDER BY period",
+     .sql = "SELECT " DAY_TEXT(
+         "period") ", sum(n), count(*), round(1.0 * sum(n) / count(*), 3), max(n), "
+                   "round(100.0 * sum(n = 1) / count(*), 1) "
+                   "FROM counts WHERE cube = 2 AND period > ?2 - 30 AND period <= ?2 GROUP BY period ORDER BY period",
      COLUMNS(TEXT("day"), NUMBER("posts"), NUMBER("authors"), NUMBER("posts_per_author"), NUMBER("most_by_one"),
              NUMBER("single_post_percent"))},
     {.name = "trending_hashtags_hourly",
      .title = "Trending hashtags, hour",
-     .definition = "Tags by the number of posts that carry them, in the newest event's clock hour and the one before; "
-                   "beside it the same of the two hours before these. Capitals do not count; a post counts once for a tag.",
+     .definition =
+         "Tags by the number of posts that carry them, in the newest event's clock hour and the one before; "
+         "beside it the same of the two hours before these. Capitals do not count; a post counts once for a tag.",
      .hourly = true,
      .sql = TAGS("2"),
      TAG_COLUMNS},
@@ -136,10 +142,11 @@ const struct view views_table[] = {
      TAG_COLUMNS},
     {.name = "most_liked",
      .title = "Most liked posts",
-     .definition = "Posts by likes given less likes taken back, on the newest event's day and over the 7 and 30 days (UTC) "
-                   "that end with it. A like taken back is recognised up to 8 days after it was given; of days that "
-                   "ended, posts with fewer than 3 likes on them are not remembered. Deleted posts and those of hidden "
-                   "accounts are left out.",
+     .definition =
+         "Posts by likes given less likes taken back, on the newest event's day and over the 7 and 30 days (UTC) "
+         "that end with it. A like taken back is recognised up to 8 days after it was given; of days that "
+         "ended, posts with fewer than 3 likes on them are not remembered. Deleted posts and those of hidden "
+         "accounts are left out.",
      .hourly = true,
      .names = NAMES_POSTS,
      .grouped = true,
@@ -147,26 +154,32 @@ const struct view views_table[] = {
      COLUMNS(TEXT("period"), NUMBER("rank"), NUMBER("likes"), POST)},
     {.name = "post_length",
      .title = "Lengths of posts",
-     .definition = "Posts created on each of the last 30 days (UTC) by their length in characters (Unicode code points).",
-     .sql = "SELECT " DAY_TEXT("period") ", characters, CASE WHEN characters < 300 THEN characters + 49 END, n, "
-            "round(100.0 * n / sum(n) OVER (PARTITION BY period), 2) "
-            "FROM (SELECT period, CAST(key AS INTEGER) AS characters, n FROM counts "
-            "WHERE cube = 6 AND period > ?2 - 30 AND period <= ?2) ORDER BY period, characters",
+     .definition =
+         "Posts created on each of the last 30 days (UTC) by their length in characters (Unicode code points).",
+     .sql = "SELECT " DAY_TEXT(
+         "period") ", characters, CASE WHEN characters < 300 THEN characters + 49 END, n, "
+                   "round(100.0 * n / sum(n) OVER (PARTITION BY period), 2) "
+                   "FROM (SELECT period, CAST(key AS INTEGER) AS characters, n FROM counts "
+                   "WHERE cube = 6 AND period > ?2 - 30 AND period <= ?2) ORDER BY period, characters",
      COLUMNS(TEXT("day"), NUMBER("from_characters"), NUMBER("to_characters"), NUMBER("posts"), NUMBER("percent"))},
     {.name = "like_to_post_ratio",
      .title = "Likes per post",
-     .definition = "For each of the last 30 days (UTC): likes given less likes taken back on that day, posts created on "
-                   "it, and the one divided by the other.",
-     .sql = "WITH RECURSIVE " LAST_DAYS ", sums AS (SELECT d, " OF_DAY("likes") " - " OF_DAY("unlikes") " AS likes, "
-            OF_DAY("posts") " AS posts FROM days) "
-            "SELECT " DAY_TEXT("d") ", likes, posts, CASE WHEN posts > 0 THEN round(1.0 * likes / posts, 3) END "
-            "FROM sums WHERE likes <> 0 OR posts > 0 ORDER BY d",
+     .definition =
+         "For each of the last 30 days (UTC): likes given less likes taken back on that day, posts created on "
+         "it, and the one divided by the other.",
+     .sql = "WITH RECURSIVE " LAST_DAYS
+            ", sums AS (SELECT d, " OF_DAY("likes") " - " OF_DAY("unlikes") " AS likes, " OF_DAY(
+                "posts") " AS posts FROM days) "
+                         "SELECT " DAY_TEXT(
+                             "d") ", likes, posts, CASE WHEN posts > 0 THEN round(1.0 * likes / posts, 3) END "
+                                  "FROM sums WHERE likes <> 0 OR posts > 0 ORDER BY d",
      COLUMNS(TEXT("day"), NUMBER("likes"), NUMBER("posts"), NUMBER("likes_per_post"))},
     {.name = "engagement_velocity",
      .title = "Likes by the age of the post",
-     .definition = "Likes of the last 7 days (UTC) by full hours between the making of the post, as its record key tells "
-                   "it, and the like; likes of posts older than 24 hours are not counted. Beside it the share in per cent "
-                   "and likes per 1,000 posts created in these days.",
+     .definition =
+         "Likes of the last 7 days (UTC) by full hours between the making of the post, as its record key tells "
+         "it, and the like; likes of posts older than 24 hours are not counted. Beside it the share in per cent "
+         "and likes per 1,000 posts created in these days.",
      .sql = "WITH RECURSIVE ages(a) AS (SELECT 0 UNION ALL SELECT a + 1 FROM ages WHERE a < 23), "
             "found AS (SELECT CAST(key AS INTEGER) AS a, sum(n) AS likes FROM counts "
             "WHERE cube = 10 AND period > ?2 - 7 AND period <= ?2 GROUP BY 1) "
@@ -175,37 +188,43 @@ const struct view views_table[] = {
      COLUMNS(NUMBER("hours_after"), NUMBER("likes"), NUMBER("percent"), NUMBER("likes_per_1000_posts"))},
     {.name = "viral",
      .title = "Going viral",
-     .definition = "Posts that in one clock hour of the last 24 were liked at least 20 times, and at least three times as "
-                   "often as in the hour before (fewer than 5 likes in an hour that ended count as none); by the likes of "
-                   "their best such hour. Likes taken back are not subtracted.",
+     .definition =
+         "Posts that in one clock hour of the last 24 were liked at least 20 times, and at least three times as "
+         "often as in the hour before (fewer than 5 likes in an hour that ended count as none); by the likes of "
+         "their best such hour. Likes taken back are not subtracted.",
      .hourly = true,
      .names = NAMES_POSTS,
-     .sql = "SELECT '', n, " HOUR_TEXT("period") ", before, key FROM "
-            "(SELECT *, row_number() OVER (PARTITION BY key ORDER BY n DESC, period) AS nth FROM "
-            "(SELECT c.period, c.key, c.n, ifnull(b.n, 0) AS before FROM counts c "
-            "LEFT JOIN counts b ON b.cube = 9 AND b.period = c.period - 1 AND b.key = c.key "
-            "WHERE c.cube = 9 AND c.period > ?1 - 24 AND c.period <= ?1 AND c.n >= 20) WHERE n >= 3 * before) "
-            "WHERE nth = 1 ORDER BY n DESC, key LIMIT 200",
+     .sql = "SELECT '', n, " HOUR_TEXT(
+         "period") ", before, key FROM "
+                   "(SELECT *, row_number() OVER (PARTITION BY key ORDER BY n DESC, period) AS nth FROM "
+                   "(SELECT c.period, c.key, c.n, ifnull(b.n, 0) AS before FROM counts c "
+                   "LEFT JOIN counts b ON b.cube = 9 AND b.period = c.period - 1 AND b.key = c.key "
+                   "WHERE c.cube = 9 AND c.period > ?1 - 24 AND c.period <= ?1 AND c.n >= 20) WHERE n >= 3 * before) "
+                   "WHERE nth = 1 ORDER BY n DESC, key LIMIT 200",
      COLUMNS(NUMBER("rank"), NUMBER("likes"), TEXT("hour"), NUMBER("likes_hour_before"), POST)},
     {.name = "network_growth",
      .title = "Growth of the network",
-     .definition = "For each of the last 30 days (UTC): follows made, follows taken back, the difference, and blocks made.",
-     .sql = "WITH RECURSIVE " LAST_DAYS ", sums AS (SELECT d, " OF_DAY("follows") " AS made, "
-            OF_DAY("unfollows") " AS undone, " OF_DAY("blocks") " AS blocks FROM days) "
-            "SELECT " DAY_TEXT("d") ", made, undone, made - undone, blocks FROM sums "
-            "WHERE made + undone + blocks > 0 ORDER BY d",
+     .definition =
+         "For each of the last 30 days (UTC): follows made, follows taken back, the difference, and blocks made.",
+     .sql = "WITH RECURSIVE " LAST_DAYS
+            ", sums AS (SELECT d, " OF_DAY("follows") " AS made, " OF_DAY("unfollows") " AS undone, " OF_DAY(
+                "blocks") " AS blocks FROM days) "
+                          "SELECT " DAY_TEXT("d") ", made, undone, made - undone, blocks FROM sums "
+                                                  "WHERE made + undone + blocks > 0 ORDER BY d",
      COLUMNS(TEXT("day"), NUMBER("follows"), NUMBER("unfollows"), NUMBER("net_follows"), NUMBER("blocks"))},
     {.name = "languages",
      .title = "Languages",
-     .definition = "Posts created in the last 7 days (UTC) by the languages their authors' clients claim, without region "
-                   "(en-GB is en; \"none\": no claim), and their share of all posts in per cent. A post with two languages "
-                   "counts for both.",
+     .definition =
+         "Posts created in the last 7 days (UTC) by the languages their authors' clients claim, without region "
+         "(en-GB is en; \"none\": no claim), and their share of all posts in per cent. A post with two languages "
+         "counts for both.",
      .sql = SHARES("4"),
      COLUMNS(NUMBER("rank"), TEXT("language"), NUMBER("posts"), NUMBER("percent"))},
     {.name = "link_domains",
      .title = "Linked domains",
-     .definition = "Posts created in the last 7 days (UTC) by the hosts they link to, without a leading www., and their "
-                   "share of all posts in per cent. A post counts once for a host.",
+     .definition =
+         "Posts created in the last 7 days (UTC) by the hosts they link to, without a leading www., and their "
+         "share of all posts in per cent. A post counts once for a host.",
      .sql = SHARES("5"),
      COLUMNS(NUMBER("rank"), TEXT("domain"), NUMBER("posts"), NUMBER("percent"))},
 };

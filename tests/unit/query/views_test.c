@@ -378,7 +378,8 @@ static void a_view_is_renewed_when_it_is_due(void **state) {
     (void)state;
     struct fixture f;
     fixture_open(&f);
-    struct post many[30], same_hour[] = {create(T + 1, ALICE, "b", "x")}, next_hour[] = {create(T + HOUR, ALICE, "c", "x")};
+    struct post many[30], same_hour[] = {create(T + 1, ALICE, "b", "x")},
+                          next_hour[] = {create(T + HOUR, ALICE, "c", "x")};
     struct post next_day[] = {create(T + DAY, ALICE, "d", "x")};
     static char rkeys[30][4];
     for (int i = 0; i < 30; i++) {
