@@ -1,8 +1,8 @@
 /* A search over the lake: back through time, one window after the other, until the page is full.
  *
- * Windows grow: a common word is answered by the newest few thousand rows, a rare one by few large statements. Behind
- * the first window only the places of hits are read (time, author, key); what was deleted, changed later or belongs to
- * a hidden account is taken out, and the texts and all else are read for the page alone. */
+ * Windows grow: a common word is answered by the newest few thousand rows, a rare one by few large statements. Only the
+ * places of hits are read at first (time, author, key); what was deleted, changed later or belongs to a hidden account
+ * is taken out, and the texts and all else are read for the page alone. */
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -75,8 +75,9 @@ static enum bl_rc settle(struct walk *w, struct bl_error *err) {
 
 /* One window, asked again behind its last row as long as it has more to give and the page has room. A rare word costs
  * one look for later versions, and not one a window: hits stay unchecked until they would fill the page. */
-static enum bl_rc read_window(struct walk *w, const struct catalog_file *const *files, size_t count,
-                              struct find_range range, struct bl_error *err) {
+static enum bl_rc read_window(struct walk *w, const struct catalog_file *const *files, size_t count, int64_t from_us,
+                              int64_t to_us, struct bl_error *err) {
+    struct find_range range = {.from_us = from_us, .to_us = to_us, .after = w->filter.after, .columns = FIND_PLACES};
     for (;;) {
         BL_TRY(watchdog_check(w->find.q->watchdog, err));
         BL_TRY(find_rows(&w->find, files, count, &range, w->items, &w->count, w->room, err));
@@ -102,9 +103,7 @@ static enum bl_rc walk_windows(struct walk *w, struct bl_error *err) {
     for (; oldest_us <= to_us && w->count < w->limit; rows_wanted *= GROWTH) {
         int64_t from_us = window_start(w, oldest_us, to_us, rows_wanted);
         size_t count = window_files(w, &from_us, to_us, files);
-        struct find_range range = {.from_us = from_us, .to_us = to_us, .after = w->filter.after};
-        range.columns = to_us == newest_us ? FIND_HITS : FIND_PLACES; /* of so few rows all is read at once */
-        if (count) BL_TRY(read_window(w, files, count, range, err));
+        if (count) BL_TRY(read_window(w, files, count, from_us, to_us, err));
         for (size_t i = 0; i < count; i++) /* a file that reaches beyond the window was opened for the one before */
             w->stats->files_read += files[i]->max_us <= to_us || to_us == newest_us;
         to_us = from_us - 1;
@@ -119,9 +118,7 @@ static enum bl_rc walk_files(struct walk *w, struct bl_error *err) {
     w->stats->files_listed = w->file_count;
     BL_TRY(walk_windows(w, err));
     if (w->count > w->limit) w->count = w->limit;
-    size_t whole = 0;
-    while (whole < w->count && w->items[whole].whole) whole++;
-    return find_complete(&w->find, w->files, w->file_count, w->items + whole, w->count - whole, err);
+    return find_complete(&w->find, w->files, w->file_count, w->items, w->count, err);
 }
 
 struct search_question {
