@@ -343,6 +343,20 @@ static enum bl_rc submit_block(struct writer *w, const struct buffer_entry *e, s
     return BL_OK;
 }
 
+static enum bl_rc skip_block(struct writer *w, const struct buffer_entry *e, struct bl_error *err) {
+    BL_TRY(take_all_chunks(w, err)); /* the ledger takes offsets in their order */
+    lake_note_intake(w->lake, &(struct catalog_intake){.type = e->type,
+                                                       .incarnation = e->block.incarnation,
+                                                       .seq = e->block.seq,
+                                                       .offset = e->block.offset,
+                                                       .received = e->block.count,
+                                                       .duplicates = e->block.count,
+                                                       .repeated = true});
+    metric_add(M_blocks_skipped, 0, 1);
+    ids_add(&w->acks[e->type], e->id);
+    return BL_OK;
+}
+
 /* Blocks of a type come in order, so that a number up to the newest means "written already". Only where numbers were
  * passed over (a block stayed with another consumer that died, and is claimed later) an older one may be new; then the
  * identities of its events decide. */
@@ -354,11 +368,7 @@ static enum bl_rc take_entry(struct writer *w, const struct buffer_entry *e, str
     }
     struct run_seq *run;
     BL_TRY(find_run(w, e->block.incarnation, e->type, &run, err));
-    if (e->block.seq <= run->seq && !run->holed) {
-        metric_add(M_blocks_skipped, 0, 1);
-        ids_add(&w->acks[e->type], e->id);
-        return BL_OK;
-    }
+    if (e->block.seq <= run->seq && !run->holed) return skip_block(w, e, err);
     if (e->block.seq > run->seq + 1) run->holed = true;
     if (e->block.seq > run->seq) run->seq = e->block.seq;
     return submit_block(w, e, err);
