@@ -59,7 +59,7 @@ kill-test: setup-test build ## every role and Redis killed at random (EVENTS=200
 	@python3 tests/fault/kill.py --events $(EVENTS) --kills $(KILLS) --seed $(SEED) --forget
 
 test-web: setup-web build ## drive the page in Chromium, over the real binary
-	@tests/web/run.sh
+	@BL_WEB_STRICT=1 tests/web/run.sh
 
 interop: setup-test build ## pyarrow, Polars and DuckDB's own packages read the lake
 	@tests/interop/run.sh

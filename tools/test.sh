@@ -95,17 +95,19 @@ end_to_end() {
     "${pytest[@]}" --last-failed "${@:2}" || return 1
     printf '%s passed in 0.0s\n' "$(($(sed -nE 's/.*\b([0-9]+) passed.*/\1/p' <<<"$first") + failed_cases))"
 }
-# What the sanitizers see best end to end: the whole path, damaged input, the simulated network under supervision.
-sanitized='value_for_value or dead_letters or collects_the_simulated or errors_name'
+# What the sanitizers see best end to end: the whole path, damaged input, the simulated network under supervision, strangers.
+sanitized='value_for_value or dead_letters or collects_the_simulated or errors_name or hostile_corpus or torn_requests'
 
 step 'Rooms include only what lies below them' count_one tools/layers.py
 step 'Style: the checker itself' count_one tools/style.py --self-test
 step 'Style' count_one tools/style.py
 step 'Headers' count_one tools/headers.sh
+step 'The page' count_build tools/web.sh
 if step 'Release build' count_build build $release -DCMAKE_BUILD_TYPE=Release -DBL_TESTS=ON; then
     step 'Generated pages' count_one tools/docs.sh --check
     step 'Unit tests, release' count_ctest unit_tests $release
     step 'End to end, release' count_pytest end_to_end $release
+    BLUELAKE=$PWD/$release/bluelake LIMIT=600 step 'The page in Chromium' count_pytest tests/web/run.sh
 fi
 if step 'Build with address and undefined-behaviour sanitizers' count_build \
     build $asan -DCMAKE_BUILD_TYPE=Debug -DBL_TESTS=ON -DBL_SANITIZE=address,undefined; then
