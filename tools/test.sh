@@ -9,9 +9,10 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 passed=0 failed=0
 
-# Debian's own pytest stands behind /usr/bin/python3, which need not be the first in PATH.
-python=python3
-$python -c 'import pytest' 2>/dev/null || python=/usr/bin/python3
+# Debian's own pytest and its xdist stand behind /usr/bin/python3, which need not be the first in PATH.
+python=/usr/bin/python3
+# End-to-end cases wait more than they compute: two a core.
+workers=$((2 * jobs))
 
 export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1:abort_on_error=1}
 export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
@@ -86,7 +87,7 @@ unit_tests() {
 end_to_end() {
     local pytest=($python -m pytest -q -o cache_dir="$PWD/$1/pytest-cache" tests/e2e)
     export BLUELAKE=$PWD/$1/bluelake
-    "${pytest[@]}" --durations=5 "${@:2}" && return
+    "${pytest[@]}" -n "$workers" --durations=5 "${@:2}" && return
     local first failed_cases
     first=$(grep -E '^(=+ )?[0-9]+ (passed|failed|skipped|error).* in [0-9.]+s' "$log" | tail -n 1)
     failed_cases=$(grep -cE '^(FAILED|ERROR) ' "$log")
