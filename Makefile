@@ -43,7 +43,7 @@ asan: setup-test
 
 faults-build: setup-test
 	@cmake -S . -B $(FAULTS) -G Ninja -DCMAKE_BUILD_TYPE=Release -DBL_FAULTS=ON >/dev/null
-	@cmake --build $(FAULTS) -j $(JOBS) --target bluelake fault_shim -- --quiet
+	@cmake --build $(FAULTS) -j $(JOBS) --target bluelake fault_shim fault_shim_files -- --quiet
 
 crash-matrix: faults-build ## kill the roles at every commit step, many times each
 	@python3 tests/fault/matrix.py --full
