@@ -9,7 +9,8 @@
 #include "sim/server.h"
 
 static const char *listen_at, *rate_text, *from_file, *misbehave, *dictionary, *tls_cert, *tls_key;
-static int64_t seed = 1, count, start_us, network_rate, lookback_us, status_fd = -1, from_event, batch, seq_start, began_us;
+static int64_t seed = 1, count, start_us, network_rate, lookback_us, status_fd = -1, from_event, batch, seq_start,
+               began_us;
 static bool ndjson, live, v2;
 
 static const struct cmd_option options[] = {

@@ -115,7 +115,8 @@ static bool fails_by_order(enum class c) {
 static size_t cut_short(int fd, size_t n) {
     char order[32];
     int saved = errno;
-    bool cut = running && control[0] && n > 1 && (!under[0] || is_under(fd, NULL)) && ordered(WRITE, order) && order[0] == 's';
+    bool cut =
+        running && control[0] && n > 1 && (!under[0] || is_under(fd, NULL)) && ordered(WRITE, order) && order[0] == 's';
     errno = saved;
     return cut ? n / 2 : n;
 }
