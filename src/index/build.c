@@ -9,7 +9,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/io.h"
 #include "index/index_priv.h"
 #include "lake/reader.h"
@@ -66,26 +65,26 @@ static unsigned flags_of(const struct event *ev) {
 }
 
 /* The author's words where they were kept, else the time they stand for. */
-static struct bl_str created_at(const struct event *ev, char text[static BL_TIME_TEXT_MAX]) {
-    if (ev_has(ev, EV_posts_created_at_text)) return ev->v[EV_posts_created_at_text].s;
-    if (!ev_has(ev, EV_posts_created_at)) return (struct bl_str){0};
-    return bl_str(bl_format_time(ev->v[EV_posts_created_at].i, 3, text));
+static void put_created(const struct event *ev, struct segment_record *row) {
+    row->created_at = ev_str(ev, EV_posts_created_at_text);
+    if (row->created_at.p || !ev_has(ev, EV_posts_created_at)) return;
+    row->created_us = ev->v[EV_posts_created_at].i;
+    row->flags |= SEGMENT_CREATED;
 }
 
 static enum bl_rc stage_row(void *context, const struct event *ev, struct bl_error *err) {
     struct slice *s = context;
-    char time[BL_TIME_TEXT_MAX];
     struct segment_record row = {.time_us = ev->v[EV_posts_time_us].i,
                                  .flags = flags_of(ev),
                                  .did = ev_str(ev, EV_posts_did),
                                  .rkey = ev_str(ev, EV_posts_rkey),
                                  .rev = ev_str(ev, EV_posts_rev),
                                  .text = ev_str(ev, EV_posts_text),
-                                 .created_at = created_at(ev, time),
                                  .facets = ev_str(ev, EV_posts_facets),
                                  .embed = ev_str(ev, EV_posts_embed),
                                  .parent = ev_str(ev, EV_posts_reply_parent_uri),
                                  .quote = ev_str(ev, EV_posts_quote_uri)};
+    put_created(ev, &row);
     put_list(&s->lists[0], ev, EV_posts_langs, &row.langs);
     put_list(&s->lists[1], ev, EV_posts_hashtags, &row.tags);
     put_list(&s->lists[2], ev, EV_posts_links, &row.links);
@@ -161,11 +160,7 @@ static enum bl_rc read_slice(struct job *j, int64_t from_us, int64_t to_us, bool
 static enum bl_rc write_slice(struct job *j, struct bl_error *err) {
     struct slice *s = &j->slice;
     if (s->count) qsort(s->rows, s->count, sizeof *s->rows, in_order);
-    for (size_t i = 0; i < s->count; i++) {
-        struct segment_record row;
-        BL_ASSERT(segment_unpack(s->rows[i].bytes, &row));
-        BL_TRY(segment_add(j->writer, &row, err));
-    }
+    for (size_t i = 0; i < s->count; i++) BL_TRY(segment_add(j->writer, s->rows[i].bytes, err));
     return BL_OK;
 }
 
@@ -182,8 +177,8 @@ static enum bl_rc write_range(struct job *j, int64_t from_us, int64_t to_us, dou
     return write_range(j, from_us, middle, rows / 2, err);
 }
 
-enum bl_rc index_write(const char *lake_dir, const struct catalog_file *file, struct duck *duck, int fd,
-                       const char *name, struct bl_error *err) {
+static enum bl_rc write_segment(const char *lake_dir, const struct catalog_file *file, struct duck *duck, int fd,
+                                const char *name, struct bl_error *err) {
     enum { ARENA_MAX = 256 << 20 };
     struct job j = {.lake_dir = lake_dir, .file = file, .duck = duck, .slice = {.arena = {.max = ARENA_MAX}}};
     j.writer = segment_writer_open(fd, name, index_identity(file));
@@ -192,6 +187,13 @@ enum bl_rc index_write(const char *lake_dir, const struct catalog_file *file, st
     segment_writer_close(&j.writer);
     release_slice(&j.slice);
     return rc;
+}
+
+enum bl_rc index_write(const char *lake_dir, const struct catalog_file *file, struct duck *duck, int fd,
+                       const char *name, struct bl_error *err) {
+    BL_ASSERT(index_wants(file->type));
+    if (file->type == EV_posts) return write_segment(lake_dir, file, duck, fd, name, err);
+    return roster_write(lake_dir, file, duck, index_identity(file), fd, name, err);
 }
 
 /* --- In its place --- */
@@ -242,7 +244,7 @@ enum bl_rc index_make(const char *lake_dir, const struct catalog_file *file, str
                       struct bl_error *err) {
     char path[INDEX_PATH_MAX], folder[INDEX_PATH_MAX];
     struct bl_error ignored;
-    index_path(lake_dir, index_identity(file), path);
+    index_path(lake_dir, file->type, index_identity(file), path);
     *built = false;
     if ((*fd = open(path, O_RDONLY | O_CLOEXEC)) >= 0) return BL_OK;
     snprintf(folder, sizeof folder, "%s/index", lake_dir);

@@ -16,7 +16,9 @@
 
 struct entry {
     uint64_t identity;
-    struct segment *segment;
+    enum ev_type type;
+    struct segment *segment; /* of posts; else the other */
+    struct roster *roster;
     uint64_t used; /* when, in questions */
     bool damaged;
 };
@@ -34,8 +36,8 @@ uint64_t index_identity(const struct catalog_file *file) {
     return XXH3_64bits_withSeed(file->path, strlen(file->path), XXH3_64bits(facts, sizeof facts));
 }
 
-void index_path(const char *lake_dir, uint64_t identity, char out[static INDEX_PATH_MAX]) {
-    snprintf(out, INDEX_PATH_MAX, "%s/index/posts-%016" PRIx64 ".seg", lake_dir, identity);
+void index_path(const char *lake_dir, enum ev_type type, uint64_t identity, char out[static INDEX_PATH_MAX]) {
+    snprintf(out, INDEX_PATH_MAX, "%s/index/%s-%016" PRIx64 ".seg", lake_dir, ev_schema(type)->name, identity);
 }
 
 struct index *index_open(const char *lake_dir) {
@@ -44,10 +46,15 @@ struct index *index_open(const char *lake_dir) {
     return x;
 }
 
+static void close_entry(struct entry *e) {
+    segment_close(&e->segment);
+    roster_close(&e->roster);
+}
+
 void index_close(struct index **index) {
     struct index *x = *index;
     if (!x) return;
-    for (size_t i = 0; i < x->count; i++) segment_close(&x->entries[i].segment);
+    for (size_t i = 0; i < x->count; i++) close_entry(&x->entries[i]);
     free(x->entries);
     free(x->lake_dir);
     free(x);
@@ -79,37 +86,56 @@ static void insert(struct index *x, size_t at, struct entry e) {
     x->count++;
 }
 
-static enum bl_rc open_segment(struct index *x, struct duck *duck, const struct catalog_file *file, uint64_t identity,
-                               struct segment **out, struct bl_error *err) {
+static enum bl_rc open_entry(struct index *x, struct duck *duck, const struct catalog_file *file, struct entry *e,
+                             struct bl_error *err) {
     enum { ATTEMPTS = 3 }; /* a damaged one is built again */
     char path[INDEX_PATH_MAX];
-    index_path(x->lake_dir, identity, path);
+    index_path(x->lake_dir, file->type, e->identity, path);
     for (int i = 0;; i++) {
         int fd;
         bool built;
         BL_TRY(index_make(x->lake_dir, file, duck, &fd, &built, err));
         x->built += built;
-        enum bl_rc rc = segment_open(fd, path, identity, out, err);
+        enum bl_rc rc = file->type == EV_posts ? segment_open(fd, path, e->identity, &e->segment, err)
+                                               : roster_open(fd, path, e->identity, &e->roster, err);
         if (rc != BL_E_CORRUPT || i == ATTEMPTS) return rc;
         unlink(path);
     }
 }
 
-enum bl_rc index_segment(struct index *x, struct duck *duck, const struct catalog_file *file, struct segment **out,
-                         struct bl_error *err) {
+static enum bl_rc entry_of(struct index *x, struct duck *duck, const struct catalog_file *file, struct entry **out,
+                           struct bl_error *err) {
     uint64_t identity = index_identity(file);
     size_t at = place_of(x, identity);
     if (at < x->count && x->entries[at].identity == identity && x->entries[at].damaged) {
-        segment_close(&x->entries[at].segment);
+        close_entry(&x->entries[at]);
         memmove(x->entries + at, x->entries + at + 1, (--x->count - at) * sizeof *x->entries);
     }
     if (at == x->count || x->entries[at].identity != identity) {
-        struct entry e = {.identity = identity};
-        BL_TRY(open_segment(x, duck, file, identity, &e.segment, err));
+        struct entry e = {.identity = identity, .type = file->type};
+        BL_TRY(open_entry(x, duck, file, &e, err));
         insert(x, at, e);
     }
     x->entries[at].used = x->question;
-    *out = x->entries[at].segment;
+    *out = &x->entries[at];
+    return BL_OK;
+}
+
+enum bl_rc index_segment(struct index *x, struct duck *duck, const struct catalog_file *file, struct segment **out,
+                         struct bl_error *err) {
+    struct entry *e;
+    BL_ASSERT(file->type == EV_posts);
+    BL_TRY(entry_of(x, duck, file, &e, err));
+    *out = e->segment;
+    return BL_OK;
+}
+
+enum bl_rc index_roster(struct index *x, struct duck *duck, const struct catalog_file *file, struct roster **out,
+                        struct bl_error *err) {
+    struct entry *e;
+    BL_ASSERT(file->type == EV_accounts || file->type == EV_profiles);
+    BL_TRY(entry_of(x, duck, file, &e, err));
+    *out = e->roster;
     return BL_OK;
 }
 
@@ -120,7 +146,7 @@ static void filter(struct index *x, bool (*keep)(const struct entry *e, uint64_t
         if (keep(&x->entries[i], limit))
             x->entries[kept++] = x->entries[i];
         else
-            segment_close(&x->entries[i].segment);
+            close_entry(&x->entries[i]);
     }
     x->count = kept;
 }
@@ -141,7 +167,7 @@ void index_note_damaged(struct index *x, const struct segment *s) {
         char path[INDEX_PATH_MAX];
         if (x->entries[i].segment != s) continue;
         x->entries[i].damaged = x->had_damage = true;
-        index_path(x->lake_dir, x->entries[i].identity, path);
+        index_path(x->lake_dir, x->entries[i].type, x->entries[i].identity, path);
         unlink(path); /* where that fails, the same damage is found again, and the attempts are counted */
     }
 }
@@ -169,11 +195,14 @@ static int by_number(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-/* The identity in "posts-IDENTITY.seg"; what follows it is a file being written. */
+/* The identity in "TYPE-IDENTITY.seg"; what follows it is a file being written. */
 static bool parse_name(const char *name, uint64_t *identity, bool *temporary) {
     int n = 0;
-    if (sscanf(name, "posts-%16" SCNx64 ".seg%n", identity, &n) != 1 || n == 0) return false;
-    *temporary = name[n] != 0;
+    struct bl_str rest = bl_str(name);
+    enum ev_type type;
+    if (!ev_type_by_name(bl_str_cut(&rest, '-'), &type) || !index_wants(type) || !rest.n) return false;
+    if (sscanf(rest.p, "%16" SCNx64 ".seg%n", identity, &n) != 1 || n == 0) return false;
+    *temporary = rest.p[n] != 0;
     return true;
 }
 
@@ -203,7 +232,7 @@ static enum bl_rc build_one(struct all *a, const struct catalog_file *file, stru
     struct stat st;
     int fd;
     bool built;
-    index_path(a->o->lake_dir, index_identity(file), path);
+    index_path(a->o->lake_dir, file->type, index_identity(file), path);
     if (stat(path, &st) == 0) {
         a->stats->segments++;
         return BL_OK;
@@ -224,13 +253,13 @@ static enum bl_rc build_one(struct all *a, const struct catalog_file *file, stru
 
 static enum bl_rc build_all(struct all *a, struct bl_error *err) {
     BL_TRY(catalog_open(a->o->lake_dir, CATALOG_READ, &a->catalog, err));
-    BL_TRY(catalog_files(a->catalog, EV_posts, 0, 0, &a->files, &a->count, err));
+    BL_TRY(catalog_files(a->catalog, EV_TYPE_COUNT, 0, 0, &a->files, &a->count, err));
     a->identities = bl_xcalloc(a->count + 1, sizeof *a->identities);
     for (size_t i = 0; i < a->count; i++) a->identities[i] = index_identity(&a->files[i]);
     if (a->count) qsort(a->identities, a->count, sizeof *a->identities, by_number);
     for (size_t i = 0; i < a->count; i++) {
         if (a->o->stop && atomic_load(a->o->stop)) return bl_fail(err, BL_E_CANCELLED, "building the index was stopped");
-        if (a->files[i].rows) BL_TRY(build_one(a, &a->files[i], err));
+        if (a->files[i].rows && index_wants(a->files[i].type)) BL_TRY(build_one(a, &a->files[i], err));
     }
     sweep(a);
     return BL_OK;

@@ -1,7 +1,8 @@
-/* index: the search segments of a lake, kept in DIR/index, one for each Parquet file of posts.
+/* index: what questions are answered from, kept in DIR/index: a segment for each Parquet file of posts (segment.h), a
+ * roster for each of accounts and profiles (roster.h).
  *
  * May include: base, event, lake (catalog.h, duck.h, reader.h).
- * A segment (segment.h) is derived: it says nothing the Parquet file does not say, may be deleted at any time, and is
+ * A segment is derived, as is a roster: it says nothing the Parquet file does not say, may be deleted at any time, and is
  * built again when it is missing or damaged. Its name is made from everything the catalogue knows of its file (id, path,
  * checksum, size, rows, times), so that it is never taken for another's; segments of files that are no longer listed are
  * removed. The catalogue knows nothing of all this. A segment is written under another name and renamed, under a lock
@@ -16,6 +17,7 @@
 #pragma once
 #include <stdatomic.h>
 
+#include "index/roster.h"
 #include "index/segment.h"
 #include "lake/catalog.h"
 #include "lake/duck.h"
@@ -29,7 +31,10 @@ void index_close(struct index **x);
  * once it was noted as damaged, the next call. Errors are those of reading the Parquet file. */
 enum bl_rc index_segment(struct index *x, struct duck *duck, const struct catalog_file *file, struct segment **out,
                          struct bl_error *err);
-/* How many segments were built by index_segment, for whoever says what an answer took. */
+/* The same of a file of accounts or profiles. */
+enum bl_rc index_roster(struct index *x, struct duck *duck, const struct catalog_file *file, struct roster **out,
+                        struct bl_error *err);
+/* How many files the two have built, for whoever says what an answer took. */
 size_t index_built(const struct index *x);
 /* Between two questions: no more than a bounded number of segments stays open. */
 void index_trim(struct index *x);

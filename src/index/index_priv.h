@@ -5,9 +5,12 @@
 enum { INDEX_SLICE_ROWS = 100000, INDEX_PATH_MAX = 4096 };
 
 uint64_t index_identity(const struct catalog_file *file);
-/* DIR/index/posts-IDENTITY.seg */
-void index_path(const char *lake_dir, uint64_t identity, char out[static INDEX_PATH_MAX]);
-/* Writes the segment of `file` into `fd`. */
+/* DIR/index/TYPE-IDENTITY.seg */
+void index_path(const char *lake_dir, enum ev_type type, uint64_t identity, char out[static INDEX_PATH_MAX]);
+static inline bool index_wants(enum ev_type type) {
+    return type == EV_posts || type == EV_accounts || type == EV_profiles;
+}
+/* Writes the segment or roster of `file` into `fd`. */
 enum bl_rc index_write(const char *lake_dir, const struct catalog_file *file, struct duck *duck, int fd,
                        const char *name, struct bl_error *err);
 /* Finds or builds it; `*fd` is open for reading. */

@@ -246,6 +246,9 @@ bool segment_unpack(struct bl_str bytes, struct segment_record *out) {
     bytes = bl_str_skip(bytes, sizeof out->time_us);
     if (!take_varint(&bytes, &flags)) return false;
     out->flags = (unsigned)flags;
+    if (bytes.n < sizeof out->created_us) return false;
+    memcpy(&out->created_us, bytes.p, sizeof out->created_us);
+    bytes = bl_str_skip(bytes, sizeof out->created_us);
     struct bl_str *values[] = {&out->did,   &out->rkey,  &out->rev,      &out->created_at, &out->text,
                                &out->langs, &out->tags,  &out->links,    &out->mentions,   &out->parent,
                                &out->quote, &out->facets, &out->embed};

@@ -38,7 +38,8 @@ enum segment_flag {
     SEGMENT_VIDEO = 8,
     SEGMENT_HAS_LINK = 16,
     SEGMENT_QUOTE = 32,
-    SEGMENT_REPLY = 64
+    SEGMENT_REPLY = 64,
+    SEGMENT_CREATED = 128 /* created_us is set, and created_at is null */
 };
 
 /* The names rows go by. */
@@ -47,7 +48,7 @@ uint64_t segment_key(struct bl_str did, struct bl_str rkey);
 
 /* What one row holds. p == NULL: null. Lists have no null members. */
 struct segment_record {
-    int64_t time_us;
+    int64_t time_us, created_us; /* created_us: what created_at says, where its text is the usual form of that */
     unsigned flags;
     struct bl_str did, rkey, rev, text, created_at, facets, embed, parent, quote;
     struct bl_str langs, tags, links, mentions; /* runs of (uint32 length, bytes); segment_item takes them apart */
@@ -115,11 +116,11 @@ enum bl_rc segment_record(struct segment *s, size_t block, unsigned row, struct 
  * time is in memory. */
 struct segment_writer;
 struct segment_writer *segment_writer_open(int fd, const char *name, uint64_t identity);
-enum bl_rc segment_add(struct segment_writer *w, const struct segment_record *row, struct bl_error *err);
+enum bl_rc segment_add(struct segment_writer *w, struct bl_str packed, struct bl_error *err); /* segment_pack */
 /* The file is complete after this. */
 enum bl_rc segment_finish(struct segment_writer *w, struct bl_error *err);
 void segment_writer_close(struct segment_writer **w); /* frees; `fd` stays the caller's */
 
-/* A row as bytes and back, for whoever has to hold rows before they can be written. */
+/* A row as bytes, as it is held until it can be written, and back. */
 void segment_pack(struct bl_buf *out, const struct segment_record *row);
 bool segment_unpack(struct bl_str bytes, struct segment_record *out);

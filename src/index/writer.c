@@ -23,7 +23,7 @@ struct segment_writer {
     uint32_t text_ends[SEGMENT_ROWS], label_ends[SEGMENT_ROWS], record_ends[SEGMENT_ROWS];
     struct bl_buf text, labels, records;
     struct bl_buf raw, packed; /* work */
-    uint64_t *seen;            /* a bit for every run of three bytes */
+    uint64_t bloom[(1 << BLOOM_BITS_MAX) / 64];
     ZSTD_CCtx *zstd;
 };
 
@@ -54,6 +54,7 @@ static void put_value(struct bl_buf *out, struct bl_str s) {
 void segment_pack(struct bl_buf *out, const struct segment_record *row) {
     bl_buf_add(out, &row->time_us, sizeof row->time_us);
     put_varint(out, row->flags);
+    bl_buf_add(out, &row->created_us, sizeof row->created_us);
     const struct bl_str values[] = {row->did,    row->rkey,  row->rev,   row->created_at, row->text,
                                     row->langs,  row->tags,  row->links, row->mentions,   row->parent,
                                     row->quote,  row->facets, row->embed};
@@ -149,33 +150,43 @@ static enum bl_rc put_chunk(struct segment_writer *w, struct part_ref *ref, unsi
     return put_part(w, ref, bl_strn(w->packed.p, n), w->raw.n, err);
 }
 
-/* One bit for each run that occurs, in a table eight times as large as there are runs: one in eight is set. */
-static enum bl_rc put_bloom(struct segment_writer *w, struct part_ref *ref, struct bl_error *err) {
-    enum { RUNS = 1 << 24 };
-    struct bl_buf *table = &w->raw;
-    uint32_t *runs = NULL;
-    size_t count = 0, room = w->text.n;
-    runs = bl_xmalloc((room + 1) * sizeof *runs);
-    for (size_t i = 0; i + 3 <= w->text.n; i++) {
-        uint32_t run = bloom_run(w->text.p + i);
-        if (memchr(w->text.p + i, SEGMENT_END, 3) || w->seen[run / 64] >> (run % 64) & 1) continue;
-        w->seen[run / 64] |= (uint64_t)1 << (run % 64);
-        runs[count++] = run;
-    }
-    unsigned bits = BLOOM_BITS_MIN;
-    while (bits < BLOOM_BITS_MAX && (size_t)1 << bits < 8 * count) bits++;
-    bl_buf_clear(table);
-    if (bl_buf_reserve(table, (size_t)1 << (bits - 3))) {
-        memset(table->p, 0, table->n = (size_t)1 << (bits - 3));
-        for (size_t i = 0; i < count; i++) {
-            uint32_t bit = bloom_bit(runs[i], bits);
-            table->p[bit / 8] = (char)(table->p[bit / 8] | 1 << bit % 8);
+static void mark_runs(struct segment_writer *w) {
+    memset(w->bloom, 0, sizeof w->bloom);
+    for (unsigned row = 0; row < w->count; row++) {
+        uint32_t from = row ? w->text_ends[row - 1] : 0, end = w->text_ends[row] - 1, run = 0;
+        for (uint32_t i = from; i < end; i++) {
+            run = run >> 8 | (uint32_t)(unsigned char)w->text.p[i] << 16;
+            if (i < from + 2) continue;
+            uint32_t bit = bloom_bit(run, BLOOM_BITS_MAX);
+            w->bloom[bit / 64] |= (uint64_t)1 << bit % 64;
         }
     }
-    for (size_t i = 0; i < count; i++) w->seen[runs[i] / 64] = 0;
-    free(runs);
-    BL_TRY(bl_buf_check(table, "an index segment", err));
-    return put_part(w, ref, bl_buf_view(table), bits, err);
+}
+
+/* Half the table: two neighbours become one bit, which is what bloom_bit makes of them with one bit less. */
+static void halve(uint64_t *table, unsigned bits) {
+    for (size_t i = 0; i < (size_t)1 << (bits - 6); i++) {
+        uint64_t pairs = (table[i] | table[i] >> 1) & 0x5555555555555555u;
+        for (unsigned shift = 1; shift < 32; shift *= 2) {
+            static const uint64_t masks[] = {0, 0x3333333333333333u, 0x0f0f0f0f0f0f0f0fu, 0, 0x00ff00ff00ff00ffu, 0, 0, 0,
+                                             0x0000ffff0000ffffu};
+            pairs = (pairs | pairs >> shift) & (shift == 16 ? 0xffffffffu : masks[shift]);
+        }
+        if (i % 2)
+            table[i / 2] |= pairs << 32;
+        else
+            table[i / 2] = pairs;
+    }
+}
+
+/* One bit for each run that occurs, in a table in which one in eight or fewer is set, if it can be that large. */
+static enum bl_rc put_bloom(struct segment_writer *w, struct part_ref *ref, struct bl_error *err) {
+    size_t set = 0;
+    unsigned bits = BLOOM_BITS_MAX;
+    mark_runs(w);
+    for (size_t i = 0; i < sizeof w->bloom / sizeof *w->bloom; i++) set += (size_t)__builtin_popcountll(w->bloom[i]);
+    for (; bits > BLOOM_BITS_MIN && set * 8 <= (size_t)1 << (bits - 1); bits--) halve(w->bloom, bits);
+    return put_part(w, ref, bl_strn(w->bloom, (size_t)1 << (bits - 3)), bits, err);
 }
 
 static enum bl_rc put_block(struct segment_writer *w, struct bl_error *err) {
@@ -202,20 +213,22 @@ static enum bl_rc put_block(struct segment_writer *w, struct bl_error *err) {
     return BL_OK;
 }
 
-enum bl_rc segment_add(struct segment_writer *w, const struct segment_record *row, struct bl_error *err) {
+enum bl_rc segment_add(struct segment_writer *w, struct bl_str packed, struct bl_error *err) {
+    struct segment_record row;
+    if (!segment_unpack(packed, &row)) return bl_fail(err, BL_E_INTERNAL, "%s: a row that was never packed", w->name);
     if (w->at == 0) {
         struct segment_header empty = {0};
         BL_TRY(write_out(w, bl_strn(&empty, sizeof empty), err));
     }
     unsigned i = w->count;
-    w->times[i] = row->time_us;
-    w->keys[i] = segment_key(row->did, row->rkey);
-    w->accounts[i] = segment_account(row->did);
-    w->flags[i] = (uint16_t)row->flags;
-    fold_append(&w->text, row->text);
+    w->times[i] = row.time_us;
+    w->keys[i] = segment_key(row.did, row.rkey);
+    w->accounts[i] = segment_account(row.did);
+    w->flags[i] = (uint16_t)row.flags;
+    fold_append(&w->text, row.text);
     bl_buf_byte(&w->text, (char)SEGMENT_END);
-    add_labels(&w->labels, row);
-    segment_pack(&w->records, row);
+    add_labels(&w->labels, &row);
+    bl_buf_str(&w->records, packed);
     w->text_ends[i] = (uint32_t)w->text.n;
     w->label_ends[i] = (uint32_t)w->labels.n;
     w->record_ends[i] = (uint32_t)w->records.n;
@@ -250,7 +263,6 @@ struct segment_writer *segment_writer_open(int fd, const char *name, uint64_t id
     w->fd = fd;
     w->name = name;
     w->identity = identity;
-    w->seen = bl_xcalloc((1 << 24) / 64, sizeof *w->seen);
     w->zstd = bl_xneed(ZSTD_createCCtx());
     return w;
 }
@@ -261,7 +273,6 @@ void segment_writer_close(struct segment_writer **writer) {
     struct bl_buf *buffers[] = {&w->text, &w->labels, &w->records, &w->raw, &w->packed};
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) bl_buf_release(buffers[i]);
     ZSTD_freeCCtx(w->zstd);
-    free(w->seen);
     free(w->toc);
     free(w);
     *writer = NULL;

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "query/people.h"
 
 enum { HITS_MEMORY_MAX = 256 << 20 };
@@ -38,6 +39,13 @@ static struct bl_str keep_list(const struct find *f, struct bl_str list, struct 
     return keep(f, bl_buf_view(json));
 }
 
+/* As it was written; where that is the usual form, only its time is kept. */
+static struct bl_str keep_created(const struct find *f, const struct segment_record *r) {
+    char text[BL_TIME_TEXT_MAX];
+    if (!(r->flags & SEGMENT_CREATED)) return keep(f, r->created_at);
+    return keep(f, bl_str(bl_format_time(r->created_us, 3, text)));
+}
+
 enum bl_rc find_take(const struct find *f, const struct key_row *row, struct segment_cache *cache, struct found *out,
                      struct bl_error *err) {
     struct segment_record r;
@@ -56,7 +64,7 @@ enum bl_rc find_take(const struct find *f, const struct key_row *row, struct seg
                                   .did = keep(f, r.did),
                                   .rkey = keep(f, r.rkey),
                                   .text = keep(f, r.text),
-                                  .created_at = keep(f, r.created_at),
+                                  .created_at = keep_created(f, &r),
                                   .langs_json = keep_list(f, r.langs, &json),
                                   .hashtags_json = keep_list(f, r.tags, &json),
                                   .links_json = keep_list(f, r.links, &json),

@@ -3,7 +3,6 @@
 #include <stdlib.h>
 
 #include "index/index.h"
-#include "lake/reader.h"
 
 struct slot {
     uint64_t key; /* 0: free; a key of 0 is kept as 1 */
@@ -111,31 +110,27 @@ static enum bl_rc add_changes(struct query *q, int64_t from_us, struct bl_error 
     return BL_OK;
 }
 
-static enum bl_rc note_account(void *context, const struct event *ev, struct bl_error *err) {
-    struct hidden *h = context;
-    (void)err;
-    if (!ev_has(ev, EV_accounts_active)) return BL_OK;
-    note(&h->accounts, (struct slot){.key = segment_account(ev_str(ev, EV_accounts_did)),
-                                     .time_us = ev->v[EV_accounts_time_us].i,
-                                     .seq = ev->v[EV_accounts_seq].i,
-                                     .active = ev->v[EV_accounts_active].i != 0});
-    return BL_OK;
+static void read_accounts(struct hidden *h, const struct roster *r) {
+    for (size_t i = 0; i < roster_count(r); i++) {
+        struct roster_entry e;
+        roster_at(r, i, &e);
+        if (e.active < 0) continue;
+        note(&h->accounts, (struct slot){.key = roster_account(r, i),
+                                         .time_us = e.active_us,
+                                         .seq = e.active_seq,
+                                         .active = e.active != 0});
+    }
 }
 
 static enum bl_rc add_accounts(struct query *q, struct bl_error *err) {
     BL_CLEANUP(bl_freep) const struct catalog_file **files = NULL;
     size_t count = session_files(q, EV_accounts, INT64_MIN, INT64_MAX, &files);
     for (size_t i = 0; i < count; i++) {
+        struct roster *r;
         if (is_known(&q->hidden->accounts_read, files[i]->id)) continue;
         BL_TRY(watchdog_check(q->watchdog, err));
-        struct lake_scan scan = {.lake_dir = q->dir,
-                                 .type = EV_accounts,
-                                 .files = files[i],
-                                 .file_count = 1,
-                                 .columns = 1u << EV_accounts_time_us | 1u << EV_accounts_did | 1u << EV_accounts_seq |
-                                            1u << EV_accounts_active,
-                                 .duck = q->duck};
-        BL_TRY(lake_scan_rows(&scan, note_account, q->hidden, err));
+        BL_TRY(index_roster(q->index, q->duck, files[i], &r, err));
+        read_accounts(q->hidden, r);
         remember(&q->hidden->accounts_read, files[i]->id);
     }
     q->hidden->inactive = 0;
