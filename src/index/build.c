@@ -139,12 +139,23 @@ static void release_slice(struct slice *s) {
 }
 
 static enum bl_rc read_slice(struct job *j, int64_t from_us, int64_t to_us, bool all, struct bl_error *err) {
-    static const unsigned columns[] = {EV_posts_time_us,     EV_posts_did,        EV_posts_operation,
-                                       EV_posts_rkey,        EV_posts_rev,        EV_posts_created_at,
-                                       EV_posts_created_at_text, EV_posts_text,   EV_posts_langs,
-                                       EV_posts_reply_parent_uri, EV_posts_facets, EV_posts_embed,
-                                       EV_posts_hashtags,    EV_posts_mentions,   EV_posts_links,
-                                       EV_posts_embed_type,  EV_posts_quote_uri};
+    static const unsigned columns[] = {EV_posts_time_us,
+                                       EV_posts_did,
+                                       EV_posts_operation,
+                                       EV_posts_rkey,
+                                       EV_posts_rev,
+                                       EV_posts_created_at,
+                                       EV_posts_created_at_text,
+                                       EV_posts_text,
+                                       EV_posts_langs,
+                                       EV_posts_reply_parent_uri,
+                                       EV_posts_facets,
+                                       EV_posts_embed,
+                                       EV_posts_hashtags,
+                                       EV_posts_mentions,
+                                       EV_posts_links,
+                                       EV_posts_embed_type,
+                                       EV_posts_quote_uri};
     struct lake_scan scan = {.lake_dir = j->lake_dir,
                              .type = EV_posts,
                              .files = j->file,

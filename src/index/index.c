@@ -31,8 +31,9 @@ struct index {
 };
 
 uint64_t index_identity(const struct catalog_file *file) {
-    const uint64_t facts[] = {SEGMENT_VERSION,       (uint64_t)file->id,     file->checksum, (uint64_t)file->bytes,
-                              (uint64_t)file->rows, (uint64_t)file->min_us, (uint64_t)file->max_us};
+    const uint64_t facts[] = {SEGMENT_VERSION,       (uint64_t)file->id,   file->checksum,
+                              (uint64_t)file->bytes, (uint64_t)file->rows, (uint64_t)file->min_us,
+                              (uint64_t)file->max_us};
     return XXH3_64bits_withSeed(file->path, strlen(file->path), XXH3_64bits(facts, sizeof facts));
 }
 
@@ -61,7 +62,9 @@ void index_close(struct index **index) {
     *index = NULL;
 }
 
-size_t index_built(const struct index *x) { return x->built; }
+size_t index_built(const struct index *x) {
+    return x->built;
+}
 
 /* Where `identity` stands, or would. */
 static size_t place_of(const struct index *x, uint64_t identity) {
@@ -151,7 +154,9 @@ static void filter(struct index *x, bool (*keep)(const struct entry *e, uint64_t
     x->count = kept;
 }
 
-static bool is_recent(const struct entry *e, uint64_t limit) { return e->used >= limit; }
+static bool is_recent(const struct entry *e, uint64_t limit) {
+    return e->used >= limit;
+}
 
 void index_trim(struct index *x) {
     enum { OPEN_MAX = 2048, QUESTIONS = 64 };
@@ -258,7 +263,8 @@ static enum bl_rc build_all(struct all *a, struct bl_error *err) {
     for (size_t i = 0; i < a->count; i++) a->identities[i] = index_identity(&a->files[i]);
     if (a->count) qsort(a->identities, a->count, sizeof *a->identities, by_number);
     for (size_t i = 0; i < a->count; i++) {
-        if (a->o->stop && atomic_load(a->o->stop)) return bl_fail(err, BL_E_CANCELLED, "building the index was stopped");
+        if (a->o->stop && atomic_load(a->o->stop))
+            return bl_fail(err, BL_E_CANCELLED, "building the index was stopped");
         if (a->files[i].rows && index_wants(a->files[i].type)) BL_TRY(build_one(a, &a->files[i], err));
     }
     sweep(a);

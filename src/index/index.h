@@ -2,13 +2,13 @@
  * roster for each of accounts and profiles (roster.h).
  *
  * May include: base, event, lake (catalog.h, duck.h, reader.h).
- * A segment is derived, as is a roster: it says nothing the Parquet file does not say, may be deleted at any time, and is
- * built again when it is missing or damaged. Its name is made from everything the catalogue knows of its file (id, path,
- * checksum, size, rows, times), so that it is never taken for another's; segments of files that are no longer listed are
- * removed. The catalogue knows nothing of all this. A segment is written under another name and renamed, under a lock
- * on DIR/index/.lock that keeps several processes from building the same one; one that waits too long builds its own.
- * Where the folder cannot be written (disk full, somebody else's lake), the segment lives in memory for as long as the
- * index is open.
+ * A segment is derived, as is a roster: it says nothing the Parquet file does not say, may be deleted at any time, and
+ * is built again when it is missing or damaged. Its name is made from everything the catalogue knows of its file (id,
+ * path, checksum, size, rows, times), so that it is never taken for another's; segments of files that are no longer
+ * listed are removed. The catalogue knows nothing of all this. A segment is written under another name and renamed,
+ * under a lock on DIR/index/.lock that keeps several processes from building the same one; one that waits too long
+ * builds its own. Where the folder cannot be written (disk full, somebody else's lake), the segment lives in memory for
+ * as long as the index is open.
  *
  * Cost: about as many bytes as the posts files themselves; building takes one thread about a second for 300,000 posts
  * and at most about INDEX_SLICE_ROWS posts in memory. Figures: docs/BENCHMARKS.md.
@@ -48,7 +48,7 @@ bool index_had_damage(struct index *x);
  * builds at the same time is no error. BL_E_CANCELLED when `stop` became true. */
 struct index_build_options {
     const char *lake_dir;
-    int64_t memory_bytes; /* DuckDB's; 0 means 256 MiB */
+    int64_t memory_bytes;    /* DuckDB's; 0 means 256 MiB */
     const atomic_bool *stop; /* may be NULL */
 };
 struct index_build_stats {

@@ -20,7 +20,7 @@ struct roster_header {
     uint64_t rest_check;     /* of all behind the header */
     uint64_t check;          /* of all before it */
 };
-struct place { /* ascending by account */
+struct place {                /* ascending by account */
     uint64_t account, handle; /* hashes; handle 0: none */
     uint64_t at;              /* in the texts */
 };
@@ -100,8 +100,7 @@ static bool check_file(struct roster *r, uint64_t identity) {
     const struct roster_header *h = r->header;
     return h->magic == roster_magic && h->version == ROSTER_VERSION && h->header_bytes == sizeof *h &&
            h->check == segment_checksum(h, offsetof(struct roster_header, check)) && h->identity == identity &&
-           h->file_bytes == r->size && h->rest_check == segment_checksum(h + 1, r->size - sizeof *h) &&
-           check_layout(r);
+           h->file_bytes == r->size && h->rest_check == segment_checksum(h + 1, r->size - sizeof *h) && check_layout(r);
 }
 
 static enum bl_rc open_file(struct roster *r, int fd, const char *name, uint64_t identity, struct bl_error *err) {
@@ -134,8 +133,12 @@ void roster_close(struct roster **r) {
     *r = NULL;
 }
 
-size_t roster_count(const struct roster *r) { return r->header->count; }
-uint64_t roster_account(const struct roster *r, size_t i) { return r->places[i].account; }
+size_t roster_count(const struct roster *r) {
+    return r->header->count;
+}
+uint64_t roster_account(const struct roster *r, size_t i) {
+    return r->places[i].account;
+}
 
 void roster_at(const struct roster *r, size_t i, struct roster_entry *out) {
     BL_ASSERT(unpack(bl_str_skip(r->texts, r->places[i].at), out)); /* checked when it was opened */
@@ -233,18 +236,17 @@ static enum bl_rc note_profile(void *context, const struct event *ev, struct bl_
     return BL_OK;
 }
 
-static enum bl_rc read_rows(const char *lake_dir, const struct catalog_file *file, struct duck *duck,
-                            struct saying *s, struct bl_error *err) {
+static enum bl_rc read_rows(const char *lake_dir, const struct catalog_file *file, struct duck *duck, struct saying *s,
+                            struct bl_error *err) {
     static const unsigned of_accounts[] = {EV_accounts_time_us, EV_accounts_did,    EV_accounts_seq,
                                            EV_accounts_handle,  EV_accounts_active, EV_accounts_status};
-    static const unsigned of_profiles[] = {EV_profiles_time_us,      EV_profiles_did,          EV_profiles_rkey,
-                                           EV_profiles_rev,          EV_profiles_operation,    EV_profiles_display_name,
+    static const unsigned of_profiles[] = {EV_profiles_time_us,    EV_profiles_did,       EV_profiles_rkey,
+                                           EV_profiles_rev,        EV_profiles_operation, EV_profiles_display_name,
                                            EV_profiles_description};
     bool accounts = file->type == EV_accounts;
     const unsigned *columns = accounts ? of_accounts : of_profiles;
     size_t count = accounts ? sizeof of_accounts / sizeof *of_accounts : sizeof of_profiles / sizeof *of_profiles;
-    struct lake_scan scan = {
-        .lake_dir = lake_dir, .type = file->type, .files = file, .file_count = 1, .duck = duck};
+    struct lake_scan scan = {.lake_dir = lake_dir, .type = file->type, .files = file, .file_count = 1, .duck = duck};
     for (size_t i = 0; i < count; i++) scan.columns |= (uint64_t)1 << columns[i];
     return lake_scan_rows(&scan, accounts ? note_account : note_profile, s, err);
 }

@@ -56,7 +56,8 @@ __attribute__((target("avx2"))) static const char *find_avx2(const struct scan_n
     for (; p <= last; p += 32) {
         __m256i x = _mm256_loadu_si256((const __m256i *)(p + n->first)),
                 y = _mm256_loadu_si256((const __m256i *)(p + n->second));
-        unsigned mask = (unsigned)_mm256_movemask_epi8(_mm256_and_si256(_mm256_cmpeq_epi8(x, a), _mm256_cmpeq_epi8(y, b)));
+        unsigned mask =
+            (unsigned)_mm256_movemask_epi8(_mm256_and_si256(_mm256_cmpeq_epi8(x, a), _mm256_cmpeq_epi8(y, b)));
         const char *found = mask ? check(n, p, last, mask) : NULL;
         if (found) return found;
     }

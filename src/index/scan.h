@@ -9,11 +9,13 @@
 #pragma once
 #include "base/str.h"
 
-enum { SCAN_SLACK = 64 }; /* so many bytes behind the end of what is searched must be readable; their value is of no
-                           * consequence */
+enum {
+    SCAN_SLACK = 64
+}; /* so many bytes behind the end of what is searched must be readable; their value is of no
+    * consequence */
 
 struct scan_needle {
-    struct bl_str s; /* at least one byte; borrowed */
+    struct bl_str s;      /* at least one byte; borrowed */
     size_t first, second; /* first <= second: places of two bytes that are rare in text */
 };
 struct scan_needle scan_needle(struct bl_str s);

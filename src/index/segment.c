@@ -15,7 +15,8 @@ struct segment {
     char *name;
     const struct segment_header *header;
     const struct block_entry *toc;
-    uint8_t *checked; /* a bit for each part of each block that lies there as it is and was compared with its checksum */
+    uint8_t
+        *checked; /* a bit for each part of each block that lies there as it is and was compared with its checksum */
 };
 
 /* --- Opening --- */
@@ -38,7 +39,8 @@ static enum bl_rc check_header(const struct segment *s, uint64_t identity, struc
     return BL_OK;
 }
 
-/* A checksum proves that nothing changed by accident; that no number leads outside of the file is checked all the same. */
+/* A checksum proves that nothing changed by accident; that no number leads outside of the file is checked all the same.
+ */
 static bool fits(const struct segment *s, const struct part_ref *p) {
     return p->at % 8 == 0 && p->at <= s->header->toc_at && p->stored <= s->header->toc_at - p->at &&
            p->raw <= SEGMENT_PART_MAX;
@@ -108,9 +110,15 @@ void segment_close(struct segment **segment) {
     *segment = NULL;
 }
 
-size_t segment_blocks(const struct segment *s) { return s->header->blocks; }
-uint32_t segment_rows(const struct segment *s) { return s->header->rows; }
-size_t segment_bytes(const struct segment *s) { return s->size; }
+size_t segment_blocks(const struct segment *s) {
+    return s->header->blocks;
+}
+uint32_t segment_rows(const struct segment *s) {
+    return s->header->rows;
+}
+size_t segment_bytes(const struct segment *s) {
+    return s->size;
+}
 
 void segment_span(const struct segment *s, size_t number, int64_t *newest_us, int64_t *oldest_us) {
     *newest_us = s->toc[number].newest_us;
@@ -126,7 +134,8 @@ static enum bl_rc stored_part(const struct segment *s, const struct part_ref *re
 }
 
 /* Parts that are used where they lie are compared with their checksum once. */
-static enum bl_rc plain_part(struct segment *s, size_t number, unsigned part, struct bl_str *out, struct bl_error *err) {
+static enum bl_rc plain_part(struct segment *s, size_t number, unsigned part, struct bl_str *out,
+                             struct bl_error *err) {
     const struct part_ref *ref = &s->toc[number].parts[part];
     if (s->checked[number] >> part & 1) {
         *out = bl_strn(s->bytes + ref->at, ref->stored);
@@ -164,7 +173,9 @@ enum bl_rc segment_block(struct segment *s, size_t number, struct segment_block 
     return BL_OK;
 }
 
-void segment_part_release(struct segment_part *p) { bl_buf_release(&p->memory); }
+void segment_part_release(struct segment_part *p) {
+    bl_buf_release(&p->memory);
+}
 
 /* Ends ascend, and the last of them is the end of all. */
 static bool good_ends(const uint32_t *ends, size_t rows, size_t size) {
@@ -249,8 +260,8 @@ bool segment_unpack(struct bl_str bytes, struct segment_record *out) {
     if (bytes.n < sizeof out->created_us) return false;
     memcpy(&out->created_us, bytes.p, sizeof out->created_us);
     bytes = bl_str_skip(bytes, sizeof out->created_us);
-    struct bl_str *values[] = {&out->did,   &out->rkey,  &out->rev,      &out->created_at, &out->text,
-                               &out->langs, &out->tags,  &out->links,    &out->mentions,   &out->parent,
+    struct bl_str *values[] = {&out->did,   &out->rkey,   &out->rev,   &out->created_at, &out->text,
+                               &out->langs, &out->tags,   &out->links, &out->mentions,   &out->parent,
                                &out->quote, &out->facets, &out->embed};
     for (size_t i = 0; i < sizeof values / sizeof *values; i++)
         if (!take_value(&bytes, values[i])) return false;
@@ -309,11 +320,13 @@ enum bl_rc segment_record(struct segment *s, size_t block, unsigned row, struct 
     struct bl_str bytes;
     size_t chunk = row / SEGMENT_CHUNK, left = (size_t)s->toc[block].rows - chunk * SEGMENT_CHUNK;
     BL_TRY(find_chunk(s, block, chunk, cache, &bytes, err));
-    size_t rows = left < SEGMENT_CHUNK ? left : SEGMENT_CHUNK, table = rows * sizeof(uint32_t), at = row % SEGMENT_CHUNK;
+    size_t rows = left < SEGMENT_CHUNK ? left : SEGMENT_CHUNK, table = rows * sizeof(uint32_t),
+           at = row % SEGMENT_CHUNK;
     uint32_t ends[2] = {0};
     if (bytes.n < table) return damaged(s, "a record", err);
     if (at) memcpy(&ends[0], bytes.p + (at - 1) * sizeof *ends, sizeof *ends);
     memcpy(&ends[1], bytes.p + at * sizeof *ends, sizeof *ends);
     if (ends[0] > ends[1] || ends[1] > bytes.n - table) return damaged(s, "a record", err);
-    return segment_unpack(bl_strn(bytes.p + table + ends[0], ends[1] - ends[0]), out) ? BL_OK : damaged(s, "a record", err);
+    return segment_unpack(bl_strn(bytes.p + table + ends[0], ends[1] - ends[0]), out) ? BL_OK
+                                                                                      : damaged(s, "a record", err);
 }

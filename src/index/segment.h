@@ -6,10 +6,10 @@
  *
  *   places   16 bytes of hashes, 4 of time and 2 of flags a row: whose, which record, when, what it carries
  *   text     the post's text in lower case (fold.h), SEGMENT_END behind each row's
- *   labels   the other values a search can ask for, in lower case where case never counts: each a byte that says what it
- *            is (SEGMENT_TAG, ...) and the value; SEGMENT_END behind each row's
- *   bloom    which runs of three bytes occur in the text: most blocks without a rare word need not be unpacked
- *   records  what an answer shows, in chunks of SEGMENT_CHUNK rows
+ *   labels   the other values a search can ask for, in lower case where case never counts: each a byte that says what
+ * it is (SEGMENT_TAG, ...) and the value; SEGMENT_END behind each row's bloom    which runs of three bytes occur in the
+ * text: most blocks without a rare word need not be unpacked records  what an answer shows, in chunks of SEGMENT_CHUNK
+ * rows
  *
  * Bytes from 0xf8 on never occur in UTF-8, so neither a value nor a needle can be mistaken for what separates them.
  * Places and bloom lie there as they are, text and labels packed with LZ4, records with zstd. Every part has an XXH3 in
@@ -30,7 +30,8 @@ enum segment_label { /* first byte of a label */
                      SEGMENT_LANG,
                      SEGMENT_LINK,
                      SEGMENT_MENTION,
-                     SEGMENT_PARENT };
+                     SEGMENT_PARENT
+};
 enum segment_flag {
     SEGMENT_DELETE = 1,
     SEGMENT_CHANGE = 2, /* an update or a delete: of this record nothing older may be shown */
@@ -78,7 +79,9 @@ struct segment_block {
 };
 /* Which block `number` is; its arrays are set. */
 enum bl_rc segment_block(struct segment *s, size_t number, struct segment_block *out, struct bl_error *err);
-static inline int64_t segment_time(const struct segment_block *b, unsigned row) { return b->newest_us - b->ages[row]; }
+static inline int64_t segment_time(const struct segment_block *b, unsigned row) {
+    return b->newest_us - b->ages[row];
+}
 /* The time range of a block, without a look at it. */
 void segment_span(const struct segment *s, size_t number, int64_t *newest_us, int64_t *oldest_us);
 

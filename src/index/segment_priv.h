@@ -35,7 +35,9 @@ enum { PLACE_BYTES = 8 + 8 + 4 + 2 };
 /* A block ends with the row that makes its values exceed this; with one row of any size it stays below the other. */
 enum { SEGMENT_BLOCK_BYTES = 4 << 20, SEGMENT_PART_MAX = 64 << 20 };
 
-static inline uint64_t segment_checksum(const void *p, size_t n) { return XXH3_64bits(p, n); }
+static inline uint64_t segment_checksum(const void *p, size_t n) {
+    return XXH3_64bits(p, n);
+}
 
 /* --- Bloom of runs of three bytes: one bit each, in a table of a power of two of bits --- */
 
@@ -43,4 +45,6 @@ enum { BLOOM_BITS_MIN = 10, BLOOM_BITS_MAX = 18 };
 static inline uint32_t bloom_run(const char *p) {
     return (uint32_t)(unsigned char)p[0] | (uint32_t)(unsigned char)p[1] << 8 | (uint32_t)(unsigned char)p[2] << 16;
 }
-static inline uint32_t bloom_bit(uint32_t run, unsigned bits) { return run * 0x9e3779b1u >> (32 - bits); }
+static inline uint32_t bloom_bit(uint32_t run, unsigned bits) {
+    return run * 0x9e3779b1u >> (32 - bits);
+}

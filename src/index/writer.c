@@ -55,9 +55,9 @@ void segment_pack(struct bl_buf *out, const struct segment_record *row) {
     bl_buf_add(out, &row->time_us, sizeof row->time_us);
     put_varint(out, row->flags);
     bl_buf_add(out, &row->created_us, sizeof row->created_us);
-    const struct bl_str values[] = {row->did,    row->rkey,  row->rev,   row->created_at, row->text,
-                                    row->langs,  row->tags,  row->links, row->mentions,   row->parent,
-                                    row->quote,  row->facets, row->embed};
+    const struct bl_str values[] = {row->did,   row->rkey,   row->rev,   row->created_at, row->text,
+                                    row->langs, row->tags,   row->links, row->mentions,   row->parent,
+                                    row->quote, row->facets, row->embed};
     for (size_t i = 0; i < sizeof values / sizeof *values; i++) put_value(out, values[i]);
 }
 
@@ -106,7 +106,8 @@ static enum bl_rc put_places(struct segment_writer *w, struct block_entry *e, st
     for (unsigned i = 0; i < w->count; i++) {
         int64_t age = w->times[0] - w->times[i];
         if (age < 0 || age > UINT32_MAX)
-            return bl_fail(err, BL_E_CORRUPT, "%s: posts more than an hour apart in one file: run bluelake verify", w->name);
+            return bl_fail(err, BL_E_CORRUPT, "%s: posts more than an hour apart in one file: run bluelake verify",
+                           w->name);
         put_u32(raw, (uint32_t)age);
     }
     bl_buf_add(raw, w->flags, w->count * sizeof *w->flags);
@@ -168,8 +169,8 @@ static void halve(uint64_t *table, unsigned bits) {
     for (size_t i = 0; i < (size_t)1 << (bits - 6); i++) {
         uint64_t pairs = (table[i] | table[i] >> 1) & 0x5555555555555555u;
         for (unsigned shift = 1; shift < 32; shift *= 2) {
-            static const uint64_t masks[] = {0, 0x3333333333333333u, 0x0f0f0f0f0f0f0f0fu, 0, 0x00ff00ff00ff00ffu, 0, 0, 0,
-                                             0x0000ffff0000ffffu};
+            static const uint64_t masks[] = {0, 0x3333333333333333u, 0x0f0f0f0f0f0f0f0fu, 0, 0x00ff00ff00ff00ffu, 0, 0,
+                                             0, 0x0000ffff0000ffffu};
             pairs = (pairs | pairs >> shift) & (shift == 16 ? 0xffffffffu : masks[shift]);
         }
         if (i % 2)

@@ -2,9 +2,9 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "query/find.h"
 #include "query/hidden.h"
 #include "query/match.h"
-#include "query/find.h"
 
 static const int64_t HOUR_US = INT64_C(3600000000);
 enum { BUCKETS_MAX = 1 << 20 };

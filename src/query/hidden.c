@@ -115,10 +115,9 @@ static void read_accounts(struct hidden *h, const struct roster *r) {
         struct roster_entry e;
         roster_at(r, i, &e);
         if (e.active < 0) continue;
-        note(&h->accounts, (struct slot){.key = roster_account(r, i),
-                                         .time_us = e.active_us,
-                                         .seq = e.active_seq,
-                                         .active = e.active != 0});
+        note(&h->accounts,
+             (struct slot){
+                 .key = roster_account(r, i), .time_us = e.active_us, .seq = e.active_seq, .active = e.active != 0});
     }
 }
 

@@ -164,7 +164,7 @@ static enum bl_rc may_match(struct match *m, const struct search_node *node, siz
 static void start_rows(const struct match *m, struct match_rows *rows) {
     *rows = (struct match_rows){0};
     for (unsigned row = 0; row < m->block.rows; row++)
-        rows->bits[row / 64] |= (uint64_t)!(m->block.flags[row] & SEGMENT_DELETE) << (row % 64);
+        rows->bits[row / 64] |= (uint64_t) !(m->block.flags[row] & SEGMENT_DELETE) << (row % 64);
     match_times(m, m->from_us, m->to_us, rows);
 }
 

@@ -13,8 +13,12 @@
 struct match_rows {
     uint64_t bits[SEGMENT_WORDS];
 };
-static inline bool match_has(const struct match_rows *r, unsigned row) { return r->bits[row / 64] >> (row % 64) & 1; }
-static inline void match_set(struct match_rows *r, unsigned row) { r->bits[row / 64] |= (uint64_t)1 << (row % 64); }
+static inline bool match_has(const struct match_rows *r, unsigned row) {
+    return r->bits[row / 64] >> (row % 64) & 1;
+}
+static inline void match_set(struct match_rows *r, unsigned row) {
+    r->bits[row / 64] |= (uint64_t)1 << (row % 64);
+}
 /* The first row of the set from `row` on; SEGMENT_ROWS when there is none. */
 unsigned match_next(const struct match_rows *r, unsigned row);
 unsigned match_count(const struct match_rows *r);
@@ -39,8 +43,8 @@ void match_release(struct match *m);
 
 /* --- For the operators --- */
 
-/* Rows of which a text or label holds a needle. `accept`: NULL, or decides about an occurrence at `at` (labels and texts
- * lie between bytes from 0xf8 on). */
+/* Rows of which a text or label holds a needle. `accept`: NULL, or decides about an occurrence at `at` (labels and
+ * texts lie between bytes from 0xf8 on). */
 typedef bool (*match_accept)(const struct search_node *node, struct bl_str all, const char *at, size_t n);
 enum bl_rc match_texts(struct match *m, const struct search_node *node, struct match_rows *rows, struct bl_error *err);
 enum bl_rc match_labels(struct match *m, const struct search_node *node, match_accept accept, struct match_rows *rows,

@@ -1,6 +1,6 @@
 /* The table of search operators: how a value is checked, what it becomes in SQL. */
-#include "base/clock.h"
 #include "query/operators.h"
+#include "base/clock.h"
 
 static bool is_letter(char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
@@ -261,19 +261,27 @@ static void thing_clause(struct search_sql *sql, const struct search_node *node)
 }
 
 const struct search_operator search_word = {
-    NULL, "text contains", "WORD", "the text holds it, anywhere, also inside a word", accept_any, word_clause, prepare_text, match_word};
-const struct search_operator search_tag = {NULL, "tagged", "TAG", "the post carries the tag", accept_any, tag_clause, prepare_tag, match_tag};
-const struct search_operator search_rkey = {NULL, "with the key", "KEY", "its record key", accept_any, rkey_clause, NULL, match_rkey};
+    NULL,       "text contains", "WORD",       "the text holds it, anywhere, also inside a word",
+    accept_any, word_clause,     prepare_text, match_word};
+const struct search_operator search_tag = {NULL,       "tagged",   "TAG",       "the post carries the tag",
+                                           accept_any, tag_clause, prepare_tag, match_tag};
+const struct search_operator search_rkey = {NULL,       "with the key", "KEY", "its record key",
+                                            accept_any, rkey_clause,    NULL,  match_rkey};
 const struct search_operator search_operators[] = {
     {"from", "written by", "HANDLE|DID", "who wrote it", accept_account, from_clause, NULL, match_from},
-    {"mentions", "mentions", "HANDLE|DID", "who is mentioned in it", accept_account, mentions_clause, prepare_mentions, match_mentions},
+    {"mentions", "mentions", "HANDLE|DID", "who is mentioned in it", accept_account, mentions_clause, prepare_mentions,
+     match_mentions},
     {"to", "a reply to", "HANDLE|DID", "whose post it replies to", accept_account, to_clause, prepare_to, match_to},
-    {"lang", "in language", "LANGUAGE", "the language claimed for it", accept_language, language_clause, prepare_language, match_language},
+    {"lang", "in language", "LANGUAGE", "the language claimed for it", accept_language, language_clause,
+     prepare_language, match_language},
     {"since", "since", "DATE", "that day and later", accept_since, since_clause, NULL, match_since},
     {"until", "until", "DATE", "that day (to its end) and earlier", accept_until, until_clause, NULL, match_until},
-    {"domain", "links to", "DOMAIN", "a link in it leads there, or to a subdomain", accept_domain, domain_clause, prepare_text, match_domain},
-    {"url", "with a link that holds", "TEXT", "a link in it holds this text", accept_any, url_clause, prepare_text, match_url},
-    {"has", "has", "image|video|link|quote|reply", "what it carries or is", accept_thing, thing_clause, NULL, match_thing},
+    {"domain", "links to", "DOMAIN", "a link in it leads there, or to a subdomain", accept_domain, domain_clause,
+     prepare_text, match_domain},
+    {"url", "with a link that holds", "TEXT", "a link in it holds this text", accept_any, url_clause, prepare_text,
+     match_url},
+    {"has", "has", "image|video|link|quote|reply", "what it carries or is", accept_thing, thing_clause, NULL,
+     match_thing},
 };
 const size_t search_operator_count = sizeof search_operators / sizeof search_operators[0];
 

@@ -76,7 +76,9 @@ OPERATOR_MATCH(word) {
 
 /* --- Labels --- */
 
-static bool ends_label(const char *p) { return (unsigned char)*p >= SEGMENT_TAG; }
+static bool ends_label(const char *p) {
+    return (unsigned char)*p >= SEGMENT_TAG;
+}
 
 static bool is_whole(const struct search_node *node, struct bl_str all, const char *at, size_t n) {
     (void)node, (void)all;
@@ -102,8 +104,12 @@ static bool is_in_link(const struct search_node *node, struct bl_str all, const 
     return link_around(all, at).n > 0;
 }
 
-static bool is_lower(char c) { return c >= 'a' && c <= 'z'; }
-static bool is_digit(char c) { return c >= '0' && c <= '9'; }
+static bool is_lower(char c) {
+    return c >= 'a' && c <= 'z';
+}
+static bool is_digit(char c) {
+    return c >= '0' && c <= '9';
+}
 
 /* What stands between "scheme://" and the path, without a port; empty where there is no scheme. */
 static struct bl_str host_of(struct bl_str link) {
@@ -127,12 +133,24 @@ static bool is_host(const struct search_node *node, struct bl_str all, const cha
     return before == '.' || before == '@';
 }
 
-OPERATOR_MATCH(tag) { return match_labels(m, node, is_whole, rows, err); }
-OPERATOR_MATCH(mentions) { return match_labels(m, node, is_whole, rows, err); }
-OPERATOR_MATCH(to) { return match_labels(m, node, NULL, rows, err); }
-OPERATOR_MATCH(language) { return match_labels(m, node, is_language, rows, err); }
-OPERATOR_MATCH(url) { return match_labels(m, node, is_in_link, rows, err); }
-OPERATOR_MATCH(domain) { return match_labels(m, node, is_host, rows, err); }
+OPERATOR_MATCH(tag) {
+    return match_labels(m, node, is_whole, rows, err);
+}
+OPERATOR_MATCH(mentions) {
+    return match_labels(m, node, is_whole, rows, err);
+}
+OPERATOR_MATCH(to) {
+    return match_labels(m, node, NULL, rows, err);
+}
+OPERATOR_MATCH(language) {
+    return match_labels(m, node, is_language, rows, err);
+}
+OPERATOR_MATCH(url) {
+    return match_labels(m, node, is_in_link, rows, err);
+}
+OPERATOR_MATCH(domain) {
+    return match_labels(m, node, is_host, rows, err);
+}
 
 /* --- The rest --- */
 
@@ -157,7 +175,9 @@ static bool has_key(const struct search_node *node, const struct segment_record 
     return bl_str_eq(record->rkey, node->value);
 }
 
-OPERATOR_MATCH(rkey) { return match_records(m, node, has_key, rows, err); }
+OPERATOR_MATCH(rkey) {
+    return match_records(m, node, has_key, rows, err);
+}
 
 OPERATOR_MATCH(since) {
     (void)err;

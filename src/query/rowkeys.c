@@ -34,8 +34,8 @@ static bool is_in(const struct rowkeys *k, uint64_t key) {
     return bsearch(&key, k->keys, k->count, sizeof key, by_key);
 }
 
-static enum bl_rc find_in(const struct rowkeys *set, struct segment *s, int64_t from_us, key_row_fn give,
-                          void *context, struct bl_error *err) {
+static enum bl_rc find_in(const struct rowkeys *set, struct segment *s, int64_t from_us, key_row_fn give, void *context,
+                          struct bl_error *err) {
     for (size_t i = 0; i < segment_blocks(s); i++) {
         int64_t newest_us, oldest_us;
         struct segment_block b;
@@ -51,8 +51,8 @@ static enum bl_rc find_in(const struct rowkeys *set, struct segment *s, int64_t 
     return BL_OK;
 }
 
-enum bl_rc rowkeys_find(struct query *q, const struct rowkeys *set, const struct catalog_file *const *files, size_t count,
-                     int64_t from_us, key_row_fn give, void *context, struct bl_error *err) {
+enum bl_rc rowkeys_find(struct query *q, const struct rowkeys *set, const struct catalog_file *const *files,
+                        size_t count, int64_t from_us, key_row_fn give, void *context, struct bl_error *err) {
     for (size_t i = 0; i < count && set->count; i++) {
         struct segment *s;
         if (files[i]->max_us < from_us) continue;

@@ -22,5 +22,5 @@ struct key_row {
 typedef enum bl_rc (*key_row_fn)(void *context, const struct key_row *row, struct bl_error *err);
 /* Hands out the rows of `files` from `from_us` on whose key is in the set; that the record is the one meant is for
  * the caller to see, since a hash may deceive. */
-enum bl_rc rowkeys_find(struct query *q, const struct rowkeys *set, const struct catalog_file *const *files, size_t count,
-                     int64_t from_us, key_row_fn give, void *context, struct bl_error *err);
+enum bl_rc rowkeys_find(struct query *q, const struct rowkeys *set, const struct catalog_file *const *files,
+                        size_t count, int64_t from_us, key_row_fn give, void *context, struct bl_error *err);

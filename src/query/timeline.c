@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 void timeline_open(struct timeline *s, struct query *q, const struct filter *filter,
-                 const struct catalog_file *const *files, size_t count) {
+                   const struct catalog_file *const *files, size_t count) {
     *s = (struct timeline){.q = q, .files = files, .file_count = count, .after = filter->after, .best = SIZE_MAX};
     s->match = (struct match){
         .tree = filter->tree, .exact = filter->exact, .from_us = filter->from_us, .to_us = filter->to_us};
@@ -21,7 +21,8 @@ static enum bl_rc noted(struct timeline *s, struct segment *segment, enum bl_rc 
     return rc;
 }
 
-enum bl_rc timeline_record(struct timeline *s, const struct cursor *c, struct segment_record *out, struct bl_error *err) {
+enum bl_rc timeline_record(struct timeline *s, const struct cursor *c, struct segment_record *out,
+                           struct bl_error *err) {
     return noted(s, c->segment, segment_record(c->segment, c->block, c->row, &s->cache, out, err));
 }
 
