@@ -163,6 +163,7 @@ static void take_gaps(struct ingest *in) {
                       gap.from_us, gap.to_us, gap.healed, gap.reason);
         bl_buf_json(&json, bl_str(gap.host));
         bl_buf_byte(&json, '}');
+        BL_CRASH_POINT("ingest.gap_found");
         push_note(in, note, bl_buf_view(&json));
         if (gap.healed) continue;
         char length[BL_TIME_TEXT_MAX];
