@@ -69,7 +69,7 @@ static bool take_block(struct bl_str rest, struct spill_record *r) {
                 take(&rest, &compressed, 1) && take(&rest, &r->cursor_us, 8) && take_text(&rest, &r->host) &&
                 take_text(&rest, &b->data);
     b->compressed = good && compressed == 1;
-    return good && rest.n == 0 && b->data.n > 0;
+    return good && (compressed == 0 || compressed == 1) && rest.n == 0 && b->data.n > 0;
 }
 
 static bool take_rejected(struct bl_str rest, struct spill_record *r) {
@@ -196,7 +196,7 @@ static enum bl_rc list_segments(struct spill *s, struct bl_error *err) {
 static enum bl_rc load(struct spill *s, const struct segment *g, struct bl_str *records, struct bl_error *err) {
     BL_CLEANUP(bl_freep) char *path = path_of(s, g->name);
     bl_buf_clear(&s->text);
-    BL_TRY(bl_read_file(path, (size_t)SPILL_SEGMENT_BYTES + SPILL_RECORD_MAX, &s->text, err));
+    BL_TRY(bl_read_file(path, SPILL_FILE_MAX, &s->text, err));
     *records = bl_str_skip(bl_buf_view(&s->text), HEADER_BYTES);
     return BL_OK;
 }
@@ -219,6 +219,10 @@ static void cut_tail(struct spill *s, const struct segment *g) {
     if (truncate(path, g->bytes) != 0) bl_log(BL_WARN, "cannot cut %s back to its last whole record", path);
 }
 
+static bool is_zeros(struct bl_str s) {
+    return s.n > 0 && s.p[0] == 0 && memcmp(s.p, s.p + 1, s.n - 1) == 0;
+}
+
 /* Counts a segment's good records. False when it is damaged: then no cursor behind it can be relied on. */
 static bool scan(struct spill *s, struct segment *g, struct bl_str records, bool newest) {
     bool headed = s->text.n >= HEADER_BYTES && memcmp(s->text.p, magic, sizeof magic) == 0;
@@ -237,6 +241,7 @@ static bool scan(struct spill *s, struct segment *g, struct bl_str records, bool
         if (!s->damaged) keep_cursor(s, r.cursor_us, r.host);
     }
     g->bytes = (int64_t)(s->text.n - records.n);
+    if (is_zeros(records)) found = SPILL_TORN; /* what a file system may leave of a write that a power cut stopped */
     if (found == SPILL_TORN && newest) cut_tail(s, g);
     if (found == SPILL_END || (found == SPILL_TORN && newest)) return true;
     note_damage(s, g, found == SPILL_TORN ? "ends inside a record" : "a record's checksum does not match");
@@ -348,6 +353,8 @@ enum bl_rc spill_append(struct spill *s, const struct spill_record *r, struct bl
     }
     return BL_OK;
 }
+
+bool spill_batch_full(const struct spill *s) { return s->pending.n >= SPILL_BATCH_BYTES; }
 
 static void forget_pending(struct spill *s) {
     bl_buf_clear(&s->pending);
