@@ -68,9 +68,11 @@ struct buffer_append {
  * there and ask upstream again. */
 enum bl_rc buffer_append(struct buffer *b, const struct buffer_append *blocks, size_t count, int64_t cursor_us,
                          const char *cursor_host, struct bl_error *err);
-/* A message ingest refused: kept with its reason until the writer has put it into the catalogue. */
+/* A message ingest refused: kept with its reason until the writer has put it into the catalogue. `number` (may be NULL)
+ * becomes how many Redis has counted with this one: behind `rejected` of a position loaded later, Redis forgot it.
+ * BL_E_FORGOTTEN as in buffer_append. */
 enum bl_rc buffer_reject(struct buffer *b, const char *reason, const char *detail, int64_t received_us,
-                         struct bl_str message, struct bl_error *err);
+                         struct bl_str message, uint64_t *number, struct bl_error *err);
 
 /* ---- the writer's side ---- */
 struct buffer_entry {

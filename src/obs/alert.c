@@ -23,7 +23,8 @@ bool alert_is_active(enum alert a) { return atomic_load(&active[a]); }
 void alert_set(enum alert a, bool now) {
     metric_set(M_alert, a, now);
     if (atomic_exchange(&active[a], now) == now) return;
-    bl_log(now ? BL_ERROR_LEVEL : BL_INFO, "alert %s %s severity=%s: %s", table[a].name, now ? "begins" : "ends",
+    enum bl_level level = !now ? BL_INFO : strcmp(table[a].severity, CRITICAL) == 0 ? BL_ERROR_LEVEL : BL_WARN;
+    bl_log(level, "alert %s %s severity=%s: %s", table[a].name, now ? "begins" : "ends",
            table[a].severity, table[a].when);
 }
 

@@ -273,6 +273,14 @@ static void add_extras(struct client *c, uint64_t n) {
         add_sync(c, time_us);
 }
 
+/* It stands before the event, so that a position behind the event is behind the mark as well. */
+static void add_mark(struct client *c, uint64_t i) {
+    uint64_t every = c->server->faults.every[FAULT_MARK];
+    if (!every || i % every != 0 || (c->request.filter.kinds && c->request.endpoint == ENDPOINT_EVENTS)) return;
+    misbehave_mark(c->request.endpoint == ENDPOINT_EVENTS, i, feed_time(&c->server->feed, c->sim, i), &c->extra);
+    add_message(c, bl_buf_view(&c->extra));
+}
+
 /* An event counts as served when its frame is complete. */
 static void serve(struct client *c, struct bl_str json) {
     const struct misbehaviour *m = &c->server->faults;
@@ -335,6 +343,7 @@ static void fill(struct client *c) {
         struct feed_event e = feed_get(&c->server->feed, c->sim, c->next, &c->event);
         c->next++;
         if (!filter_wants(&c->request.filter, &e) || lost_at_cutover(c, c->next - 1)) continue;
+        add_mark(c, c->next - 1);
         struct bl_str message = dress(c, e.json, feed_seq(&c->server->feed, c->next - 1));
         if (!too_large(c, message)) serve_or_hold(c, message);
         if (c->mood != SERVING) return;

@@ -1,3 +1,5 @@
+#include <inttypes.h>
+
 #include "sim/serving.h"
 
 static const struct {
@@ -23,6 +25,7 @@ static const struct {
     {"bomb-every", FAULT_BOMB},
     {"fragment-every", FAULT_FRAGMENT},
     {"unknown-every", FAULT_UNKNOWN},
+    {"mark-every", FAULT_MARK},
     {"error-every", FAULT_ERROR},
     {"sync-every", FAULT_SYNC},
     {"cutover-drop", FAULT_CUTOVER},
@@ -52,6 +55,10 @@ const char *sim_misbehaviour_help(void) {
            "bomb-every=N        after every N events a compressed message of 1 GiB (only to who asked for zstd)\n"
            "fragment-every=N    every N-th event in three fragments, with pings between them\n"
            "unknown-every=N     after every N events one of an unknown kind\n"
+           "mark-every=N        before every event whose number is a multiple of N a message of an unknown kind that "
+           "tells the\n"
+           "                    number: the same ones on every connection, so that dead letters can be compared with "
+           "the truth\n"
            "error-every=N       after every N events a terminal error frame (v2) and close 1011\n"
            "sync-every=N        after every N events a #sync event (v2)\n"
            "cutover-drop=K      where a replay first meets the live stream, K events are left out\n"
@@ -166,7 +173,17 @@ void misbehave_message(enum fault fault, int64_t time_us, struct bl_buf *out) {
     case FAULT_HTTP_503:
     case FAULT_HTTP_429:
     case FAULT_HTTP_400:
+    case FAULT_MARK:
     case FAULT_COUNT:
         break;
     }
+}
+
+void misbehave_mark(bool frame, uint64_t number, int64_t time_us, struct bl_buf *out) {
+    bl_buf_clear(out);
+    bl_buf_z(out, frame
+                      ? "{\"$type\":\"message\",\"payload\":{\"$type\":\"network.bsky.jetstream.subscribeEvents#mark\","
+                      : "{\"did\":\"did:plc:aaaaaaaaaaaaaaaaaaaaaaaa\",\"kind\":\"mark\",\"time_us\":");
+    if (!frame) bl_buf_printf(out, "%" PRId64 ",", time_us);
+    bl_buf_printf(out, "\"mark\":%" PRIu64 "%s", number, frame ? "}}" : "}");
 }

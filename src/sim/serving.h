@@ -172,6 +172,7 @@ enum fault {
     FAULT_HTTP_503,
     FAULT_HTTP_429,
     FAULT_HTTP_400,
+    FAULT_MARK,
     FAULT_UNKNOWN_FRAME,
     FAULT_COUNT
 };
@@ -183,6 +184,8 @@ enum bl_rc misbehave_parse(const char *list, struct misbehaviour *out, struct bl
 bool misbehave_at(const struct misbehaviour *m, enum fault fault, uint64_t n);
 /* Faults that insert a message of their own: from FAULT_POISON to FAULT_LAST_INSERT. */
 void misbehave_message(enum fault fault, int64_t time_us, struct bl_buf *out);
+/* FAULT_MARK: an unknown kind that names event `number`; `frame`: as a message of the v2 family. */
+void misbehave_mark(bool frame, uint64_t number, int64_t time_us, struct bl_buf *out);
 
 /* ---- client, server ---- */
 

@@ -165,6 +165,23 @@ def test_a_power_cut_takes_the_last_second_though_the_lake_has_it(flow):
     finish(flow, ingest, writer)
 
 
+def test_a_power_cut_does_not_take_dead_letters(world):
+    """What Redis forgot of them is sent again like the blocks it forgot, and not a second time by upstream: that has moved on."""
+    every = 200
+    world.simulator(f"--count={COUNT}", f"--rate={RATE}", f"--misbehave=mark-every={every}")
+    world.redis_process = world.redis("--aof-load-truncated", "yes")
+    ingest, _ = start(world, write_sets=None)
+    until_buffered(world, COUNT // 4)
+    size, letters = newest_aof(world).stat().st_size, int(world.redis_cli("xlen", "firehose:rejected:queue"))
+    wait_for("more dead letters", lambda: int(world.redis_cli("xlen", "firehose:rejected:queue")) > letters + 20)
+    power_cut(world, size)
+    wait_for("ingest notices", lambda: ingest_metric(world, "buffer_went_back_total") > 0)
+    assert ingest_metric(world, "sessions_restarted_total") == 0
+    finish(world, ingest)
+    found = run("deadletter", "list", "--data", world.lake, "--limit", "1000", "--json").stdout.splitlines()
+    assert len(found) == COUNT // every
+
+
 def test_a_power_cut_that_takes_more_is_healed_from_upstream(flow):
     ingest, writer = start(flow, write_sets=["write.interval=100ms"])
     until_buffered(flow, COUNT // 8)

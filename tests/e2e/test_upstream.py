@@ -364,6 +364,8 @@ def test_row11_a_position_too_old_is_on_record_as_a_gap(world, protocol):
     collection.ingest.start()
     collection.wait(1000 + 500)
     wait_for("the gap", collection.gaps)
+    wait_for("the alert", lambda: "JETSTREAM_GAP" in json.loads(get(world.ingest_port, "/health")[1])["alerts"])
+    assert collection.metric("bluelake_gaps_total") == 1
     collection.stop()
     (gap,) = collection.gaps()
     assert gap["reason"] == "cursor_too_old" and not gap["healed"] and gap["host"] == f"127.0.0.1:{host.port}"

@@ -263,8 +263,8 @@ static void rejected_messages_wait_in_order_until_dropped(void **state) {
     size_t count = 0;
     struct buffer_depth depth;
     static const char nul[] = "{\"a\0b";
-    EXPECT_OK(buffer_reject(buffer, "json_syntax", "byte 3", 11, bl_strn(nul, sizeof nul - 1), &err), &err);
-    EXPECT_OK(buffer_reject(buffer, "too_large", "", 12, BL_LIT(""), &err), &err);
+    EXPECT_OK(buffer_reject(buffer, "json_syntax", "byte 3", 11, bl_strn(nul, sizeof nul - 1), NULL, &err), &err);
+    EXPECT_OK(buffer_reject(buffer, "too_large", "", 12, BL_LIT(""), NULL, &err), &err);
     EXPECT_OK(buffer_read_rejected(buffer, 8, got, &count, &err), &err);
     assert_int_equal(count, 2);
     assert_string_equal(got[0].reason, "json_syntax");

@@ -366,15 +366,30 @@ static void what_redis_forgot_is_found_among_the_recent(void **state) {
     keep(&r, EV_likes, 55, 5, 4);
     uint64_t sent[EV_TYPE_COUNT] = {[EV_posts] = 130, [EV_likes] = 60}, has[EV_TYPE_COUNT];
     memcpy(has, sent, sizeof has);
-    EXPECT(recent_after(&r, has, sent) && marked(&r) == 0);
+    EXPECT(recent_after(&r, has, 0, sent) && marked(&r) == 0);
     has[EV_posts] = 110;
-    EXPECT(recent_after(&r, has, sent) && marked(&r) == 1);
+    EXPECT(recent_after(&r, has, 0, sent) && marked(&r) == 1);
     has[EV_posts] = 100, has[EV_likes] = 50;
-    EXPECT(recent_after(&r, has, sent) && marked(&r) == 4);
+    EXPECT(recent_after(&r, has, 0, sent) && marked(&r) == 4);
     has[EV_posts] = 90; /* forgot more than is kept */
-    EXPECT(!recent_after(&r, has, sent));
+    EXPECT(!recent_after(&r, has, 0, sent));
     has[EV_posts] = 105; /* somebody else counts, too */
-    EXPECT(!recent_after(&r, has, sent));
+    EXPECT(!recent_after(&r, has, 0, sent));
+    recent_clear(&r);
+}
+
+static void notes_redis_forgot_are_found_by_their_number(void **state) {
+    (void)state;
+    struct recent r = {0};
+    struct note note = {.reason = "gap", .detail = "d", .received_us = 7};
+    uint64_t sent[EV_TYPE_COUNT] = {[EV_posts] = 10};
+    keep(&r, EV_posts, 0, 10, 1);
+    recent_add_note(&r, &note, BL_LIT("first"), 1, 2);
+    recent_add_note(&r, &note, BL_LIT("second"), 3, 3); /* the one before was counted twice */
+    EXPECT(recent_after(&r, sent, 3, sent) && marked(&r) == 0);
+    EXPECT(recent_after(&r, sent, 2, sent) && marked(&r) == 1 && r.tail->again);
+    EXPECT(recent_after(&r, sent, 0, sent) && marked(&r) == 2 && !r.head->again);
+    EXPECT(bl_str_eq(r.tail->block.data, BL_LIT("second")) && strcmp(r.tail->note.reason, "gap") == 0);
     recent_clear(&r);
 }
 
@@ -409,6 +424,7 @@ int main(void) {
         CASE(damage_is_told_and_no_cursor_behind_it_is_believed),
         CASE(the_first_segment_tells_what_redis_must_have),
         CASE(what_redis_forgot_is_found_among_the_recent),
+        CASE(notes_redis_forgot_are_found_by_their_number),
         CASE(the_recent_are_bounded_by_age_and_size),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
