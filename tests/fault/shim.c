@@ -107,11 +107,11 @@ static bool fails_by_order(enum class c) {
     errno = saved;
     if (!any || order[0] == 's') return false;
     if (order[0] == 'd') {
-        pause_ms(atoi(order + 1));
+        pause_ms((int)strtol(order + 1, NULL, 10));
         errno = saved;
         return false;
     }
-    errno = atoi(order);
+    errno = (int)strtol(order, NULL, 10);
     return true;
 }
 
