@@ -53,7 +53,7 @@ void judge_write(struct judge *j, const struct conf *conf, const struct judge_wr
     alert_set(ALERT_writer_critical, age > CRITICAL_AGE_S);
     alert_set(ALERT_overflow, age > WARNING_AGE_S || metric_get(M_redis_percent, 0) > OVERFLOW_PERCENT);
     alert_set(ALERT_buffer_loss, metric_get(M_redis_evicted, 0) > 0 || metric_get(M_offsets_missing, 0) > 0);
-    alert_set(ALERT_lake_failure, !now->lake_ok || metric_get(M_space_short, 0) > 0);
+    alert_set(ALERT_lake_failure, !now->lake_ok || (now->held_up && now->redis_up));
     alert_set(ALERT_dead_letters,
               conf->write_dead_letters && metric_get(M_dead_stored, 0) > (double)conf->write_dead_letters);
     judge_commits(conf, now);

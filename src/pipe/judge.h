@@ -18,7 +18,7 @@ struct judge_ingest {
 };
 struct judge_write {
     int64_t now_us, now_ns;
-    bool redis_up, lake_ok;
+    bool redis_up, lake_ok, held_up; /* held_up: the newest turn failed */
     int64_t oldest_us;     /* of the events in Redis; 0 = none */
     int64_t committing_ns; /* when the commit under way began; 0 = none is */
 };

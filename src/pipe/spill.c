@@ -216,11 +216,19 @@ static void note_damage(struct spill *s, const struct segment *g, const char *wh
 /* Was being written when the machine or the process stopped: no cursor stands on it. */
 static void cut_tail(struct spill *s, const struct segment *g) {
     BL_CLEANUP(bl_freep) char *path = path_of(s, g->name);
+    bl_log(BL_INFO, "spill segment %s is cut back to its last whole record, at %" PRId64 " bytes", path, g->bytes);
     if (truncate(path, g->bytes) != 0) bl_log(BL_WARN, "cannot cut %s back to its last whole record", path);
 }
 
-static bool is_zeros(struct bl_str s) {
-    return s.n > 0 && s.p[0] == 0 && memcmp(s.p, s.p + 1, s.n - 1) == 0;
+/* A power cut leaves the last writes in any state: short, zeros, something else. Rot inside a file has whole records
+ * behind it. */
+static bool anything_behind(struct bl_str bad) {
+    struct spill_record r;
+    for (size_t i = 1; i < bad.n; i++) {
+        struct bl_str rest = bl_str_skip(bad, i);
+        if (spill_decode(&rest, &r) == SPILL_RECORD) return true;
+    }
+    return false;
 }
 
 /* Counts a segment's good records. False when it is damaged: then no cursor behind it can be relied on. */
@@ -241,7 +249,7 @@ static bool scan(struct spill *s, struct segment *g, struct bl_str records, bool
         if (!s->damaged) keep_cursor(s, r.cursor_us, r.host);
     }
     g->bytes = (int64_t)(s->text.n - records.n);
-    if (is_zeros(records)) found = SPILL_TORN; /* what a file system may leave of a write that a power cut stopped */
+    if (found != SPILL_END && newest) found = anything_behind(records) ? SPILL_DAMAGED : SPILL_TORN;
     if (found == SPILL_TORN && newest) cut_tail(s, g);
     if (found == SPILL_END || (found == SPILL_TORN && newest)) return true;
     note_damage(s, g, found == SPILL_TORN ? "ends inside a record" : "a record's checksum does not match");

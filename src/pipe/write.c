@@ -625,6 +625,7 @@ static void judge(void *context) {
                                       .now_ns = bl_mono_ns(),
                                       .redis_up = atomic_load(&w->redis_up),
                                       .lake_ok = atomic_load(&w->lake_ok),
+                                      .held_up = atomic_load(&w->held_up),
                                       .oldest_us = atomic_load(&w->shown_oldest_us),
                                       .committing_ns = atomic_load(&w->committing_ns)});
 }

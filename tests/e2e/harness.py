@@ -124,12 +124,12 @@ class World:
         self.processes.append(process)
         return process
 
-    def redis(self, *extra):
+    def redis(self, *extra, env=None):
         if self.socket.exists():
             self.socket.unlink()
         process = self.add("redis-server", "--port", 0, "--unixsocket", self.socket, "--dir", self.redis_dir, "--appendonly", "yes",
                            "--appendfsync", "everysec", "--save", "", "--maxmemory", "2gb", "--maxmemory-policy", "noeviction", *extra,
-                           log="redis.log")
+                           log="redis.log", env=env)
         wait_for("Redis accepts", lambda: self.redis_cli("ping") == "PONG")
         return process
 
