@@ -6,6 +6,7 @@
 #include <sys/statvfs.h>
 
 #include "base/fault.h"
+#include "base/io.h"
 #include "base/rng.h"
 #include "net/url.h"
 #include "obs/httpd.h"
@@ -596,7 +597,8 @@ static int health(void *context, bool ready, struct bl_buf *json) {
         oldest_us ? (double)(now - oldest_us) / 1e6 : 0, metric_sum(M_written), metric_sum(M_duplicates),
         metric_sum(M_dead), committed_us ? (double)(now - committed_us) / 1e6 : -1.0);
     freshness_print(clocks, STAGES, now, json);
-    bl_buf_z(json, ",\"error\":");
+    char lake[BL_FOLDER_ID_MAX];
+    bl_buf_printf(json, ",\"lake\":\"%s\",\"error\":", bl_folder_id(w->conf->data, lake));
     bl_buf_json(json, bl_str(why));
     bl_buf_byte(json, '}');
     return ready && !ok ? 503 : 200;
