@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/fault.h"
+#include "base/io.h"
 #include "base/rng.h"
 #include "event/json.h"
 #include "net/url.h"
@@ -336,7 +337,8 @@ static int health(void *context, bool ready, struct bl_buf *json) {
     freshness_print(c.clocks, sizeof c.clocks / sizeof *c.clocks, now, json);
     bl_buf_byte(json, ',');
     alerts_print(ROLE_INGEST, json);
-    bl_buf_z(json, ",\"error\":");
+    char lake[BL_FOLDER_ID_MAX];
+    bl_buf_printf(json, ",\"lake\":\"%s\",\"error\":", bl_folder_id(in->conf->data, lake));
     bl_buf_json(json, bl_utf8_valid(bl_str(c.why)) ? bl_str(c.why) : BL_LIT("?"));
     bl_buf_byte(json, '}');
     return ready && !c.ok ? 503 : 200;

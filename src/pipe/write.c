@@ -6,6 +6,7 @@
 #include <sys/statvfs.h>
 
 #include "base/fault.h"
+#include "base/io.h"
 #include "net/url.h"
 #include "obs/alert.h"
 #include "obs/httpd.h"
@@ -616,7 +617,8 @@ static int health(void *context, bool ready, struct bl_buf *json) {
     freshness_print(clocks, STAGES, now, json);
     bl_buf_byte(json, ',');
     alerts_print(ROLE_WRITE, json);
-    bl_buf_z(json, ",\"error\":");
+    char lake[BL_FOLDER_ID_MAX];
+    bl_buf_printf(json, ",\"lake\":\"%s\",\"error\":", bl_folder_id(w->conf->data, lake));
     bl_buf_json(json, bl_str(why));
     bl_buf_byte(json, '}');
     return ready && !ok ? 503 : 200;
