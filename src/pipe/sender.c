@@ -333,7 +333,7 @@ static bool spill_items(struct sender *s, struct item *first) {
     if (!spill_waiting(s->spill)) spill_begin(s->spill, s->incarnation, s->received);
     struct spill_record r = record_of(first);
     enum bl_rc rc = spill_append(s->spill, &r, &err);
-    while (rc == BL_OK && count < SYNC_ITEMS && (items[count] = pop(s, 0))) {
+    while (rc == BL_OK && count < SYNC_ITEMS && !spill_batch_full(s->spill) && (items[count] = pop(s, 0))) {
         pack(s, items[count]);
         r = record_of(items[count++]);
         rc = spill_append(s->spill, &r, &err);

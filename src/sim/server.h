@@ -7,9 +7,9 @@
  * With `v2` it is a host of the newer family: /subscribe events carry `cursor` and cursors below 1e15 are sequence
  * numbers; /xrpc/network.bsky.jetstream.subscribeEvents and getZstdDictionary exist as well.
  *
- * Pace: `rate` events a second from server start (or `began_us`), or as fast as each client reads (rate 0). The stream is one for all
- * clients: event i exists from its due time on; a client without cursor starts at the newest. Misbehaviour on demand
- * (names, comma separated): see sim_misbehaviour_help(). */
+ * Pace: `rate` events a second from server start (or `began_us`), or as fast as each client reads (rate 0). The stream
+ * is one for all clients: event i exists from its due time on; a client without cursor starts at the newest.
+ * Misbehaviour on demand (names, comma separated): see sim_misbehaviour_help(). */
 #pragma once
 #include "sim/sim.h"
 

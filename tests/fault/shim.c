@@ -8,6 +8,7 @@
  *                            ERRNO, "dMS" makes it slow, "short" lets a write end half-way
  *   BL_SHIM_COUNT=FILE       at exit: "CALL number" lines, to know how many there are
  *   BL_SHIM_UNDER=DIR        only calls on files below this folder count (not sockets, not allocations)
+ *   BL_SHIM_CLOCK=SECONDS    the wall clock is so much ahead (or behind: -SECONDS), only while BL_SHIM_WHILE exists
  * Classes: open read write fsync rename connect unlink truncate alloc. Calls before main are not counted. */
 #include <dlfcn.h>
 #include <errno.h>
@@ -34,6 +35,7 @@ static enum class wanted = CLASSES;
 static long wanted_at;
 static bool from_then_on, running;
 static int wanted_errno, delay_ms;
+static long clock_jump_s;
 static char while_file[512], under[512];
 static char count_file[512], control[512];
 
@@ -53,6 +55,8 @@ static void parse(const char *text) {
 __attribute__((constructor)) static void set_up(void) {
     const char *text = getenv("BL_SHIM"), *file = getenv("BL_SHIM_COUNT");
     if (text) parse(text);
+    const char *jump = getenv("BL_SHIM_CLOCK");
+    if (jump) clock_jump_s = strtol(jump, NULL, 10);
     const char *only = getenv("BL_SHIM_WHILE");
     if (only) snprintf(while_file, sizeof while_file, "%s", only);
     const char *folder = getenv("BL_SHIM_UNDER");
@@ -103,11 +107,11 @@ static bool fails_by_order(enum class c) {
     errno = saved;
     if (!any || order[0] == 's') return false;
     if (order[0] == 'd') {
-        pause_ms(atoi(order + 1));
+        pause_ms((int)strtol(order + 1, NULL, 10));
         errno = saved;
         return false;
     }
-    errno = atoi(order);
+    errno = (int)strtol(order, NULL, 10);
     return true;
 }
 
@@ -115,7 +119,8 @@ static bool fails_by_order(enum class c) {
 static size_t cut_short(int fd, size_t n) {
     char order[32];
     int saved = errno;
-    bool cut = running && control[0] && n > 1 && (!under[0] || is_under(fd, NULL)) && ordered(WRITE, order) && order[0] == 's';
+    bool cut =
+        running && control[0] && n > 1 && (!under[0] || is_under(fd, NULL)) && ordered(WRITE, order) && order[0] == 's';
     errno = saved;
     return cut ? n / 2 : n;
 }
@@ -177,6 +182,17 @@ WRAP(CONNECT, int, connect, (int fd, const struct sockaddr *a, socklen_t n), (fd
 WRAP(UNLINK, int, unlink, (const char *path), (path), -1, path)
 WRAP(TRUNCATE, int, ftruncate, (int fd, off_t n), (fd, n), fd, NULL)
 WRAP(TRUNCATE, int, ftruncate64, (int fd, off64_t n), (fd, n), fd, NULL)
+
+/* CLOCK_MONOTONIC goes on undisturbed, as it does when somebody sets the clock. */
+int clock_gettime(clockid_t id, struct timespec *t) {
+    static int (*real)(clockid_t, struct timespec *);
+    if (!real) real = (int (*)(clockid_t, struct timespec *))next("clock_gettime");
+    int rc = real(id, t), saved = errno;
+    if (rc == 0 && id == CLOCK_REALTIME && running && clock_jump_s && access(while_file, F_OK) == 0)
+        t->tv_sec += clock_jump_s;
+    errno = saved;
+    return rc;
+}
 
 #define WRAP_OPEN(name)                                                                                                \
     int name(const char *path, int flags, ...);                                                                        \
