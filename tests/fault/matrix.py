@@ -227,7 +227,7 @@ class Gap(Ingest):
         case.simulator = Simulator(folder, self.matrix.simulator.count, "--lookback=20s", marks=MARKS)
         case.children.append(case.simulator.process)
         host = case.simulator.url.removeprefix("ws://")
-        case.cli("hset", "firehose:metadata", "cursor_us", self.matrix.times[0] - 1000000, "cursor_host", host)
+        case.cli("hset", "firehose:metadata", "cursor_us", self.matrix.times[0] - 100 * 1000000, "cursor_host", host)
         return case
 
     def finish(self, case):
