@@ -408,6 +408,13 @@ static void the_recent_are_bounded_by_age_and_size(void **state) {
         EXPECT(r.bytes <= RECENT_BYTES);
     }
     free(large);
+    large = bl_xcalloc(1, RECENT_BYTES + 1);
+    struct note note = {.reason = "too_large"};
+    recent_add_note(&r, &note, bl_strn(large, RECENT_BYTES + 1), 1, (int64_t)RECENT_US * 1000 + 3);
+    EXPECT(r.head == r.tail && r.head->is_note);
+    keep(&r, EV_posts, 3, 1, (int64_t)RECENT_US * 1000 + 4);
+    EXPECT(r.head == r.tail && !r.head->is_note);
+    free(large);
     recent_clear(&r);
     EXPECT(r.bytes == 0 && !r.head && !r.tail);
 }
