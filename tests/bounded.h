@@ -1,7 +1,8 @@
 /* bounded: hostile input must cost neither much memory nor much time.
  *
- * A piece of work runs in a child process, so that its peak is its own. The limits are far above what it takes on a slow
- * machine and far below what anything worse than linear would take. Sanitizers need several times as much of both. */
+ * A piece of work runs in a child process, so that its peak is its own. The limits are far above what it takes on a
+ * slow machine and far below what anything worse than linear would take. Sanitizers need several times as much of both.
+ */
 #pragma once
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,7 +44,8 @@ static inline struct bounded_cost expect_bounded(const char *name, void (*work)(
     EXPECT(child >= 0);
     if (child == 0) {
         struct rusage used;
-        setrlimit(RLIMIT_CPU, &(struct rlimit){(rlim_t)(cpu_s_max * BOUNDED_SLACK + 1), (rlim_t)(cpu_s_max * BOUNDED_SLACK + 1)});
+        setrlimit(RLIMIT_CPU,
+                  &(struct rlimit){(rlim_t)(cpu_s_max * BOUNDED_SLACK + 1), (rlim_t)(cpu_s_max * BOUNDED_SLACK + 1)});
         long before = bounded_memory_mb("VmRSS:");
         work(context);
         getrusage(RUSAGE_SELF, &used);
@@ -58,7 +60,8 @@ static inline struct bounded_cost expect_bounded(const char *name, void (*work)(
     int status;
     waitpid(child, &status, 0);
     if (!told || !WIFEXITED(status) || WEXITSTATUS(status) != 0)
-        fail_msg("%s: ended by %s %d", name, WIFSIGNALED(status) ? "signal" : "exit", WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+        fail_msg("%s: ended by %s %d", name, WIFSIGNALED(status) ? "signal" : "exit",
+                 WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
     if (cost.mb > mb_max * BOUNDED_SLACK) fail_msg("%s: %ld MB, at most %ld", name, cost.mb, mb_max * BOUNDED_SLACK);
     printf("%-34s %5ld MB %7ld ms\n", name, cost.mb, cost.cpu_ms);
     return cost;

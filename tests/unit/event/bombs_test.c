@@ -50,7 +50,8 @@ static const struct bomb {
     {"many images", BEFORE ",\"embed\":{\"$type\":\"app.bsky.embed.images\",\"images\":[{}",
      ",{\"alt\":\"a%zu\",\"image\":{}}", "]}" AFTER},
     {"many envelopes", "{\"did\":\"did:plc:a\"", ",\"kind\":\"commit\",\"time_us\":1767571200000000", "}"},
-    {"nearly too deep, again and again", BEFORE ",\"x\":[0", ",[[[[[[[[[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]]]]]]]]", "]" AFTER},
+    {"nearly too deep, again and again", BEFORE ",\"x\":[0",
+     ",[[[[[[[[[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]]]]]]]]", "]" AFTER},
 };
 
 static void build(const struct bomb *b, size_t size, struct bl_buf *out) {
