@@ -203,8 +203,9 @@ enum bl_rc buffer_settled(struct buffer *b, int64_t *settled_us, struct bl_error
     struct redis_args a;
     redis_words(&a, "EVAL_RO");
     redis_arg_z(&a, settled_script);
-    redis_arg_i64(&a, EV_TYPE_COUNT + 1);
+    redis_arg_i64(&a, EV_TYPE_COUNT + 2);
     for (unsigned t = 0; t < EV_TYPE_COUNT; t++) redis_arg_z(&a, b->queue[t]);
+    redis_arg_z(&a, KEY_REJECTED);
     redis_arg_z(&a, KEY_METADATA);
     BL_CLEANUP(redis_reply_release) redisReply *r = NULL;
     BL_TRY(redis_call(&b->conn, &a, &r, err));
@@ -419,20 +420,21 @@ enum bl_rc buffer_append(struct buffer *b, const struct buffer_append *blocks, s
     return rc == BL_E_NET ? append_once(b, blocks, count, cursor_us, cursor_host, err) : rc;
 }
 
-enum bl_rc buffer_reject(struct buffer *b, const char *reason, const char *detail, int64_t received_us,
-                         struct bl_str message, uint64_t *number, struct bl_error *err) {
+enum bl_rc buffer_reject(struct buffer *b, const struct buffer_note *note, uint64_t *number, struct bl_error *err) {
     BL_TRY(check_memory(b, err));
     BL_TRY(check_run(b, err));
     struct redis_args a;
     BL_TRY(begin(b, err));
     redis_words(&a, "XADD " KEY_REJECTED " * reason");
-    redis_arg_z(&a, reason);
+    redis_arg_z(&a, note->reason);
     redis_arg_z(&a, "detail");
-    redis_arg_z(&a, detail);
+    redis_arg_z(&a, note->detail);
     redis_arg_z(&a, "received_us");
-    redis_arg_i64(&a, received_us);
+    redis_arg_i64(&a, note->received_us);
+    redis_arg_z(&a, "first");
+    redis_arg_i64(&a, note->after_us);
     redis_arg_z(&a, "message");
-    redis_arg(&a, message);
+    redis_arg(&a, note->message);
     BL_TRY(redis_send(&b->conn, &a, err));
     redis_words(&a, "HINCRBY " KEY_METADATA " rejected 1");
     BL_TRY(redis_send(&b->conn, &a, err));

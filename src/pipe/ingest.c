@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/fault.h"
+#include "base/io.h"
 #include "base/rng.h"
 #include "event/json.h"
 #include "net/url.h"
@@ -173,6 +174,7 @@ static void take_gaps(struct ingest *in) {
                       gap.from_us, gap.to_us, gap.healed, gap.reason);
         bl_buf_json(&json, bl_str(gap.host));
         bl_buf_byte(&json, '}');
+        BL_CRASH_POINT("ingest.gap_found");
         push_note(in, note, bl_buf_view(&json));
         if (gap.healed) continue;
         char length[BL_TIME_TEXT_MAX];
@@ -335,7 +337,8 @@ static int health(void *context, bool ready, struct bl_buf *json) {
     freshness_print(c.clocks, sizeof c.clocks / sizeof *c.clocks, now, json);
     bl_buf_byte(json, ',');
     alerts_print(ROLE_INGEST, json);
-    bl_buf_z(json, ",\"error\":");
+    char lake[BL_FOLDER_ID_MAX];
+    bl_buf_printf(json, ",\"lake\":\"%s\",\"error\":", bl_folder_id(in->conf->data, lake));
     bl_buf_json(json, bl_utf8_valid(bl_str(c.why)) ? bl_str(c.why) : BL_LIT("?"));
     bl_buf_byte(json, '}');
     return ready && !c.ok ? 503 : 200;

@@ -208,10 +208,16 @@ static enum bl_rc append(struct sender *s, enum ev_type type, struct block *bloc
     return BL_OK;
 }
 
+/* The position stored with the last block lies before every note that comes behind that block. */
+static enum bl_rc reject(struct sender *s, const struct note *n, struct bl_str message, uint64_t *number,
+                         struct bl_error *err) {
+    struct buffer_note note = {n->reason, n->detail, n->received_us, s->redis_cursor_us, message};
+    return buffer_reject(s->buffer, &note, number, err);
+}
+
 static enum bl_rc send_again(struct sender *s, struct sent *r, struct bl_error *err) {
-    const struct note *n = &r->note;
-    if (!r->is_note) return append(s, r->type, &r->block, r->cursor_us, r->host, err);
-    return buffer_reject(s->buffer, n->reason, n->detail, n->received_us, r->block.data, &r->number, err);
+    if (r->is_note) return reject(s, &r->note, r->block.data, &r->number, err);
+    return append(s, r->type, &r->block, r->cursor_us, r->host, err);
 }
 
 /* Another Redis process, or other counters, than the block's offset was taken from. What is missing of the last seconds
@@ -227,12 +233,14 @@ static enum bl_rc catch_up(struct sender *s, enum ev_type type, const struct blo
     if (!recent_after(&s->recent, position.received, position.rejected, sent)) {
         s->counters_changed = position.cursor_us == 0 || position.cursor_us >= s->redis_cursor_us;
         atomic_store(&s->lost, true);
+        BL_CRASH_POINT("ingest.session_lost");
         return bl_fail(err, BL_E_FORGOTTEN, "Redis lost more than the last seconds: starting over");
     }
     memcpy(s->received, position.received, sizeof s->received);
     int64_t blocks = 0;
     for (struct sent *r = s->recent.head; r; r = r->next) {
         if (!r->again) continue;
+        BL_CRASH_POINT("ingest.before_resend");
         enum bl_rc rc = send_again(s, r, err);
         if (rc != BL_OK) {
             /* Half-way: the next append compares again and goes on where the counters say. */
@@ -261,10 +269,10 @@ static enum bl_rc append_surely(struct sender *s, enum ev_type type, struct bloc
 
 static enum bl_rc reject_surely(struct sender *s, const struct note *n, struct bl_str message, struct bl_error *err) {
     uint64_t number = 0;
-    enum bl_rc rc = buffer_reject(s->buffer, n->reason, n->detail, n->received_us, message, &number, err);
+    enum bl_rc rc = reject(s, n, message, &number, err);
     if (rc == BL_E_FORGOTTEN) {
         BL_TRY(catch_up(s, EV_TYPE_COUNT, NULL, err));
-        rc = buffer_reject(s->buffer, n->reason, n->detail, n->received_us, message, &number, err);
+        rc = reject(s, n, message, &number, err);
     }
     if (rc == BL_OK) recent_add_note(&s->recent, n, message, number, bl_mono_ns());
     return rc;
@@ -428,7 +436,9 @@ static void write_position(struct sender *s) {
     BL_CLEANUP(bl_freep) char *folder = bl_xstrdup(s->position_path);
     *strrchr(folder, '/') = 0;
     enum bl_rc rc = bl_make_dirs(folder, &err);
+    BL_CRASH_POINT("ingest.before_settled");
     if (rc == BL_OK) rc = bl_write_file_atomic(s->position_path, bl_str(text), &err);
+    BL_CRASH_POINT("ingest.after_settled");
     if (rc == BL_OK)
         s->settled_written_us = s->settled_us;
     else if (bl_log_due(&s->last_spill_log_ns, 60000000))

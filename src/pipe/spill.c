@@ -336,10 +336,12 @@ static enum bl_rc open_segment(struct spill *s, struct bl_error *err) {
     BL_CLEANUP(bl_freep) char *path = path_of(s, name);
     s->fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0644);
     if (s->fd < 0) return bl_fail_errno(err, BL_E_IO, "%s", path);
+    BL_CRASH_POINT("spill.after_create");
     struct segment *g = add_segment(s);
     g->number = s->next_number++;
     memcpy(g->name, name, sizeof name);
     BL_TRY(write_header(s, g, path, err));
+    BL_CRASH_POINT("spill.after_header");
     return bl_fsync_dir(s->dir, err);
 }
 

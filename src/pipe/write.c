@@ -6,6 +6,7 @@
 #include <sys/statvfs.h>
 
 #include "base/fault.h"
+#include "base/io.h"
 #include "net/url.h"
 #include "obs/alert.h"
 #include "obs/httpd.h"
@@ -349,6 +350,20 @@ static enum bl_rc submit_block(struct writer *w, const struct buffer_entry *e, s
     return BL_OK;
 }
 
+static enum bl_rc skip_block(struct writer *w, const struct buffer_entry *e, struct bl_error *err) {
+    BL_TRY(take_all_chunks(w, err)); /* the ledger takes offsets in their order */
+    lake_note_intake(w->lake, &(struct catalog_intake){.type = e->type,
+                                                       .incarnation = e->block.incarnation,
+                                                       .seq = e->block.seq,
+                                                       .offset = e->block.offset,
+                                                       .received = e->block.count,
+                                                       .duplicates = e->block.count,
+                                                       .repeated = true});
+    metric_add(M_blocks_skipped, 0, 1);
+    ids_add(&w->acks[e->type], e->id);
+    return BL_OK;
+}
+
 /* Blocks of a type come in order, so that a number up to the newest means "written already". Only where numbers were
  * passed over (a block stayed with another consumer that died, and is claimed later) an older one may be new; then the
  * identities of its events decide. */
@@ -360,29 +375,27 @@ static enum bl_rc take_entry(struct writer *w, const struct buffer_entry *e, str
     }
     struct run_seq *run;
     BL_TRY(find_run(w, e->block.incarnation, e->type, &run, err));
-    if (e->block.seq <= run->seq && !run->holed) {
-        metric_add(M_blocks_skipped, 0, 1);
-        ids_add(&w->acks[e->type], e->id);
-        return BL_OK;
-    }
+    if (e->block.seq <= run->seq && !run->holed) return skip_block(w, e, err);
     if (e->block.seq > run->seq + 1) run->holed = true;
     if (e->block.seq > run->seq) run->seq = e->block.seq;
     return submit_block(w, e, err);
 }
 
-static enum bl_rc take_rejected(struct writer *w, struct bl_error *err) {
+static enum bl_rc take_rejected(struct writer *w, size_t *taken, struct bl_error *err) {
     struct buffer_rejected rejected[REJECTED_AT_ONCE];
     size_t count = 0;
-    if (w->rejected.count || w->rejected_durable.count) return BL_OK; /* read again once those are gone from Redis */
-    BL_TRY(buffer_read_rejected(w->buffer, REJECTED_AT_ONCE, rejected, &count, err));
+    if (w->rejected_durable.count) return BL_OK; /* read again once those are gone from Redis */
+    const char *after = w->rejected.count ? w->rejected.ids[w->rejected.count - 1] : NULL;
+    BL_TRY(buffer_read_rejected(w->buffer, after, REJECTED_AT_ONCE, rejected, &count, err));
+    *taken += count;
     for (size_t i = 0; i < count; i++) {
         const struct buffer_rejected *r = &rejected[i];
         batch_touch(w);
-        ids_add(&w->rejected, r->id);
-        if (strcmp(r->reason, "gap") == 0 || strcmp(r->reason, "healed") == 0) {
-            BL_TRY(gap_note_take(lake_catalog(w->lake), r, err));
-            continue;
-        }
+        bool gap = strcmp(r->reason, "gap") == 0 || strcmp(r->reason, "healed") == 0;
+        if (gap) BL_TRY(gap_note_take(lake_catalog(w->lake), r, err));
+        BL_CRASH_POINT("write.note_taken");
+        ids_add(&w->rejected, r->id); /* not before: what could not be stored must stay in Redis */
+        if (gap) continue;
         char origin[96];
         snprintf(origin, sizeof origin, "rejected %.47s", r->id);
         lake_note_dead(w->lake, &(struct catalog_dead){.type = EV_TYPE_COUNT,
@@ -499,7 +512,7 @@ static enum bl_rc one_turn(struct writer *w, size_t *entries, struct bl_error *e
     BL_TRY(keep_lease(w, err));
     BL_TRY(check_space(w, err));
     BL_TRY(read_once(w, entries, err));
-    BL_TRY(take_rejected(w, err));
+    BL_TRY(take_rejected(w, entries, err));
     if (batch_is_due(w)) BL_TRY(commit(w, err));
     for (unsigned t = 0; t < EV_TYPE_COUNT; t++)
         if (w->durable[t].count) {
@@ -604,7 +617,8 @@ static int health(void *context, bool ready, struct bl_buf *json) {
     freshness_print(clocks, STAGES, now, json);
     bl_buf_byte(json, ',');
     alerts_print(ROLE_WRITE, json);
-    bl_buf_z(json, ",\"error\":");
+    char lake[BL_FOLDER_ID_MAX];
+    bl_buf_printf(json, ",\"lake\":\"%s\",\"error\":", bl_folder_id(w->conf->data, lake));
     bl_buf_json(json, bl_str(why));
     bl_buf_byte(json, '}');
     return ready && !ok ? 503 : 200;

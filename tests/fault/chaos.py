@@ -454,10 +454,10 @@ class Chaos:
     def finish(self):
         """The stream ends where it is now; everything flows into the lake."""
         world = self.world
-        world.count = world.existing()
         world.misbehaviour = dict.fromkeys(world.misbehaviour, "")
         for name in ("host-a", "host-b"):
             world.roles[name].kill(time.monotonic())
+        world.count = world.existing()
         self.until(f"all {world.count} events are in the lake", lambda: world.rows() >= world.count)
         queues = [f"firehose:{name}:queue" for name in ("posts", "likes", "reposts", "follows", "blocks", "profiles", "accounts", "others", "rejected")]
         self.until("the queues are empty", lambda: all(world.cli("xlen", key) == "0" for key in queues))
