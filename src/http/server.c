@@ -361,6 +361,7 @@ static void complete(struct http_context *context, struct http_request *rq, stru
     if (rc == BL_OK) rc = bl_buf_check(&res->body, "the answer", NULL);
     if (rc != BL_OK) {
         http_refuse_error(res, rq, err);
+        if (rc == BL_E_FULL) bl_log(BL_WARN, "request id=%s refused: %s", rq->id, err->message);
         if (res->status == 500) bl_log(BL_ERROR_LEVEL, "request id=%s failed: %s", rq->id, err->message);
         return;
     }
