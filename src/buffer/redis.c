@@ -203,8 +203,9 @@ enum bl_rc buffer_settled(struct buffer *b, int64_t *settled_us, struct bl_error
     struct redis_args a;
     redis_words(&a, "EVAL_RO");
     redis_arg_z(&a, settled_script);
-    redis_arg_i64(&a, EV_TYPE_COUNT + 1);
+    redis_arg_i64(&a, EV_TYPE_COUNT + 2);
     for (unsigned t = 0; t < EV_TYPE_COUNT; t++) redis_arg_z(&a, b->queue[t]);
+    redis_arg_z(&a, KEY_REJECTED);
     redis_arg_z(&a, KEY_METADATA);
     BL_CLEANUP(redis_reply_release) redisReply *r = NULL;
     BL_TRY(redis_call(&b->conn, &a, &r, err));
@@ -374,14 +375,18 @@ static enum bl_rc find_present(struct buffer *b, const struct buffer_append *blo
     return BL_OK;
 }
 
+/* First of all a connection: making one kills the connection in doubt. */
+static enum bl_rc check_run(struct buffer *b, struct bl_error *err) {
+    BL_TRY(redis_up(&b->conn, err));
+    if (!b->guard || strcmp(b->known_run_id, b->conn.run_id) == 0) return BL_OK;
+    return bl_fail(err, BL_E_FORGOTTEN,
+                   "Redis was restarted or its counters changed: what it holds has to be compared first");
+}
+
 static enum bl_rc append_once(struct buffer *b, const struct buffer_append *blocks, size_t count, int64_t cursor_us,
                               const char *host, struct bl_error *err) {
     bool present[BUFFER_APPEND_MAX] = {0};
-    /* First of all a connection: making one kills the connection in doubt. */
-    BL_TRY(redis_up(&b->conn, err));
-    if (b->guard && strcmp(b->known_run_id, b->conn.run_id) != 0)
-        return bl_fail(err, BL_E_FORGOTTEN,
-                       "Redis was restarted or its counters changed: what it holds has to be compared first");
+    BL_TRY(check_run(b, err));
     if (b->conn.doubt) {
         BL_TRY(find_present(b, blocks, count, present, err));
         b->conn.doubt = false;
@@ -415,21 +420,26 @@ enum bl_rc buffer_append(struct buffer *b, const struct buffer_append *blocks, s
     return rc == BL_E_NET ? append_once(b, blocks, count, cursor_us, cursor_host, err) : rc;
 }
 
-enum bl_rc buffer_reject(struct buffer *b, const char *reason, const char *detail, int64_t received_us,
-                         struct bl_str message, struct bl_error *err) {
+enum bl_rc buffer_reject(struct buffer *b, const struct buffer_note *note, uint64_t *number, struct bl_error *err) {
     BL_TRY(check_memory(b, err));
+    BL_TRY(check_run(b, err));
     struct redis_args a;
     BL_TRY(begin(b, err));
     redis_words(&a, "XADD " KEY_REJECTED " * reason");
-    redis_arg_z(&a, reason);
+    redis_arg_z(&a, note->reason);
     redis_arg_z(&a, "detail");
-    redis_arg_z(&a, detail);
+    redis_arg_z(&a, note->detail);
     redis_arg_z(&a, "received_us");
-    redis_arg_i64(&a, received_us);
+    redis_arg_i64(&a, note->received_us);
+    redis_arg_z(&a, "first");
+    redis_arg_i64(&a, note->after_us);
     redis_arg_z(&a, "message");
-    redis_arg(&a, message);
+    redis_arg(&a, note->message);
     BL_TRY(redis_send(&b->conn, &a, err));
     redis_words(&a, "HINCRBY " KEY_METADATA " rejected 1");
     BL_TRY(redis_send(&b->conn, &a, err));
-    return commit(b, 2, NULL, err);
+    BL_CLEANUP(redis_reply_release) redisReply *results = NULL;
+    BL_TRY(commit(b, 2, &results, err));
+    if (number) *number = results->elements > 1 ? (uint64_t)results->element[1]->integer : 0;
+    return BL_OK;
 }

@@ -1,5 +1,6 @@
 #include "query/session.h"
 
+#include "query/hidden.h"
 #include "query/views_store.h"
 
 #include <inttypes.h>
@@ -21,10 +22,9 @@ void query_close(struct query **query) {
     if (q->duck) duck_close(&q->duck);
     if (q->catalog) catalog_close(&q->catalog);
     forget_files(q);
-    for (unsigned t = 0; t < EV_TYPE_COUNT; t++) {
-        free(q->shadowed[t].ids);
-        free(q->stored[t].ids);
-    }
+    for (unsigned t = 0; t < EV_TYPE_COUNT; t++) free(q->stored[t].ids);
+    hidden_close(&q->hidden);
+    index_close(&q->index);
     store_close(&q->store);
     free(q->dir);
     free(q);
@@ -53,7 +53,8 @@ enum bl_rc query_open(const struct query_options *o, struct query **out, struct 
     struct query *q = bl_xcalloc(1, sizeof *q);
     q->dir = bl_xstrdup(o->lake_dir);
     q->deadline_us = o->deadline_us ? o->deadline_us : DEADLINE_DEFAULT_US;
-    q->snapshot = q->views_snapshot = q->shadow_snapshot = q->store_generation = -1;
+    q->snapshot = q->views_snapshot = q->store_generation = -1;
+    q->index = index_open(o->lake_dir);
     enum bl_rc rc = open_parts(q, o, err);
     if (rc == BL_OK)
         *out = q;
@@ -169,8 +170,12 @@ bool session_moved_on(struct query *q, enum bl_rc rc) {
 
 enum bl_rc session_run(struct query *q, session_ask ask, void *context, struct bl_error *err) {
     bool given = false;
+    enum { REPAIRS_MAX = 64 }; /* of damaged segments of the index, each found by asking again */
     watchdog_begin(q->watchdog, q->deadline_us);
+    index_trim(q->index);
     enum bl_rc rc = ask(q, context, &given, err);
+    for (int i = 0; rc == BL_E_CORRUPT && !given && i < REPAIRS_MAX && index_had_damage(q->index); i++)
+        rc = ask(q, context, &given, err);
     if (rc != BL_OK && !given && session_moved_on(q, rc)) rc = ask(q, context, &given, err);
     return watchdog_end(q->watchdog, rc, err);
 }

@@ -102,8 +102,7 @@ static size_t files_of_records(const struct query *q, const struct bl_str *rkeys
 /* A post that is not in the lake (it was made before the recording began) cannot be shown; one that was deleted must
  * not. */
 static enum bl_rc find_posts(struct refresh *r, struct answer *a, struct found **items, struct bl_error *err) {
-    struct filter everything = {.from_us = INT64_MIN, .to_us = INT64_MAX};
-    struct find f = {r->q, &everything, &a->arena};
+    struct find f = {r->q, &a->arena};
     BL_CLEANUP(bl_freep) const struct catalog_file **files = NULL;
     size_t count = 0;
     BL_CLEANUP(bl_freep) struct bl_str *dids = bl_xcalloc(a->count + 1, sizeof *dids);
