@@ -51,10 +51,11 @@ static enum bl_rc open_parts(struct http_server *s, struct bl_error *err) {
     s->cache = cache_new(s->conf->serve_cache, s->clock);
     s->rates = rates_new(s->clock);
     BL_TRY(pool_start(&pool, &s->pool, err));
-    if (s->conf->serve_views_every == 0) return BL_OK;
-    struct refresher_options views = {
-        .lake_dir = s->conf->data, .memory_bytes = s->conf->serve_views_memory, .every_us = s->conf->serve_views_every};
-    return refresher_start(&views, &s->refresher, err);
+    struct refresher_options fresh = {.lake_dir = s->conf->data,
+                                      .pool = s->pool,
+                                      .memory_bytes = s->conf->serve_views_memory,
+                                      .every_us = s->conf->serve_views_every};
+    return refresher_start(&fresh, &s->refresher, err);
 }
 
 enum bl_rc server_open(const struct conf *conf, const struct bl_clock *clock, struct http_server **out,
