@@ -51,10 +51,11 @@ static enum bl_rc open_parts(struct http_server *s, struct bl_error *err) {
     s->cache = cache_new(s->conf->serve_cache, s->clock);
     s->rates = rates_new(s->clock);
     BL_TRY(pool_start(&pool, &s->pool, err));
-    if (s->conf->serve_views_every == 0) return BL_OK;
-    struct refresher_options views = {
-        .lake_dir = s->conf->data, .memory_bytes = s->conf->serve_views_memory, .every_us = s->conf->serve_views_every};
-    return refresher_start(&views, &s->refresher, err);
+    struct refresher_options fresh = {.lake_dir = s->conf->data,
+                                      .pool = s->pool,
+                                      .memory_bytes = s->conf->serve_views_memory,
+                                      .every_us = s->conf->serve_views_every};
+    return refresher_start(&fresh, &s->refresher, err);
 }
 
 enum bl_rc server_open(const struct conf *conf, const struct bl_clock *clock, struct http_server **out,
@@ -361,6 +362,7 @@ static void complete(struct http_context *context, struct http_request *rq, stru
     if (rc == BL_OK) rc = bl_buf_check(&res->body, "the answer", NULL);
     if (rc != BL_OK) {
         http_refuse_error(res, rq, err);
+        if (rc == BL_E_FULL) bl_log(BL_WARN, "request id=%s refused: %s", rq->id, err->message);
         if (res->status == 500) bl_log(BL_ERROR_LEVEL, "request id=%s failed: %s", rq->id, err->message);
         return;
     }
