@@ -260,7 +260,9 @@ static void count_sent(const struct closed_block *b) {
     metric_add(M_buffered, b->type, b->block.count);
     metric_add(M_blocks, 0, 1);
     metric_add(M_block_bytes, 0, (double)b->block.data.n);
-    metric_observe(M_buffer_latency, (double)(bl_wall_us() - b->first_received_us) / 1e6);
+    double seconds = (double)(bl_wall_us() - b->first_received_us) / 1e6;
+    metric_observe(M_buffer_latency, seconds);
+    if (seconds > metric_get(M_buffer_latency_max, 0)) metric_set(M_buffer_latency_max, 0, seconds);
 }
 
 static enum bl_rc send_item(struct sender *s, struct item *item, struct bl_error *err) {
