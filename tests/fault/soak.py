@@ -233,10 +233,11 @@ def growth(values):
 def judge(samples, schedule, interval, drained):
     """Lines of the table, and what is beyond its limit."""
     steady = [s for s in samples if s["second"] <= schedule.steady]
+    window = max(schedule.steady / 12, 2 * interval)
     second_half = [s for s in steady if s["second"] >= schedule.steady / 2]
     lines, wrong = [], []
     for column, slack in (("ingest_mb", 8), ("write_mb", 8), ("redis_mb", 8), ("redis_used_mb", 8), ("oldest_s", 15)):
-        rise, mean = growth(peaks(second_half, column, interval))
+        rise, mean = growth(peaks(second_half, column, window))
         whole = [s[column] for s in steady]
         lines.append(f"{column:16} mean {sum(whole) / len(whole):9.1f}   highest {max(whole):9.1f}   peaks of the second half {mean:9.1f}, "
                      f"rising by {rise:+7.1f}")
@@ -287,11 +288,10 @@ def main():
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--minutes", type=float, default=60)
     options.add_argument("--burst-seconds", type=int, default=120, help="length of the burst at the end")
-    options.add_argument("--interval", type=int, help="write.interval, seconds; by default 300, and 30 in a run of less than a quarter of an hour")
+    options.add_argument("--interval", type=int, default=10, help="write.interval, seconds (10: what `up` takes by itself)")
     options.add_argument("--every", type=float, default=10, help="seconds between two samples")
     options.add_argument("--samples", help="write every sample here, as CSV")
     o = options.parse_args()
-    o.interval = o.interval or (300 if o.minutes >= 15 else 30)
     schedule = Schedule(o.minutes * 60, o.burst_seconds, DRAIN_FACTOR * o.burst_seconds)
     folder = tempfile.mkdtemp(prefix="bluelake-soak-")
     try:
