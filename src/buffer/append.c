@@ -5,37 +5,6 @@
 #include "base/fault.h"
 #include "buffer/nodes.h"
 
-enum { MEMORY_POLL_NS = 250 * 1000 * 1000 };
-
-/* ---- the high-water mark ---- */
-
-static enum bl_rc poll_memory(struct buffer *b, struct node *n, int64_t now_ns, struct bl_error *err) {
-    struct redis_args a;
-    redis_words(&a, "INFO memory");
-    BL_CLEANUP(redis_reply_release) redisReply *r = NULL;
-    BL_TRY(redis_call(&n->conn, &a, &r, err));
-    int64_t used = 0, most = 0;
-    if (!bl_parse_i64(redis_info(redis_text(r), "used_memory"), 0, INT64_MAX, &used) ||
-        !bl_parse_i64(redis_info(redis_text(r), "maxmemory"), 0, INT64_MAX, &most))
-        return bl_fail(err, BL_E_BACKEND, "INFO memory: used_memory or maxmemory is missing");
-    n->used_memory = used;
-    n->memory_limit = b->high_water_bytes ? b->high_water_bytes : most / 10 * 8;
-    n->memory_polled_ns = now_ns;
-    return BL_OK;
-}
-
-/* A look every quarter of a second lets ingest overshoot the mark by what it can send meanwhile, about 20 MB at half a
- * million events a second; the fifth of maxmemory above the mark is there for that. */
-static enum bl_rc check_memory(struct buffer *b, struct node *n, struct bl_error *err) {
-    int64_t now = bl_mono_ns();
-    if (n->memory_polled_ns == 0 || now - n->memory_polled_ns >= MEMORY_POLL_NS) BL_TRY(poll_memory(b, n, now, err));
-    if (n->memory_limit == 0 || n->used_memory <= n->memory_limit) return BL_OK;
-    return bl_fail(err, BL_E_FULL,
-                   "Redis uses %" PRId64 " bytes, above the high-water mark of %" PRId64
-                   "; nothing is lost: let the writer drain it, or raise maxmemory",
-                   n->used_memory, n->memory_limit);
-}
-
 /* ---- transactions ---- */
 
 static enum bl_rc begin(struct lane *l, struct bl_error *err) {
@@ -200,7 +169,7 @@ static enum bl_rc find_present(struct lane *l, const struct append *q, bool *pre
 static enum bl_rc append_once(struct buffer *b, struct lane *l, const struct append *q, struct bl_error *err) {
     bool present[BUFFER_APPEND_MAX] = {0};
     struct redis_conn *c = l->conn; /* making it has killed the connection in doubt */
-    BL_TRY(check_memory(b, l->node, err));
+    BL_TRY(node_check_memory(b, l->node, err));
     if (b->guard && strcmp(l->node->known_run_id, c->run_id) != 0)
         return bl_fail(err, BL_E_FORGOTTEN,
                        "Redis was restarted or its counters changed: what it holds has to be compared first");
@@ -277,7 +246,7 @@ struct rejection {
 static enum bl_rc reject_once(struct buffer *b, struct lane *l, const struct rejection *x, struct bl_error *err) {
     const struct route *route = &b->routes[ROUTE_REJECTED];
     struct redis_args a;
-    BL_TRY(check_memory(b, l->node, err));
+    BL_TRY(node_check_memory(b, l->node, err));
     BL_TRY(begin(l, err));
     redis_words(&a, "XADD");
     redis_arg_z(&a, route->key);

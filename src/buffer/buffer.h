@@ -49,9 +49,14 @@ struct buffer_position {
     char host[256];                   /* the caller's text, see source_cursor_text */
     uint64_t received[EV_TYPE_COUNT]; /* the next block's `offset` */
     uint64_t rejected;
+    unsigned vanished; /* a bit a type: its queue was there and is gone with what was in it (evicted, deleted) */
 };
 /* Creates streams' groups where missing. */
 enum bl_rc buffer_load_position(struct buffer *b, struct buffer_position *out, struct bl_error *err);
+
+/* The counters of these types (a bit each) begin at 0 again and `vanished` is forgotten, and so is the cursor: the
+ * caller has chosen another, before everything that vanished. */
+enum bl_rc buffer_number_anew(struct buffer *b, unsigned types, struct bl_error *err);
 
 /* With `guard`: the next append answers BL_E_FORGOTTEN, until the position is loaded again. */
 void buffer_suspect(struct buffer *b);
@@ -59,7 +64,8 @@ void buffer_suspect(struct buffer *b);
 enum bl_rc buffer_stored_seqs(struct buffer *b, uint64_t incarnation, uint64_t seqs[static EV_TYPE_COUNT],
                               struct bl_error *err);
 /* Position before which everything ever buffered has been acknowledged: the oldest entry's first time, or the cursor
- * when the queues are empty; 0 when there is neither. */
+ * when the queues are empty; 0 when there is no cursor. BL_E_FORGOTTEN when a queue has vanished and, with `guard`,
+ * when Redis may have forgotten something. */
 enum bl_rc buffer_settled(struct buffer *b, int64_t *settled_us, struct bl_error *err);
 
 enum { BUFFER_APPEND_MAX = 64 };

@@ -25,6 +25,7 @@ struct node { /* one server */
     struct redis_conn conn;
     char known_run_id[64]; /* of the Redis process whose position was loaded last; "" = load it again */
     int64_t memory_polled_ns, used_memory, memory_limit; /* limit 0: none */
+    char policy[32];                                     /* maxmemory-policy, as last warned of */
 };
 
 /* The keys that live together: a queue and its metadata. */
@@ -92,5 +93,10 @@ enum bl_rc lane_call(struct lane *l, const struct redis_args *a, redisReply **ou
 enum bl_rc route_call(struct buffer *b, unsigned route, const struct redis_args *a, redisReply **out,
                       struct bl_error *err);
 
-/* Creates the groups (and empty streams) that are missing, even when memory is at its limit; says how many. */
+enum bl_rc node_poll_memory(struct buffer *b, struct node *n, struct bl_error *err);
+/* BL_E_FULL above the high-water mark. */
+enum bl_rc node_check_memory(struct buffer *b, struct node *n, struct bl_error *err);
+
+/* Creates the groups (and empty streams) that are missing, even when memory is at its limit; says how many. A queue
+ * that was there before and is gone is marked in its metadata. */
 enum bl_rc buffer_create_groups(struct buffer *b, int64_t *created, struct bl_error *err);

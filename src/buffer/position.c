@@ -13,9 +13,12 @@ enum { INCARNATIONS_KEPT = 64 };
 static const char create_group_script[] =
     "#!lua flags=allow-oom\n"
     "local r = redis.pcall('XGROUP', 'CREATE', KEYS[1], ARGV[1], '0', 'MKSTREAM')\n"
-    "if not r.err then return 1\n"
-    "elseif string.find(r.err, 'BUSYGROUP', 1, true) then return 0\n"
-    "else return r end\n";
+    "if r.err then\n"
+    "  if string.find(r.err, 'BUSYGROUP', 1, true) then return 0 end\n"
+    "  return r\n"
+    "end\n"
+    "if redis.call('HMGET', KEYS[2], ARGV[2])[1] then redis.call('HSET', KEYS[2], ARGV[3], 1) end\n"
+    "return 1\n";
 
 enum bl_rc buffer_create_groups(struct buffer *b, int64_t *created, struct bl_error *err) {
     *created = 0;
@@ -23,9 +26,12 @@ enum bl_rc buffer_create_groups(struct buffer *b, int64_t *created, struct bl_er
         struct redis_args a;
         redis_words(&a, "EVAL");
         redis_arg_z(&a, create_group_script);
-        redis_arg_z(&a, "1");
+        redis_arg_z(&a, "2");
         redis_arg_z(&a, b->routes[t].key);
+        redis_arg_z(&a, b->routes[t].metadata);
         redis_arg_z(&a, BUFFER_GROUP);
+        redis_arg_printf(&a, "received:%s", ev_schema((enum ev_type)t)->name);
+        redis_arg_printf(&a, "vanished:%s", ev_schema((enum ev_type)t)->name);
         BL_CLEANUP(redis_reply_release) redisReply *r = NULL;
         BL_TRY(route_call(b, t, &a, &r, err));
         *created += r->integer;
@@ -58,8 +64,12 @@ static bool read_count(struct bl_str field, struct bl_str prefix, struct bl_str 
 static enum bl_rc read_field(const struct route *route, struct bl_str field, struct bl_str value,
                              struct buffer_position *p, struct vote *vote, struct bl_error *err) {
     bool good = true;
+    uint64_t vanished[EV_TYPE_COUNT] = {0};
     bool counted = read_count(field, BL_LIT("received:"), value, p->received, &good) ||
-                   read_count(field, BL_LIT("seen:"), value, vote->seen, &good);
+                   read_count(field, BL_LIT("seen:"), value, vote->seen, &good) ||
+                   read_count(field, BL_LIT("vanished:"), value, vanished, &good);
+    for (unsigned t = 0; t < EV_TYPE_COUNT; t++)
+        if (vanished[t]) p->vanished |= 1u << t;
     if (counted) {
         return good ? BL_OK : bad_metadata(route, field, value, err);
     } else if (bl_str_eq(field, BL_LIT("cursor_us"))) {
@@ -226,7 +236,7 @@ enum bl_rc buffer_load_position(struct buffer *b, struct buffer_position *out, s
     BL_TRY(buffer_create_groups(b, &created, err));
     BL_TRY(nodes_in_use(b, nodes, &count, err));
     for (size_t i = 0; i < count; i++) {
-        BL_TRY(redis_up(&nodes[i]->conn, err));
+        BL_TRY(node_poll_memory(b, nodes[i], err));
         memcpy(run_ids[i], nodes[i]->conn.run_id, sizeof run_ids[i]);
     }
     BL_TRY(gather(b, &g, err));
@@ -256,24 +266,65 @@ enum bl_rc buffer_stored_seqs(struct buffer *b, uint64_t incarnation, uint64_t s
     return BL_OK;
 }
 
+enum bl_rc buffer_number_anew(struct buffer *b, unsigned types, struct bl_error *err) {
+    for (unsigned t = 0; t < EV_TYPE_COUNT; t++) {
+        if (!(types >> t & 1)) continue;
+        struct redis_args a;
+        redis_words(&a, "HDEL");
+        redis_arg_z(&a, b->routes[t].metadata);
+        redis_arg_printf(&a, "vanished:%s", ev_schema((enum ev_type)t)->name);
+        redis_arg_printf(&a, "received:%s", ev_schema((enum ev_type)t)->name);
+        redis_arg_z(&a, "cursor_us");
+        redis_arg_z(&a, "cursor_host");
+        BL_CLEANUP(redis_reply_release) redisReply *r = NULL;
+        BL_TRY(route_call(b, t, &a, &r, err));
+        b->counted[t] = 0;
+    }
+    return BL_OK;
+}
+
 /* ---- settled ---- */
 
-/* `first` of a queue's oldest entry, without its data. */
-static const char oldest_script[] = "local e = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]\n"
-                                    "for f = 1, e and #e[2] or 0, 2 do\n"
-                                    "  if e[2][f] == 'first' then return e[2][f + 1] end\n"
-                                    "end\n"
-                                    "return ''\n";
+/* `first` of a queue's oldest entry, without its data. A queue that is empty because it was taken away must not be
+ * taken for one that was drained: then its group is gone, or it was made anew, or its counter is. */
+static const char oldest_script[] =
+    "local p = redis.pcall('XPENDING', KEYS[1], ARGV[1])\n"
+    "if p.err then return p end\n"
+    "local m = redis.call('HMGET', KEYS[2], ARGV[2], ARGV[3])\n"
+    "if m[1] or tonumber(m[2] or 0) < tonumber(ARGV[4]) then return {err = 'NOGROUP made anew'} end\n"
+    "local e = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]\n"
+    "for f = 1, e and #e[2] or 0, 2 do\n"
+    "  if e[2][f] == 'first' then return e[2][f + 1] end\n"
+    "end\n"
+    "return ''\n";
 
-static enum bl_rc oldest_first(struct buffer *b, unsigned t, int64_t *first_us, struct bl_error *err) {
+static enum bl_rc oldest_first(struct buffer *b, unsigned t, uint64_t received, int64_t *first_us,
+                               struct bl_error *err) {
     struct redis_args a;
     redis_words(&a, "EVAL_RO");
     redis_arg_z(&a, oldest_script);
-    redis_arg_z(&a, "1");
+    redis_arg_z(&a, "2");
     redis_arg_z(&a, b->routes[t].key);
+    redis_arg_z(&a, b->routes[t].metadata);
+    redis_arg_z(&a, BUFFER_GROUP);
+    redis_arg_printf(&a, "vanished:%s", ev_schema((enum ev_type)t)->name);
+    redis_arg_printf(&a, "received:%s", ev_schema((enum ev_type)t)->name);
+    redis_arg_i64(&a, (int64_t)received);
     BL_CLEANUP(redis_reply_release) redisReply *r = NULL;
-    BL_TRY(route_call(b, t, &a, &r, err));
-    if (!bl_parse_i64(redis_text(r), 1, INT64_MAX, first_us)) *first_us = 0;
+    enum bl_rc rc = route_call(b, t, &a, &r, err);
+    if (redis_says(r, "NOGROUP")) return bl_fail(err, BL_E_FORGOTTEN, "%s has vanished", b->routes[t].key);
+    if (rc == BL_OK && !bl_parse_i64(redis_text(r), 1, INT64_MAX, first_us)) *first_us = 0;
+    return rc;
+}
+
+/* With `guard`: is this still the Redis whose position was loaded? */
+static enum bl_rc check_known(struct buffer *b, struct bl_error *err) {
+    struct node *nodes[ROUTE_COUNT];
+    size_t count = 0;
+    BL_TRY(nodes_in_use(b, nodes, &count, err));
+    for (size_t i = 0; b->guard && i < count; i++)
+        if (strcmp(nodes[i]->known_run_id, nodes[i]->conn.run_id) != 0)
+            return bl_fail(err, BL_E_FORGOTTEN, "what Redis holds has to be compared first");
     return BL_OK;
 }
 
@@ -284,10 +335,10 @@ enum bl_rc buffer_settled(struct buffer *b, int64_t *settled_us, struct bl_error
     BL_TRY(gather(b, &g, err));
     int64_t oldest = g.position.cursor_us;
     for (unsigned t = 0; t < EV_TYPE_COUNT; t++) {
-        int64_t first;
-        BL_TRY(oldest_first(b, t, &first, err));
-        if (first && (!oldest || first < oldest)) oldest = first;
+        int64_t first = 0;
+        BL_TRY(oldest_first(b, t, g.position.received[t], &first, err));
+        if (first && first < oldest) oldest = first;
     }
     *settled_us = oldest;
-    return BL_OK;
+    return check_known(b, err);
 }

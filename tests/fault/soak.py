@@ -174,7 +174,7 @@ class Metrics:
 
 
 class Collection:
-    def __init__(self, folder, interval, schedule):
+    def __init__(self, folder, schedule, sets):
         self.folder = pathlib.Path(folder)
         self.start = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         self.simulator = Process([BINARY, "simulate", "--listen=127.0.0.1:0", f"--count={schedule.count}", f"--network-rate={NETWORK_RATE}",
@@ -183,7 +183,7 @@ class Collection:
         self.relay = Relay(int(found.group(1)), schedule)
         self.lake = self.folder / "lake"
         self.ingest_port, self.write_port = free_port(), free_port()
-        settings = [f"source.cursor={self.start}", f"write.interval={interval}s", f"ingest.http=127.0.0.1:{self.ingest_port}",
+        settings = [*sets, f"source.cursor={self.start}", f"ingest.http=127.0.0.1:{self.ingest_port}",
                     f"write.http=127.0.0.1:{self.write_port}"]
         self.up = Process([BINARY, "up", "--data", self.lake, "--source", f"ws://127.0.0.1:{self.relay.port}", "--http", "none",
                            *[f"--set={s}" for s in settings]], self.folder / "up.log")
@@ -289,13 +289,15 @@ def main():
     options.add_argument("--minutes", type=float, default=60)
     options.add_argument("--burst-seconds", type=int, default=120, help="length of the burst at the end")
     options.add_argument("--interval", type=int, default=10, help="write.interval, seconds (10: what `up` takes by itself)")
+    options.add_argument("--dedup-memory", default="32m", help="write.dedup_memory: filled early, so that anything else that grows shows")
+    options.add_argument("--set", action="append", default=[], help="another setting, KEY=VALUE")
     options.add_argument("--every", type=float, default=10, help="seconds between two samples")
     options.add_argument("--samples", help="write every sample here, as CSV")
     o = options.parse_args()
     schedule = Schedule(o.minutes * 60, o.burst_seconds, DRAIN_FACTOR * o.burst_seconds)
     folder = tempfile.mkdtemp(prefix="bluelake-soak-")
     try:
-        collection = Collection(folder, o.interval, schedule)
+        collection = Collection(folder, schedule, [f"write.interval={o.interval}s", f"write.dedup_memory={o.dedup_memory}", *o.set])
         try:
             samples, drained = watch(collection, schedule, lambda line: print(line, flush=True), o.every)
         finally:
