@@ -566,10 +566,12 @@ static bool look(struct writer *w, int64_t now, struct stage_clock clocks[static
     clocks[0] = (struct stage_clock){"read", atomic_load(&w->last_read_us), w->conf->ready_read};
     clocks[1] = oldest_us ? (struct stage_clock){"written", oldest_us, written_limit(w)}
                           : (struct stage_clock){"written", committed_us, 0};
+    why[0] = 0;
     bool late = freshness_late(clocks, STAGES, now, why, size);
     pthread_mutex_lock(&w->mutex);
     if (*w->error) snprintf(why, size, "%s", bl_utf8_valid(bl_str(w->error)) ? w->error : "?");
     pthread_mutex_unlock(&w->mutex);
+    if (!atomic_load(&w->redis_up) && !*why) snprintf(why, size, "Redis does not answer");
     bool ok = atomic_load(&w->redis_up) && atomic_load(&w->lake_ok) && !atomic_load(&w->held_up) && !late;
     metric_set(M_ready, 0, ok);
     if (ok) why[0] = 0; /* over */
