@@ -51,6 +51,7 @@ struct ingest {
         int64_t from_us, to_us;
     } losses[LOSSES_MAX];
     size_t loss_count;
+    int64_t pushed_us; /* position of the newest block the sender was given in this session */
     int64_t begin_us; /* where this process began, 0 = nothing received yet */
     struct sender *sender;
     pthread_mutex_t mutex; /* of the pointer `source`, which appears while others look */
@@ -85,6 +86,7 @@ static void push_closed(struct ingest *in, bool flush) {
         struct source_cursor cursor = {.seq = closed.cursor_seq};
         memcpy(cursor.host, in->host, sizeof cursor.host);
         source_cursor_text(&cursor, item->host);
+        if (closed.cursor_us > in->pushed_us) in->pushed_us = closed.cursor_us;
         sender_push(in->sender, item);
     }
 }
@@ -476,7 +478,10 @@ static enum bl_rc read_session(struct ingest *in, struct bl_error *err) {
     if (pthread_create(&watch_thread, NULL, watch_stop, in) != 0) return bl_fail(err, BL_E_IO, "cannot start a thread");
     enum bl_rc rc = read_loop(in, err);
     bool lost = sender_lost(in->sender);
-    if (!lost) push_closed(in, true);
+    if (!lost) {
+        push_closed(in, true);
+        heal_losses(in, in->pushed_us); /* these notes follow the blocks */
+    }
     sender_stop(in->sender, lost ? 0 : DRAIN_LIMIT_US);
     atomic_store(&in->session_over, true);
     pthread_join(watch_thread, NULL);
@@ -503,6 +508,7 @@ static enum bl_rc run_session(struct ingest *in, struct bl_error *err) {
         return rc;
     }
     window_clear(&in->window);
+    in->pushed_us = 0;
     blocks_release(&in->blocks);
     blocks_init(&in->blocks, incarnation, numbered_by_the_sender, resume.cursor_us,
                 (size_t)in->conf->ingest_block_bytes, in->conf->ingest_block_age);
