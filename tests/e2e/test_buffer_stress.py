@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from harness import BINARY, get, metric, run, wait_for
+from harness import free_port, get, metric, run, wait_for
 
 COUNT, RATE = 40000, 12000
 BEGINNING = "source.cursor=2026-01-05"  # where the simulated network begins; without it a paced one is joined live
@@ -302,9 +302,9 @@ def test_an_empty_redis_and_a_new_ingest_start_from_the_position_kept_on_disk(fl
     finish(flow, ingest, writer)
 
 
-def test_a_promoted_replica_takes_over(world):
+@pytest.mark.parametrize("tail", ["kept", "lost"])
+def test_a_promoted_replica_takes_over(world, tail):
     world.simulator(f"--count={COUNT}", f"--rate={RATE}")
-    from harness import free_port
     port = free_port()
     master = world.redis("--port", port)
     folder = world.folder / "replica"
@@ -316,11 +316,18 @@ def test_a_promoted_replica_takes_over(world):
     def replica(*args):
         return subprocess.run(["redis-cli", "-s", str(spare), *args], capture_output=True, text=True, timeout=30).stdout
     wait_for("the replica follows", lambda: "master_link_status:up" in replica("info", "replication"))
-    ingest, writer = start(world)
+    ingest, writer = start(world, write_sets=["write.interval=100ms"])
     until_buffered(world, COUNT // 4)
+    if tail == "lost":  # the master goes on alone for a while: that is what the replica never sees
+        replica("replicaof", "no", "one")
+        rows = world.catalog_rows()
+        until_buffered(world, buffered(world) + 5000)
+        wait_for("some of it is in the lake already", lambda: world.catalog_rows() > rows)
     master.kill()
     replica("replicaof", "no", "one")
     world.socket.unlink(missing_ok=True)
     spare.rename(world.socket)
     wait_for("ingest has compared", lambda: ingest_metric(world, "buffer_went_back_total") > 0)
+    if tail == "lost":
+        wait_for("the tail comes again", lambda: ingest_metric(world, "blocks_resent_total") + ingest_metric(world, "sessions_restarted_total") > 0)
     finish(world, ingest, writer)

@@ -230,7 +230,7 @@ def growth(values):
     return slope * (n - 1), mean_y
 
 
-def judge(samples, schedule, interval, drained):
+def judge(samples, schedule, interval, drained, times_count=True):
     """Lines of the table, and what is beyond its limit."""
     steady = [s for s in samples if s["second"] <= schedule.steady]
     window = max(schedule.steady / 12, 2 * interval)
@@ -251,10 +251,11 @@ def judge(samples, schedule, interval, drained):
     limit = DRAIN_FACTOR * (schedule.burst_end - schedule.steady)
     lines.append(f"burst of {BURST_FACTOR}x for {schedule.burst_end - schedule.steady} s: in the lake {drained:.1f} s after its end "
                  f"(limit {limit:.0f} s)")
-    wrong += ["receipt to Redis"] if slowest >= 1 else []
-    wrong += ["receipt to lake"] if oldest > interval + 60 else []
-    wrong += ["burst not drained in time"] if drained > limit else []
-    return lines, wrong
+    late = ["receipt to Redis"] if slowest >= 1 else []
+    late += ["receipt to lake"] if oldest > interval + 60 else []
+    late += ["burst not drained in time"] if drained > limit else []
+    lines += [f"beyond the limit: {what}" for what in late]
+    return lines, wrong + (late if times_count else [])
 
 
 def watch(collection, schedule, say, every):
@@ -290,6 +291,7 @@ def main():
     options.add_argument("--burst-seconds", type=int, default=120, help="length of the burst at the end")
     options.add_argument("--interval", type=int, default=10, help="write.interval, seconds (10: what `up` takes by itself)")
     options.add_argument("--dedup-memory", default="32m", help="write.dedup_memory: filled early, so that anything else that grows shows")
+    options.add_argument("--times-only-reported", action="store_true", help="waits beyond their limits do not fail the run: for a slow machine")
     options.add_argument("--set", action="append", default=[], help="another setting, KEY=VALUE")
     options.add_argument("--every", type=float, default=10, help="seconds between two samples")
     options.add_argument("--samples", help="write every sample here, as CSV")
@@ -313,7 +315,7 @@ def main():
             table = csv.DictWriter(out, COLUMNS)
             table.writeheader()
             table.writerows({k: round(v, 3) for k, v in s.items()} for s in samples)
-    lines, wrong = judge(samples, schedule, o.interval, drained)
+    lines, wrong = judge(samples, schedule, o.interval, drained, not o.times_only_reported)
     print("\n".join(lines))
     faults = {k: result[k] for k in ("problems", "missing", "twice", "different", "unexpected") if result[k]}
     wrong += [f"verify: {faults}"] if faults or result["compared"] != schedule.count else []
