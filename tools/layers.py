@@ -17,10 +17,11 @@ ALLOWED = {
     "buffer": ["base", "event", "obs"],
     "sim": ["base", "event", "net", "obs"],
     "lake": ["base", "event", "obs"],
-    "query": ["base", "event", "lake", "obs"],
-    "http": ["base", "conf", "obs", "event", "net", "lake", "query"],
+    "index": ["base", "event", "lake"],
+    "query": ["base", "event", "lake", "index", "obs"],
+    "http": ["base", "conf", "obs", "event", "net", "lake", "index", "query"],
     "pipe": ["base", "conf", "obs", "event", "net", "source", "buffer", "lake"],
-    "cmd": ["base", "conf", "obs", "event", "net", "sim", "buffer", "lake", "query", "http", "pipe"],
+    "cmd": ["base", "conf", "obs", "event", "net", "sim", "buffer", "lake", "index", "query", "http", "pipe"],
     "main": ["base", "cmd"],
 }
 
