@@ -235,6 +235,9 @@ def test_a_redis_that_is_flushed_is_filled_again_from_what_is_settled(flow):
     writer.child.send_signal(signal.SIGSTOP)  # so that something is lost with the queues
     mark = buffered(flow)
     until_buffered(flow, mark + 5000)
+    ingest.kill()  # a new ingest remembers no blocks that it could send again
+    ingest, _ = start(flow, write_sets=None)
+    wait_for("the new ingest has begun", lambda: "starting run" in ingest.text() and buffered(flow) > 0)
     flow.redis_cli("flushall")
     writer.child.send_signal(signal.SIGCONT)
     wait_for("ingest starts over", lambda: ingest_metric(flow, "sessions_restarted_total") > 0)
