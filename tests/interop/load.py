@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
 from harness import BINARY, REPO, World, free_port, get, run, wait_for  # noqa: E402
@@ -35,6 +36,21 @@ def import_simulated(lake, events):
 def resident(process, field="VmRSS"):
     with open(f"/proc/{process.child.pid}/status") as status:
         return int(re.search(rf"{field}:\s+(\d+) kB", status.read()).group(1)) * 1024
+
+
+class Memory(threading.Thread):
+    """The most a process had, looked at twice a second. Pss counts a page of a mapped file once, RSS once a mapping: each session maps
+    the index for itself."""
+
+    def __init__(self, process):
+        super().__init__(daemon=True)
+        self.process, self.pss, self.anonymous, self.stopped = process, 0, 0, threading.Event()
+
+    def run(self):
+        while not self.stopped.wait(0.5):
+            with open(f"/proc/{self.process.child.pid}/smaps_rollup") as rollup:
+                self.pss = max(self.pss, int(re.search(r"Pss:\s+(\d+) kB", rollup.read()).group(1)) * 1024)
+            self.anonymous = max(self.anonymous, resident(self.process, "RssAnon"))
 
 
 class Scene:
@@ -107,16 +123,21 @@ def measure(folder, users=100, seconds=60, events=EVENTS, rate=1000):
     scene = Scene(folder, events, rate)
     try:
         before = scene.status()
+        memory = Memory(scene.server)
+        memory.start()
         rows = locust(scene.port, users, seconds, str(pathlib.Path(folder) / "locust"))
         after = scene.status()
-        peak, now = resident(scene.server, "VmHWM"), resident(scene.server)
+        memory.stopped.set()
+        memory.join()
+        peak = resident(scene.server, "VmHWM")
         wrong = [str(dict(row)) for row in failures(str(pathlib.Path(folder) / "locust"))]
         came = after["totals"]["rows"] - before["totals"]["rows"]
         posts = next(t["rows"] for t in after["types"] if t["type"] == "posts")
         print(f"\n{users} users for {seconds} s over {posts:,} posts ({after['totals']['rows']:,} events in {after['totals']['files']} files), "
               f"while {came:,} events came in ({came / seconds:.0f}/s, {after['snapshot'] - before['snapshot']} commits)")
         print(table(rows))
-        print(f"server memory: {peak / 2**20:.0f} MB at most, {now / 2**20:.0f} MB at the end", flush=True)
+        print(f"server memory at most: RSS {peak / 2**20:.0f} MB, which counts the index once a session; Pss {memory.pss / 2**20:.0f} MB; "
+              f"its own {memory.anonymous / 2**20:.0f} MB", flush=True)
         if int(rows["Aggregated"]["Request Count"]) < users:
             wrong.append("hardly anything was asked")
         if came < seconds * rate / 4:
