@@ -248,6 +248,12 @@ static enum bl_rc check_memory(struct buffer *b, struct bl_error *err) {
 
 /* ---- transactions ---- */
 
+static enum bl_rc forgotten(struct buffer *b, struct bl_error *err) {
+    b->known_run_id[0] = 0;
+    return bl_fail(err, BL_E_FORGOTTEN,
+                   "Redis was restarted or its counters changed: what it holds has to be compared first");
+}
+
 static enum bl_rc begin(struct buffer *b, struct bl_error *err) {
     struct redis_args a;
     redis_words(&a, "MULTI");
@@ -279,7 +285,7 @@ static enum bl_rc commit(struct buffer *b, unsigned queued, redisReply **results
         BL_CRASH_POINT("buffer.answer");
         if (first != BL_OK) continue;
         first = redis_check(c, r, err);
-        if (first == BL_OK && i == queued + 1) first = check_results(c, r, err);
+        if (first == BL_OK && i == queued + 1) first = r->type == REDIS_REPLY_NIL ? forgotten(b, err) : check_results(c, r, err);
         if (first == BL_OK && i == queued + 1 && results) {
             *results = r;
             r = NULL;
@@ -343,18 +349,32 @@ static enum bl_rc send_cursor(struct buffer *b, int64_t cursor_us, const char *h
     return redis_send(&b->conn, &a, err);
 }
 
-/* HINCRBY tells how many events Redis has counted. Another number than the block's offset says: the counters are not
- * those that were loaded (evicted, flushed, somebody else appends), so the next append demands to load them again. */
-static void check_counts(struct buffer *b, const struct buffer_append *blocks, size_t count, const bool *present,
-                         const redisReply *results) {
-    size_t at = 1;
+/* Are the counters those the offsets were taken from? Others say: the hash was evicted or flushed, or somebody else
+ * appends, and nothing may be added before what is there has been compared. WATCH makes the answer hold until EXEC. */
+static enum bl_rc watch_counts(struct buffer *b, const struct buffer_append *blocks, size_t count, const bool *present,
+                               struct bl_error *err) {
+    struct redis_args a;
+    redis_words(&a, "WATCH " KEY_METADATA);
+    BL_CLEANUP(redis_reply_release) redisReply *watched = NULL, *counts = NULL;
+    BL_TRY(redis_call(&b->conn, &a, &watched, err));
+    redis_words(&a, "HMGET " KEY_METADATA " updated_us");
+    for (size_t i = 0; i < count; i++) redis_arg_printf(&a, "received:%s", ev_schema(blocks[i].type)->name);
+    BL_TRY(redis_call(&b->conn, &a, &counts, err));
+    if (!redis_is_array(counts, count + 1)) return bl_fail(err, BL_E_BACKEND, "HMGET " KEY_METADATA ": unexpected answer");
+    uint64_t added[EV_TYPE_COUNT] = {0};
     for (size_t i = 0; i < count; i++) {
+        uint64_t counted = 0;
         if (present[i]) continue;
-        if (at < results->elements &&
-            results->element[at]->integer != (long long)(blocks[i].block.offset + blocks[i].block.count))
-            b->known_run_id[0] = 0;
-        at += COMMANDS_A_BLOCK;
+        if (!bl_parse_u64(redis_text(counts->element[i + 1]), INT64_MAX, &counted)) counted = 0;
+        if (counted + added[blocks[i].type] != blocks[i].block.offset) {
+            redis_words(&a, "UNWATCH");
+            BL_CLEANUP(redis_reply_release) redisReply *done = NULL;
+            BL_TRY(redis_call(&b->conn, &a, &done, err));
+            return forgotten(b, err);
+        }
+        added[blocks[i].type] += blocks[i].block.count;
     }
+    return BL_OK;
 }
 
 /* Which blocks the transaction in doubt brought. Asked for each, because the caller may come back with more blocks than
@@ -378,9 +398,7 @@ static enum bl_rc find_present(struct buffer *b, const struct buffer_append *blo
 /* First of all a connection: making one kills the connection in doubt. */
 static enum bl_rc check_run(struct buffer *b, struct bl_error *err) {
     BL_TRY(redis_up(&b->conn, err));
-    if (!b->guard || strcmp(b->known_run_id, b->conn.run_id) == 0) return BL_OK;
-    return bl_fail(err, BL_E_FORGOTTEN,
-                   "Redis was restarted or its counters changed: what it holds has to be compared first");
+    return !b->guard || strcmp(b->known_run_id, b->conn.run_id) == 0 ? BL_OK : forgotten(b, err);
 }
 
 static enum bl_rc append_once(struct buffer *b, const struct buffer_append *blocks, size_t count, int64_t cursor_us,
@@ -391,6 +409,7 @@ static enum bl_rc append_once(struct buffer *b, const struct buffer_append *bloc
         BL_TRY(find_present(b, blocks, count, present, err));
         b->conn.doubt = false;
     }
+    if (b->guard) BL_TRY(watch_counts(b, blocks, count, present, err));
     int64_t now_us = bl_wall_us();
     unsigned queued = 1;
     BL_TRY(begin(b, err));
@@ -402,11 +421,9 @@ static enum bl_rc append_once(struct buffer *b, const struct buffer_append *bloc
     BL_TRY(send_cursor(b, cursor_us, host, now_us, err));
     enter_doubt(&b->conn);
     BL_CRASH_POINT("buffer.before_exec");
-    BL_CLEANUP(redis_reply_release) redisReply *results = NULL;
-    enum bl_rc rc = commit(b, queued, &results, err);
+    enum bl_rc rc = commit(b, queued, NULL, err);
     BL_CRASH_POINT("buffer.after_exec");
     if (rc != BL_E_NET) b->conn.doubt = false;
-    if (rc == BL_OK && b->guard) check_counts(b, blocks, count, present, results);
     return rc;
 }
 

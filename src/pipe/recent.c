@@ -25,8 +25,11 @@ static struct sent *add(struct recent *r, struct bl_str data, int64_t now_ns) {
     return s;
 }
 
+/* The newest stays, however large. */
 static void keep_bounds(struct recent *r, int64_t now_ns) {
-    while (r->bytes > RECENT_BYTES || now_ns - r->head->sent_ns > (int64_t)RECENT_US * 1000) drop_oldest(r);
+    while (r->head != r->tail &&
+           (r->bytes > RECENT_BYTES || now_ns - r->head->sent_ns > (int64_t)RECENT_US * 1000))
+        drop_oldest(r);
 }
 
 void recent_add(struct recent *r, enum ev_type type, const struct block *block, int64_t cursor_us, const char *host,
