@@ -49,6 +49,14 @@ def test_an_export_of_ten_times_the_rows_needs_no_more_memory(lake, large_lake, 
     assert SANITIZED or peaks[1] - peaks[0] < 64 * MIB
 
 
+def test_a_limited_export_that_is_large_is_not_held_in_memory(large_lake, tmp_path):  # noqa: F811
+    s = Server(tmp_path, large_lake, "serve.row_limit=45000").ready()
+    answer = s.get("/export", format="ndjson")
+    assert whole(answer) == 45000 and len(answer.body) > 32 * MIB
+    assert answer.trailers["x-truncated"] == "true" and "x-truncated" in answer.headers["trailer"].lower()
+    s.stop()
+
+
 def test_slow_readers_hold_up_nobody_else(large_lake, tmp_path):  # noqa: F811
     s = Server(tmp_path, large_lake, "serve.sessions=4").ready()
     slow = [start_export(s) for _ in range(3)]
