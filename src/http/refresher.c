@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "index/index.h"
 #include "obs/log.h"
 #include "query/views.h"
 
@@ -36,10 +37,20 @@ static void refresh(struct refresher *r, int64_t *last_log_ns) {
     if (rc != BL_OK && !is_ordinary(rc) && bl_log_due(last_log_ns, 60000000)) bl_log_error("views", &err);
 }
 
+/* Before somebody's search has to wait for it. */
+static void complete_index(struct refresher *r, int64_t *last_log_ns) {
+    struct bl_error err = {0};
+    struct index_build_stats stats = {0};
+    enum bl_rc rc =
+        index_build_missing(&(struct index_build_options){.lake_dir = r->lake_dir, .stop = &r->stop}, &stats, &err);
+    if (rc != BL_OK && !is_ordinary(rc) && bl_log_due(last_log_ns, 60000000)) bl_log_error("index", &err);
+}
+
 static void *keep_fresh(void *context) {
     struct refresher *r = context;
-    int64_t last_log_ns = 0;
+    int64_t last_log_ns = 0, last_index_log_ns = 0;
     while (!atomic_load(&r->stop)) {
+        complete_index(r, &last_index_log_ns);
         refresh(r, &last_log_ns);
         int64_t until = bl_mono_ns() + r->options.every_us * 1000;
         while (!atomic_load(&r->stop) && bl_mono_ns() < until) nanosleep(&(struct timespec){.tv_nsec = TICK_NS}, NULL);

@@ -1,6 +1,6 @@
 /* refresher: a thread that keeps the views up to date. Private to the http room.
  *
- * May include: base, query, obs. Looks every few seconds whether anything is due; what it costs is bounded by its own
+ * May include: base, index, query, obs. Looks every few seconds whether anything is due, and completes the search index; what it costs is bounded by its own
  * session's memory and one DuckDB thread. Another process that refreshes the same views is no error. */
 #pragma once
 #include "base/mem.h"

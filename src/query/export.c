@@ -115,7 +115,9 @@ enum bl_rc query_export(struct query *q, const struct query_search *s, query_hit
     struct query_search_stats ignored;
     struct export_question question = {s, hit, context, stats ? stats : &ignored};
     int64_t start_ns = bl_mono_ns();
+    size_t built = index_built(q->index);
     enum bl_rc rc = session_run(q, ask_export, &question, err);
+    question.stats->files_indexed = index_built(q->index) - built;
     question.stats->elapsed_us = (bl_mono_ns() - start_ns) / 1000;
     return rc;
 }
