@@ -203,8 +203,9 @@ enum bl_rc buffer_settled(struct buffer *b, int64_t *settled_us, struct bl_error
     struct redis_args a;
     redis_words(&a, "EVAL_RO");
     redis_arg_z(&a, settled_script);
-    redis_arg_i64(&a, EV_TYPE_COUNT + 1);
+    redis_arg_i64(&a, EV_TYPE_COUNT + 2);
     for (unsigned t = 0; t < EV_TYPE_COUNT; t++) redis_arg_z(&a, b->queue[t]);
+    redis_arg_z(&a, KEY_REJECTED);
     redis_arg_z(&a, KEY_METADATA);
     BL_CLEANUP(redis_reply_release) redisReply *r = NULL;
     BL_TRY(redis_call(&b->conn, &a, &r, err));
@@ -247,6 +248,12 @@ static enum bl_rc check_memory(struct buffer *b, struct bl_error *err) {
 
 /* ---- transactions ---- */
 
+static enum bl_rc forgotten(struct buffer *b, struct bl_error *err) {
+    b->known_run_id[0] = 0;
+    return bl_fail(err, BL_E_FORGOTTEN,
+                   "Redis was restarted or its counters changed: what it holds has to be compared first");
+}
+
 static enum bl_rc begin(struct buffer *b, struct bl_error *err) {
     struct redis_args a;
     redis_words(&a, "MULTI");
@@ -278,7 +285,7 @@ static enum bl_rc commit(struct buffer *b, unsigned queued, redisReply **results
         BL_CRASH_POINT("buffer.answer");
         if (first != BL_OK) continue;
         first = redis_check(c, r, err);
-        if (first == BL_OK && i == queued + 1) first = check_results(c, r, err);
+        if (first == BL_OK && i == queued + 1) first = r->type == REDIS_REPLY_NIL ? forgotten(b, err) : check_results(c, r, err);
         if (first == BL_OK && i == queued + 1 && results) {
             *results = r;
             r = NULL;
@@ -342,18 +349,32 @@ static enum bl_rc send_cursor(struct buffer *b, int64_t cursor_us, const char *h
     return redis_send(&b->conn, &a, err);
 }
 
-/* HINCRBY tells how many events Redis has counted. Another number than the block's offset says: the counters are not
- * those that were loaded (evicted, flushed, somebody else appends), so the next append demands to load them again. */
-static void check_counts(struct buffer *b, const struct buffer_append *blocks, size_t count, const bool *present,
-                         const redisReply *results) {
-    size_t at = 1;
+/* Are the counters those the offsets were taken from? Others say: the hash was evicted or flushed, or somebody else
+ * appends, and nothing may be added before what is there has been compared. WATCH makes the answer hold until EXEC. */
+static enum bl_rc watch_counts(struct buffer *b, const struct buffer_append *blocks, size_t count, const bool *present,
+                               struct bl_error *err) {
+    struct redis_args a;
+    redis_words(&a, "WATCH " KEY_METADATA);
+    BL_CLEANUP(redis_reply_release) redisReply *watched = NULL, *counts = NULL;
+    BL_TRY(redis_call(&b->conn, &a, &watched, err));
+    redis_words(&a, "HMGET " KEY_METADATA " updated_us");
+    for (size_t i = 0; i < count; i++) redis_arg_printf(&a, "received:%s", ev_schema(blocks[i].type)->name);
+    BL_TRY(redis_call(&b->conn, &a, &counts, err));
+    if (!redis_is_array(counts, count + 1)) return bl_fail(err, BL_E_BACKEND, "HMGET " KEY_METADATA ": unexpected answer");
+    uint64_t added[EV_TYPE_COUNT] = {0};
     for (size_t i = 0; i < count; i++) {
+        uint64_t counted = 0;
         if (present[i]) continue;
-        if (at < results->elements &&
-            results->element[at]->integer != (long long)(blocks[i].block.offset + blocks[i].block.count))
-            b->known_run_id[0] = 0;
-        at += COMMANDS_A_BLOCK;
+        if (!bl_parse_u64(redis_text(counts->element[i + 1]), INT64_MAX, &counted)) counted = 0;
+        if (counted + added[blocks[i].type] != blocks[i].block.offset) {
+            redis_words(&a, "UNWATCH");
+            BL_CLEANUP(redis_reply_release) redisReply *done = NULL;
+            BL_TRY(redis_call(&b->conn, &a, &done, err));
+            return forgotten(b, err);
+        }
+        added[blocks[i].type] += blocks[i].block.count;
     }
+    return BL_OK;
 }
 
 /* Which blocks the transaction in doubt brought. Asked for each, because the caller may come back with more blocks than
@@ -374,18 +395,21 @@ static enum bl_rc find_present(struct buffer *b, const struct buffer_append *blo
     return BL_OK;
 }
 
+/* First of all a connection: making one kills the connection in doubt. */
+static enum bl_rc check_run(struct buffer *b, struct bl_error *err) {
+    BL_TRY(redis_up(&b->conn, err));
+    return !b->guard || strcmp(b->known_run_id, b->conn.run_id) == 0 ? BL_OK : forgotten(b, err);
+}
+
 static enum bl_rc append_once(struct buffer *b, const struct buffer_append *blocks, size_t count, int64_t cursor_us,
                               const char *host, struct bl_error *err) {
     bool present[BUFFER_APPEND_MAX] = {0};
-    /* First of all a connection: making one kills the connection in doubt. */
-    BL_TRY(redis_up(&b->conn, err));
-    if (b->guard && strcmp(b->known_run_id, b->conn.run_id) != 0)
-        return bl_fail(err, BL_E_FORGOTTEN,
-                       "Redis was restarted or its counters changed: what it holds has to be compared first");
+    BL_TRY(check_run(b, err));
     if (b->conn.doubt) {
         BL_TRY(find_present(b, blocks, count, present, err));
         b->conn.doubt = false;
     }
+    if (b->guard) BL_TRY(watch_counts(b, blocks, count, present, err));
     int64_t now_us = bl_wall_us();
     unsigned queued = 1;
     BL_TRY(begin(b, err));
@@ -397,11 +421,9 @@ static enum bl_rc append_once(struct buffer *b, const struct buffer_append *bloc
     BL_TRY(send_cursor(b, cursor_us, host, now_us, err));
     enter_doubt(&b->conn);
     BL_CRASH_POINT("buffer.before_exec");
-    BL_CLEANUP(redis_reply_release) redisReply *results = NULL;
-    enum bl_rc rc = commit(b, queued, &results, err);
+    enum bl_rc rc = commit(b, queued, NULL, err);
     BL_CRASH_POINT("buffer.after_exec");
     if (rc != BL_E_NET) b->conn.doubt = false;
-    if (rc == BL_OK && b->guard) check_counts(b, blocks, count, present, results);
     return rc;
 }
 
@@ -415,21 +437,26 @@ enum bl_rc buffer_append(struct buffer *b, const struct buffer_append *blocks, s
     return rc == BL_E_NET ? append_once(b, blocks, count, cursor_us, cursor_host, err) : rc;
 }
 
-enum bl_rc buffer_reject(struct buffer *b, const char *reason, const char *detail, int64_t received_us,
-                         struct bl_str message, struct bl_error *err) {
+enum bl_rc buffer_reject(struct buffer *b, const struct buffer_note *note, uint64_t *number, struct bl_error *err) {
     BL_TRY(check_memory(b, err));
+    BL_TRY(check_run(b, err));
     struct redis_args a;
     BL_TRY(begin(b, err));
     redis_words(&a, "XADD " KEY_REJECTED " * reason");
-    redis_arg_z(&a, reason);
+    redis_arg_z(&a, note->reason);
     redis_arg_z(&a, "detail");
-    redis_arg_z(&a, detail);
+    redis_arg_z(&a, note->detail);
     redis_arg_z(&a, "received_us");
-    redis_arg_i64(&a, received_us);
+    redis_arg_i64(&a, note->received_us);
+    redis_arg_z(&a, "first");
+    redis_arg_i64(&a, note->after_us);
     redis_arg_z(&a, "message");
-    redis_arg(&a, message);
+    redis_arg(&a, note->message);
     BL_TRY(redis_send(&b->conn, &a, err));
     redis_words(&a, "HINCRBY " KEY_METADATA " rejected 1");
     BL_TRY(redis_send(&b->conn, &a, err));
-    return commit(b, 2, NULL, err);
+    BL_CLEANUP(redis_reply_release) redisReply *results = NULL;
+    BL_TRY(commit(b, 2, &results, err));
+    if (number) *number = results->elements > 1 ? (uint64_t)results->element[1]->integer : 0;
+    return BL_OK;
 }

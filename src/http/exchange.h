@@ -39,6 +39,7 @@ struct http_request {
     size_t value_count;
     char key_name[HTTP_KEY_NAME_MAX]; /* whose key it is; "" without */
     int64_t start_ns;
+    bool crowded;     /* its connection is one too many */
     atomic_bool gone; /* the client hung up: whatever is done for it may stop */
 };
 

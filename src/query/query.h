@@ -17,6 +17,7 @@ struct query_options {
     int64_t memory_bytes; /* 0 means 1 GiB */
     int threads;          /* 0 means 2 */
     int64_t deadline_us;  /* per question; 0 means 30 s */
+    const char *temp_dir; /* what does not fit into memory is put there for a while; NULL: such questions fail */
 };
 enum bl_rc query_open(const struct query_options *o, struct query **out, struct bl_error *err);
 void query_close(struct query **q);

@@ -42,7 +42,10 @@ static enum bl_rc check_folder(const char *dir, struct bl_error *err) {
 static enum bl_rc open_parts(struct query *q, const struct query_options *o, struct bl_error *err) {
     BL_TRY(check_folder(o->lake_dir, err));
     BL_TRY(catalog_open(o->lake_dir, CATALOG_READ, &q->catalog, err));
-    struct duck_options options = {.confine_to = o->lake_dir, .memory_bytes = o->memory_bytes, .threads = o->threads};
+    struct duck_options options = {.confine_to = o->lake_dir,
+                                   .memory_bytes = o->memory_bytes,
+                                   .threads = o->threads,
+                                   .temp_dir = o->temp_dir};
     BL_TRY(duck_open(&options, &q->duck, err));
     BL_TRY(watchdog_start(q->duck, &q->watchdog, err));
     return query_refresh(q, err);

@@ -105,7 +105,7 @@ def test_each_endpoint_answers_as_the_document_says(server, document):
     for path, operations in document["paths"].items():
         answer = server.get(concrete.get(path, path))
         assert answer.status == 200, (path, answer.body[:300])
-        (kind, content), = operations["get"]["responses"]["200"]["content"].items()
+        kind, content = next(iter(operations["get"]["responses"]["200"]["content"].items()))
         assert answer.headers["content-type"].startswith(kind), path
         assert re.fullmatch(r"[0-9a-f]{16}", answer.headers["x-request-id"])
         assert answer.headers["x-content-type-options"] == "nosniff" and "frame-ancestors 'none'" in answer.headers["content-security-policy"]
@@ -273,7 +273,8 @@ def test_a_client_that_hangs_up_frees_its_session(lake, tmp_path):
 
 def test_slow_clients_cost_no_memory_and_are_dropped_in_the_end(large_lake, tmp_path):
     s = Server(tmp_path, large_lake, "serve.stall=1s", "serve.sessions=4").ready()
-    assert whole(s.get("/export", format="ndjson")) > 40000
+    with concurrent.futures.ThreadPoolExecutor(3) as quick:  # so that every session has once done it
+        assert all(n > 40000 for n in quick.map(lambda _: whole(s.get("/export", format="ndjson")), range(3)))
     before = s.resident()
     socks = []
     for _ in range(3):

@@ -72,6 +72,19 @@ static bool has(struct cache *c, const char *key, size_t n) {
     return hit;
 }
 
+static void the_cache_tells_how_old_an_answer_is(void **state) {
+    (void)state;
+    struct cache *c = cache_new(10000, &clock_by_hand);
+    struct cache_entry entry = {0};
+    put(c, "a", 10, 10);
+    fake_ns += 3 * SECOND;
+    EXPECT(cache_get(c, BL_LIT("a"), &entry) && entry.age_us == 3000000);
+    put(c, "a", 10, 10);
+    EXPECT(cache_get(c, BL_LIT("a"), &entry) && entry.age_us == 0);
+    bl_buf_release(&entry.body);
+    cache_free(&c);
+}
+
 static void the_cache_forgets_what_was_used_longest_ago_and_what_is_old(void **state) {
     (void)state;
     struct cache *c = cache_new(10000, &clock_by_hand);
@@ -259,6 +272,7 @@ static void the_last_minute_is_told(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(a_bucket_empties_and_refills_evenly),
                                        cmocka_unit_test(a_full_table_never_punishes_a_newcomer),
+                                       cmocka_unit_test(the_cache_tells_how_old_an_answer_is),
                                        cmocka_unit_test(the_cache_forgets_what_was_used_longest_ago_and_what_is_old),
                                        cmocka_unit_test(a_ring_hands_on_every_byte_in_order),
                                        cmocka_unit_test(a_ring_ends_the_writer_when_nobody_reads),

@@ -324,8 +324,10 @@ static void a_filtered_stream_may_be_silent_for_longer(void **state) {
     struct source_message m;
     take(s, 1, &m);
     EXPECT_RC(source_next(s, 20, &m, NULL), BL_E_TIMEOUT);
+    for (; clock.now_us < 599 * SECOND; clock.now_us += 60 * SECOND) /* the pings of a host that lives are heard */
+        EXPECT_RC(source_next(s, 50, &m, NULL), BL_E_TIMEOUT);
     clock.now_us = 599 * SECOND;
-    EXPECT_RC(source_next(s, 20, &m, NULL), BL_E_TIMEOUT);
+    EXPECT_RC(source_next(s, 50, &m, NULL), BL_E_TIMEOUT);
     EXPECT(stats_of(s).state == SOURCE_LIVE && stats_of(s).connects == 1);
     clock.now_us = 601 * SECOND;
     EXPECT_RC(source_next(s, 20, &m, NULL), BL_E_TIMEOUT);
@@ -333,6 +335,31 @@ static void a_filtered_stream_may_be_silent_for_longer(void **state) {
     clock.now_us = 602 * SECOND;
     take(s, 1, &m); /* and the position is the last event's, however long ago that was */
     EXPECT(asked_for(h, 1, "cursor=1759999995000000"));
+    source_close(&s);
+    stop(h);
+}
+
+static void a_host_that_does_not_even_ping_is_dead_however_patient_the_filter(void **state) {
+    (void)state;
+    static const char *const dids[] = {"did:plc:abcdefghijklmnopqrstuvwx"};
+    struct host *h = new_host();
+    struct fake_clock clock = {0};
+    h->plans[0] = (struct plan){.first_us = T0, .count = 1, .ending = HOLD};
+    h->plans[1] = (struct plan){.first_us = T0, .count = 1, .ending = HOLD};
+    start(h);
+    struct bl_clock c = {fake_wall, fake_mono, &clock};
+    struct source *s = open_source(OPTIONS(h, .clock = &c, .dids = dids, .did_count = 1));
+    struct source_message m;
+    take(s, 1, &m);
+    EXPECT_RC(source_next(s, 20, &m, NULL), BL_E_TIMEOUT);
+    clock.now_us = 89 * SECOND;
+    EXPECT_RC(source_next(s, 20, &m, NULL), BL_E_TIMEOUT);
+    EXPECT(stats_of(s).state == SOURCE_LIVE && stats_of(s).failures == 0);
+    clock.now_us = 91 * SECOND;
+    EXPECT_RC(source_next(s, 20, &m, NULL), BL_E_TIMEOUT);
+    EXPECT(stats_of(s).failures == 1 && strstr(stats_of(s).last_error, "no data and no ping"));
+    clock.now_us = 92 * SECOND;
+    take(s, 1, &m);
     source_close(&s);
     stop(h);
 }
@@ -453,6 +480,7 @@ int main(void) {
         cmocka_unit_test(ticks_go_on_while_connecting),
         cmocka_unit_test(long_filters_are_sent_as_hello_and_a_complaint_is_final),
         cmocka_unit_test(a_filtered_stream_may_be_silent_for_longer),
+        cmocka_unit_test(a_host_that_does_not_even_ping_is_dead_however_patient_the_filter),
         cmocka_unit_test(a_jump_of_the_wall_clock_moves_neither_timers_nor_cursor),
         cmocka_unit_test(a_host_that_cuts_within_the_overlap_is_got_past),
         cmocka_unit_test(bad_settings_are_refused_at_once),
