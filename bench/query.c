@@ -340,12 +340,13 @@ int main(int argc, char **argv) {
     printf("lake: %" PRId64 " events in %" PRId64 " files, %" PRId64 " posts in %" PRId64
            "; %d threads, medians of %d interleaved rounds\n",
            status.rows, status.files, posts, status.types[EV_posts].files, THREADS, rounds);
-    printf("RESULT posts %" PRId64 " 0 0\n", posts);
+    printf("RESULT posts.ours %" PRId64 " %" PRId64 " %" PRId64 "\n", posts, posts, posts);
     time_cold(dir, "cold-build", COLD_BUILD, "qqqzebra", 0);
     int64_t index_bytes = each_of_index(dir, NULL);
     printf("index: %.1f MB, %.1f bytes a post; the posts files: %.1f bytes a post\n", (double)index_bytes / 1e6,
            (double)index_bytes / (double)posts, (double)status.types[EV_posts].bytes / (double)posts);
-    printf("RESULT index-bytes %.1f 0 0\n", (double)index_bytes / (double)posts);
+    double each = (double)index_bytes / (double)posts;
+    printf("RESULT index-bytes.ours %.1f %.1f %.1f\n", each, each, each);
     compare_all(ours, peer, dir);
     time_counts(ours, "count-all", "");
     time_counts(ours, "count-word", "coffee");
