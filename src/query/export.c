@@ -25,21 +25,21 @@ enum { PAGE = 8192, PAGE_BYTES = 32 << 20 };
 
 static enum bl_rc give_page(struct export *e, size_t count, bool *given, struct bl_error *err) {
     struct query_search_stats *stats = e->question->stats;
+    const struct query_hit *last = NULL;
     for (size_t i = 0; i < count; i++) {
         if (e->skip > 0) {
             e->skip--;
             continue;
         }
-        if (e->left == 0) {
-            stats->more = true;
-            return BL_OK;
-        }
+        stats->more = e->left == 0;
+        if (stats->more) break;
         *given = true;
         BL_TRY(find_give(&e->items[i], e->question->hit, e->question->context, err));
-        cursor_write(&e->items[i].hit, stats->next_cursor);
+        last = &e->items[i].hit;
         stats->hits++;
         e->left--;
     }
+    if (last) cursor_write(last, stats->next_cursor);
     return BL_OK;
 }
 
