@@ -3,7 +3,7 @@ BUILD ?= build/release
 JOBS  ?= $(shell nproc)
 # `make run` needs no test packages.
 TESTS ?= OFF
-test bench fuzz interop docs check-docs: TESTS = ON
+test bench fuzz interop load-test docs check-docs: TESTS = ON
 
 EVENTS ?= 2000000
 KILLS  ?= 20
@@ -13,7 +13,7 @@ BURST  ?= 120
 # The build with crash points compiled in, for tests/fault only.
 FAULTS = build/faults
 
-.PHONY: help run build test asan bench fuzz kill-test soak capacity faults-build crash-matrix interop web test-web fmt docs check-docs clean setup-run setup-test setup-web
+.PHONY: help run build test asan bench fuzz kill-test soak capacity faults-build crash-matrix interop load-test web test-web fmt docs check-docs clean setup-run setup-test setup-web
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## ?/\1\t/' | expand -t 14
@@ -44,7 +44,7 @@ asan: setup-test
 
 faults-build: setup-test
 	@cmake -S . -B $(FAULTS) -G Ninja -DCMAKE_BUILD_TYPE=Release -DBL_FAULTS=ON >/dev/null
-	@cmake --build $(FAULTS) -j $(JOBS) --target bluelake fault_shim -- --quiet
+	@cmake --build $(FAULTS) -j $(JOBS) --target bluelake fault_shim fault_shim_files -- --quiet
 
 crash-matrix: faults-build ## kill the roles at every commit step, many times each
 	@python3 tests/fault/matrix.py --full
@@ -66,7 +66,10 @@ capacity: setup-test build ## eight hours of events in the buffer; Redis killed;
 	@python3 tests/fault/capacity.py
 
 test-web: setup-web build ## drive the page in Chromium, over the real binary
-	@tests/web/run.sh
+	@BL_WEB_STRICT=1 tests/web/run.sh
+
+load-test: setup-test build ## many readers while events come in (USERS=100 MINUTES=5)
+	@tests/interop/run.sh load --users $(or $(USERS),100) --seconds $$(( $(or $(MINUTES),5) * 60 ))
 
 interop: setup-test build ## pyarrow, Polars and DuckDB's own packages read the lake
 	@tests/interop/run.sh

@@ -7,6 +7,7 @@
 
 #include "buffer/audit.h"
 #include "event/event.h"
+#include "obs/alert.h"
 #include "obs/metrics.h"
 
 static void head(struct bl_buf *out, const char *title, const char *table) {
@@ -37,7 +38,8 @@ static void roles(struct bl_buf *out, unsigned bits) {
 }
 
 static void metrics(struct bl_buf *out) {
-    static const char *const kinds[] = {"counter", "gauge", "histogram"}, *const labels[] = {"", "`type`", "`reason`"};
+    static const char *const kinds[] = {"counter", "gauge", "histogram"}, *const labels[] = {"", "`type`", "`reason`",
+                                                                                             "`alert`, `severity`"};
     head(out, "Metrics", "src/obs/metrics.def");
     bl_buf_z(out,
              "Every role answers `/metrics` in the Prometheus text format: ingest on `ingest.http` (port 8001), the "
@@ -50,6 +52,20 @@ static void metrics(struct bl_buf *out) {
         roles(out, m->roles);
         bl_buf_z(out, " | ");
         cell(out, m->help);
+        bl_buf_z(out, " |\n");
+    }
+    bl_buf_z(
+        out,
+        "\n## Alerts\n\nEach role judges its own once a second. An alert is `bluelake_alert{alert=\"NAME\"} 1` in "
+        "`/metrics`, a name in `alerts` of `/health` and `/ready`, and a line in the log when it begins and when it "
+        "ends. A role that does not answer at all has to be missed by whoever asks.\n\n"
+        "| alert | severity | roles | while |\n|---|---|---|---|\n");
+    for (unsigned a = 0; a < ALERT_COUNT; a++) {
+        const struct alert_info *info = alert_info((enum alert)a);
+        bl_buf_printf(out, "| `%s` | %s | ", info->name, info->severity);
+        roles(out, info->roles);
+        bl_buf_z(out, " | ");
+        cell(out, info->when);
         bl_buf_z(out, " |\n");
     }
 }

@@ -17,10 +17,11 @@ ALLOWED = {
     "buffer": ["base", "event", "obs"],
     "sim": ["base", "event", "net", "obs"],
     "lake": ["base", "event", "obs"],
-    "query": ["base", "event", "lake", "obs"],
-    "http": ["base", "conf", "obs", "event", "net", "lake", "query"],
+    "index": ["base", "event", "lake"],
+    "query": ["base", "event", "lake", "index", "obs"],
+    "http": ["base", "conf", "obs", "event", "net", "lake", "index", "query"],
     "pipe": ["base", "conf", "obs", "event", "net", "source", "buffer", "lake"],
-    "cmd": ["base", "conf", "obs", "event", "net", "sim", "buffer", "lake", "query", "http", "pipe"],
+    "cmd": ["base", "conf", "obs", "event", "net", "sim", "buffer", "lake", "index", "query", "http", "pipe"],
     "main": ["base", "cmd"],
 }
 
@@ -31,6 +32,7 @@ PLACES = {
     r"sqlite3\.h": r"^(lake/catalog[a-z_]*\.[ch]|query/views_store\.c)$",
     r"microhttpd\.h": r"^(obs/httpd|http/mhd)\.c$",
     r"openssl/ssl\.h": r"^(net/stream[a-z_]*|sim/link)\.c$",
+    r"lz4\.h": r"^index/(segment|writer)\.c$",
     r"snappy-c\.h": r"^lake/parquet_codec\.c$",
 }
 

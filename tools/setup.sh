@@ -1,22 +1,24 @@
 #!/usr/bin/env bash
 # Installs what bluelake is built from and tested with, by package name: idempotent, quick when all is there.
 #   tools/setup.sh run      what `make run` needs
-#   tools/setup.sh test     the same and what the tests need
-#   tools/setup.sh web      what `make run` needs, and a browser that drives the page
+#   tools/setup.sh web      the same, and a browser that drives the page
+#   tools/setup.sh test     all of it, and what the other tests need
 set -euo pipefail
 cd "$(dirname "$0")/.."
 what=${1:-run}
 
 run_packages=(gcc g++ make python3 cmake ninja-build pkg-config ca-certificates redis-server redis-tools npm
-    libhiredis-dev libsqlite3-dev libzstd-dev libssl-dev libmicrohttpd-dev libxxhash-dev zlib1g-dev libsnappy-dev)
-test_packages=(python3 python3-pytest python3-venv sqlite3 zstd openssl git clang clang-format libclang-rt-14-dev libcmocka-dev libjansson-dev
+    libhiredis-dev libsqlite3-dev libzstd-dev liblz4-dev libssl-dev libmicrohttpd-dev libxxhash-dev zlib1g-dev
+    libsnappy-dev)
+test_packages=(python3 python3-pytest python3-pytest-xdist python3-venv sqlite3 zstd openssl git clang clang-format
+    libclang-rt-14-dev libcmocka-dev libjansson-dev
     strace procps e2fsprogs mount util-linux)
 
 # Fonts: without them the screenshots show boxes for emoji and everything but Latin.
 web_packages=(sqlite3 chromium fonts-inter fonts-noto-core fonts-noto-color-emoji fonts-noto-cjk)
 
 packages=("${run_packages[@]}")
-[ "$what" = test ] && packages+=("${test_packages[@]}")
+[ "$what" = test ] && packages+=("${test_packages[@]}" "${web_packages[@]}")
 [ "$what" = web ] && packages+=("${web_packages[@]}")
 
 missing=()
@@ -73,4 +75,4 @@ node_modules() {
     cp "$1/package-lock.json" "$1/node_modules/.installed-from"
 }
 node_modules web
-[ "$what" != web ] || node_modules tests/web
+[ "$what" = run ] || node_modules tests/web

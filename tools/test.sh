@@ -9,9 +9,10 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 passed=0 failed=0
 
-# Debian's own pytest stands behind /usr/bin/python3, which need not be the first in PATH.
-python=python3
-$python -c 'import pytest' 2>/dev/null || python=/usr/bin/python3
+# Debian's own pytest and its xdist stand behind /usr/bin/python3, which need not be the first in PATH.
+python=/usr/bin/python3
+# End-to-end cases wait more than they compute: two a core.
+workers=$((2 * jobs))
 
 export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1:abort_on_error=1}
 export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
@@ -86,7 +87,7 @@ unit_tests() {
 end_to_end() {
     local pytest=($python -m pytest -q -o cache_dir="$PWD/$1/pytest-cache" tests/e2e)
     export BLUELAKE=$PWD/$1/bluelake
-    "${pytest[@]}" --durations=5 "${@:2}" && return
+    "${pytest[@]}" -n "$workers" --durations=5 "${@:2}" && return
     local first failed_cases
     first=$(grep -E '^(=+ )?[0-9]+ (passed|failed|skipped|error).* in [0-9.]+s' "$log" | tail -n 1)
     failed_cases=$(grep -cE '^(FAILED|ERROR) ' "$log")
@@ -95,17 +96,19 @@ end_to_end() {
     "${pytest[@]}" --last-failed "${@:2}" || return 1
     printf '%s passed in 0.0s\n' "$(($(sed -nE 's/.*\b([0-9]+) passed.*/\1/p' <<<"$first") + failed_cases))"
 }
-# What the sanitizers see best end to end: the whole path, damaged input, the simulated network under supervision.
-sanitized='value_for_value or dead_letters or collects_the_simulated or errors_name'
+# What the sanitizers see best end to end: the whole path, damaged input, the simulated network under supervision, strangers.
+sanitized='value_for_value or dead_letters or collects_the_simulated or errors_name or hostile_corpus or torn_requests'
 
 step 'Rooms include only what lies below them' count_one tools/layers.py
 step 'Style: the checker itself' count_one tools/style.py --self-test
 step 'Style' count_one tools/style.py
 step 'Headers' count_one tools/headers.sh
+step 'The page' count_build tools/web.sh
 if step 'Release build' count_build build $release -DCMAKE_BUILD_TYPE=Release -DBL_TESTS=ON; then
     step 'Generated pages' count_one tools/docs.sh --check
     step 'Unit tests, release' count_ctest unit_tests $release
     step 'End to end, release' count_pytest end_to_end $release
+    BLUELAKE=$PWD/$release/bluelake LIMIT=600 step 'The page in Chromium' count_pytest tests/web/run.sh
     export BLUELAKE=$PWD/$release/bluelake BL_BINARY=$PWD/$release/bluelake
     step 'Capacity: 300,000 events, Redis and the writer killed' count_one $python tests/fault/capacity.py --count 300000 --paced 0
     step "Soak: ${SOAK_MINUTES:-5} minutes at 100,000 events a minute, and a burst" count_one \

@@ -3,6 +3,8 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
 #include <sys/socket.h>
@@ -76,6 +78,14 @@ enum bl_rc bl_make_dirs(const char *path, struct bl_error *err) {
         *p = '/';
     }
     return BL_OK;
+}
+
+const char *bl_folder_id(const char *path, char out[static BL_FOLDER_ID_MAX]) {
+    struct stat s;
+    *out = 0;
+    if (stat(path, &s) == 0)
+        snprintf(out, BL_FOLDER_ID_MAX, "%016" PRIx64, bl_mix64((uint64_t)s.st_ino + BL_GOLDEN * (uint64_t)s.st_dev));
+    return out;
 }
 
 enum bl_rc bl_free_port(int *port, struct bl_error *err) {

@@ -7,6 +7,16 @@
 
 /* ---- transactions ---- */
 
+static enum bl_rc forgotten(struct node *node, struct bl_error *err) {
+    node->known_run_id[0] = 0;
+    return bl_fail(err, BL_E_FORGOTTEN,
+                   "Redis was restarted or its counters changed: what it holds has to be compared first");
+}
+
+static enum bl_rc check_run(const struct buffer *b, struct node *node, struct bl_error *err) {
+    return !b->guard || strcmp(node->known_run_id, node->conn.run_id) == 0 ? BL_OK : forgotten(node, err);
+}
+
 static enum bl_rc begin(struct lane *l, struct bl_error *err) {
     struct redis_args a;
     redis_words(&a, "MULTI");
@@ -23,8 +33,8 @@ static enum bl_rc check_results(struct redis_conn *c, const redisReply *exec, st
     return BL_OK;
 }
 
-/* Sends EXEC and takes the answers to MULTI, `queued` commands and EXEC. With one command refused while queueing
- * nothing is carried out. */
+/* Sends EXEC and takes the answers to MULTI, `queued` commands and EXEC. With one command refused while queueing, or
+ * the watched counters changed, nothing is carried out. */
 static enum bl_rc commit(struct lane *l, unsigned queued, redisReply **results, struct bl_error *err) {
     struct redis_conn *c = l->conn;
     struct redis_args a;
@@ -38,7 +48,8 @@ static enum bl_rc commit(struct lane *l, unsigned queued, redisReply **results, 
         BL_CRASH_POINT("buffer.answer");
         if (first != BL_OK) continue;
         first = redis_check(c, r, err);
-        if (first == BL_OK && i == queued + 1) first = check_results(c, r, err);
+        if (first == BL_OK && i == queued + 1)
+            first = r->type == REDIS_REPLY_NIL ? forgotten(l->node, err) : check_results(c, r, err);
         if (first == BL_OK && i == queued + 1 && results) {
             *results = r;
             r = NULL;
@@ -132,20 +143,43 @@ static enum bl_rc send_cursor(struct buffer *b, struct redis_conn *c, const stru
     return redis_send(c, &a, err);
 }
 
-/* HINCRBY tells how many events Redis has counted. Another number than the block's offset says: the counters are not
- * those that were loaded (evicted, flushed, somebody else appends), so the next append demands to load them again. */
-static void check_counts(struct buffer *b, struct node *node, const struct append *q, const bool *present,
-                         const redisReply *results) {
-    size_t at = 1;
+/* Are the counters those the offsets were taken from? Others say: the hash was evicted or flushed, or somebody else
+ * appends, and nothing may be added before what is there has been compared. */
+static bool counts_match(const struct append *q, const bool *present, const redisReply *counts) {
+    uint64_t added[EV_TYPE_COUNT] = {0};
     for (size_t i = 0; i < q->count; i++) {
         const struct buffer_append *p = &q->blocks[i];
-        uint64_t expected = p->block.offset + p->block.count;
-        b->counted[p->type] = expected;
+        uint64_t counted = 0;
         if (present[i]) continue;
-        if (b->guard && at < results->elements && (uint64_t)results->element[at]->integer != expected)
-            node->known_run_id[0] = 0;
-        at += COMMANDS_A_BLOCK;
+        if (!bl_parse_u64(redis_text(counts->element[i]), INT64_MAX, &counted)) counted = 0;
+        if (counted + added[p->type] != p->block.offset) return false;
+        added[p->type] += p->block.count;
     }
+    return true;
+}
+
+/* WATCH makes the answer hold until EXEC. */
+static enum bl_rc watch_counts(struct lane *l, const struct append *q, const bool *present, struct bl_error *err) {
+    struct redis_args a;
+    BL_CLEANUP(redis_reply_release) redisReply *watched = NULL, *counts = NULL, *done = NULL;
+    redis_words(&a, "WATCH");
+    redis_arg_z(&a, q->route->metadata);
+    BL_TRY(lane_call(l, &a, &watched, err));
+    redis_words(&a, "HMGET");
+    redis_arg_z(&a, q->route->metadata);
+    for (size_t i = 0; i < q->count; i++) redis_arg_printf(&a, "received:%s", ev_schema(q->blocks[i].type)->name);
+    redis_arg_z(&a, "updated_us"); /* HMGET wants a field even when there is no block */
+    BL_TRY(lane_call(l, &a, &counts, err));
+    if (!redis_is_array(counts, q->count)) return bl_fail(err, BL_E_BACKEND, "HMGET: unexpected answer");
+    if (counts_match(q, present, counts)) return BL_OK;
+    redis_words(&a, "UNWATCH");
+    BL_TRY(redis_call(l->conn, &a, &done, err));
+    return forgotten(l->node, err);
+}
+
+static void note_counts(struct buffer *b, const struct append *q) {
+    for (size_t i = 0; i < q->count; i++)
+        b->counted[q->blocks[i].type] = q->blocks[i].block.offset + q->blocks[i].block.count;
 }
 
 /* Which blocks the transaction in doubt brought. Asked for each, because the caller may come back with more blocks than
@@ -170,13 +204,12 @@ static enum bl_rc append_once(struct buffer *b, struct lane *l, const struct app
     bool present[BUFFER_APPEND_MAX] = {0};
     struct redis_conn *c = l->conn; /* making it has killed the connection in doubt */
     BL_TRY(node_check_memory(b, l->node, err));
-    if (b->guard && strcmp(l->node->known_run_id, c->run_id) != 0)
-        return bl_fail(err, BL_E_FORGOTTEN,
-                       "Redis was restarted or its counters changed: what it holds has to be compared first");
+    BL_TRY(check_run(b, l->node, err));
     if (b->in_doubt || b->unsure) {
         BL_TRY(find_present(l, q, present, err));
         set_doubt(b, c, false);
     }
+    if (b->guard) BL_TRY(watch_counts(l, q, present, err));
     int64_t now_us = bl_wall_us();
     unsigned queued = 1;
     BL_TRY(begin(l, err));
@@ -188,11 +221,10 @@ static enum bl_rc append_once(struct buffer *b, struct lane *l, const struct app
     BL_TRY(send_cursor(b, c, q, now_us, err));
     set_doubt(b, c, true);
     BL_CRASH_POINT("buffer.before_exec");
-    BL_CLEANUP(redis_reply_release) redisReply *results = NULL;
-    enum bl_rc rc = commit(l, queued, &results, err);
+    enum bl_rc rc = commit(l, queued, NULL, err);
     BL_CRASH_POINT("buffer.after_exec");
     if (rc != BL_E_NET) set_doubt(b, c, false);
-    if (rc == BL_OK) check_counts(b, l->node, q, present, results);
+    if (rc == BL_OK) note_counts(b, q);
     return rc;
 }
 
@@ -237,41 +269,45 @@ enum bl_rc buffer_append(struct buffer *b, const struct buffer_append *blocks, s
 
 /* ---- reject ---- */
 
-struct rejection {
-    const char *reason, *detail;
-    int64_t received_us;
-    struct bl_str message;
-};
-
-static enum bl_rc reject_once(struct buffer *b, struct lane *l, const struct rejection *x, struct bl_error *err) {
+static enum bl_rc send_note(const struct buffer *b, struct redis_conn *c, const struct buffer_note *note,
+                            struct bl_error *err) {
     const struct route *route = &b->routes[ROUTE_REJECTED];
     struct redis_args a;
-    BL_TRY(node_check_memory(b, l->node, err));
-    BL_TRY(begin(l, err));
     redis_words(&a, "XADD");
     redis_arg_z(&a, route->key);
     redis_arg_z(&a, "*");
     redis_arg_z(&a, "reason");
-    redis_arg_z(&a, x->reason);
+    redis_arg_z(&a, note->reason);
     redis_arg_z(&a, "detail");
-    redis_arg_z(&a, x->detail);
+    redis_arg_z(&a, note->detail);
     redis_arg_z(&a, "received_us");
-    redis_arg_i64(&a, x->received_us);
+    redis_arg_i64(&a, note->received_us);
+    redis_arg_z(&a, "first");
+    redis_arg_i64(&a, note->after_us);
     redis_arg_z(&a, "message");
-    redis_arg(&a, x->message);
-    BL_TRY(redis_send(l->conn, &a, err));
+    redis_arg(&a, note->message);
+    BL_TRY(redis_send(c, &a, err));
     redis_words(&a, "HINCRBY");
     redis_arg_z(&a, route->metadata);
     redis_arg_z(&a, "rejected");
     redis_arg_z(&a, "1");
-    BL_TRY(redis_send(l->conn, &a, err));
-    return commit(l, 2, NULL, err);
+    return redis_send(c, &a, err);
 }
 
-enum bl_rc buffer_reject(struct buffer *b, const char *reason, const char *detail, int64_t received_us,
-                         struct bl_str message, struct bl_error *err) {
-    struct rejection x = {reason, detail, received_us, message};
+static enum bl_rc reject_once(struct buffer *b, struct lane *l, const struct buffer_note *note, uint64_t *number,
+                              struct bl_error *err) {
+    BL_TRY(node_check_memory(b, l->node, err));
+    BL_TRY(check_run(b, l->node, err));
+    BL_TRY(begin(l, err));
+    BL_TRY(send_note(b, l->conn, note, err));
+    BL_CLEANUP(redis_reply_release) redisReply *results = NULL;
+    BL_TRY(commit(l, 2, &results, err));
+    if (number) *number = results->elements > 1 ? (uint64_t)results->element[1]->integer : 0;
+    return BL_OK;
+}
+
+enum bl_rc buffer_reject(struct buffer *b, const struct buffer_note *note, uint64_t *number, struct bl_error *err) {
     struct lane l = {.route = ROUTE_REJECTED};
-    while (lane_open(b, &l, err)) l.rc = reject_once(b, &l, &x, err);
+    while (lane_open(b, &l, err)) l.rc = reject_once(b, &l, note, number, err);
     return l.rc;
 }

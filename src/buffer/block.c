@@ -91,7 +91,7 @@ enum bl_rc block_unpack(struct block_codec *c, const struct block *b, struct bl_
         return bl_fail(err, BL_E_CORRUPT, "block %" PRIu64 ": checksum %016" PRIx64 ", sum says %016" PRIx64, b->seq,
                        sum, b->sum);
     uint64_t lines = count_lines(bl_buf_view(out));
-    if (lines != b->count || out->p[out->n - 1] != '\n')
+    if (!out->n || lines != b->count || out->p[out->n - 1] != '\n')
         return bl_fail(err, BL_E_CORRUPT, "block %" PRIu64 ": %" PRIu64 " lines, n says %" PRIu32, b->seq, lines,
                        b->count);
     return BL_OK;

@@ -63,9 +63,9 @@ void buffer_suspect(struct buffer *b);
 /* The newest seq of (incarnation, type) that Redis holds or held; 0 none. */
 enum bl_rc buffer_stored_seqs(struct buffer *b, uint64_t incarnation, uint64_t seqs[static EV_TYPE_COUNT],
                               struct bl_error *err);
-/* Position before which everything ever buffered has been acknowledged: the oldest entry's first time, or the cursor
- * when the queues are empty; 0 when there is no cursor. BL_E_FORGOTTEN when a queue has vanished and, with `guard`,
- * when Redis may have forgotten something. */
+/* Position before which everything ever buffered has been acknowledged: the oldest entry's first time (a rejected
+ * message's `after_us`), or the cursor when the queues are empty; 0 when there is no cursor. BL_E_FORGOTTEN when a
+ * queue has vanished and, with `guard`, when Redis may have forgotten something. */
 enum bl_rc buffer_settled(struct buffer *b, int64_t *settled_us, struct bl_error *err);
 
 enum { BUFFER_APPEND_MAX = 64 };
@@ -80,9 +80,16 @@ struct buffer_append {
  * there and ask upstream again. */
 enum bl_rc buffer_append(struct buffer *b, const struct buffer_append *blocks, size_t count, int64_t cursor_us,
                          const char *cursor_host, struct bl_error *err);
-/* A message ingest refused: kept with its reason until the writer has put it into the catalogue. */
-enum bl_rc buffer_reject(struct buffer *b, const char *reason, const char *detail, int64_t received_us,
-                         struct bl_str message, struct bl_error *err);
+/* A message ingest refused, or a gap: kept with its reason until the writer has put it into the catalogue. */
+struct buffer_note {
+    const char *reason, *detail;
+    int64_t received_us;
+    int64_t after_us; /* asked from there upstream, the message comes again; 0 = unknown */
+    struct bl_str message;
+};
+/* `number` (may be NULL) becomes how many Redis has counted with this one: behind `rejected` of a position loaded
+ * later, Redis forgot it. BL_E_FORGOTTEN as in buffer_append. */
+enum bl_rc buffer_reject(struct buffer *b, const struct buffer_note *note, uint64_t *number, struct bl_error *err);
 
 /* ---- the writer's side ---- */
 struct buffer_entry {
@@ -114,8 +121,9 @@ struct buffer_rejected {
     int64_t received_us;
     struct bl_str message;
 };
-enum bl_rc buffer_read_rejected(struct buffer *b, unsigned max, struct buffer_rejected *out, size_t *count,
-                                struct bl_error *err); /* oldest first; slices valid until the next call */
+/* Oldest first, behind the id `after` (NULL = from the beginning); slices valid until the next call. */
+enum bl_rc buffer_read_rejected(struct buffer *b, const char *after, unsigned max, struct buffer_rejected *out,
+                                size_t *count, struct bl_error *err);
 enum bl_rc buffer_drop_rejected(struct buffer *b, const char *const *ids, size_t count, struct bl_error *err);
 
 /* One writer at a time: take or renew firehose:lease for `owner` (SET NX PX; renew only when ours). BL_E_BUSY names the

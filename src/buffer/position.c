@@ -285,10 +285,11 @@ enum bl_rc buffer_number_anew(struct buffer *b, unsigned types, struct bl_error 
 
 /* ---- settled ---- */
 
-/* `first` of a queue's oldest entry, without its data. A queue that is empty because it was taken away must not be
- * taken for one that was drained: then its group is gone, or it was made anew, or its counter is. */
+/* `first` of a queue's oldest entry, without its data; ARGV[1] is its group, if it has one. A queue that is empty
+ * because it was taken away must not be taken for one that was drained: then its group is gone, or it was made anew, or
+ * its counter is. */
 static const char oldest_script[] =
-    "local p = redis.pcall('XPENDING', KEYS[1], ARGV[1])\n"
+    "local p = ARGV[1] ~= '' and redis.pcall('XPENDING', KEYS[1], ARGV[1]) or {}\n"
     "if p.err then return p end\n"
     "local m = redis.call('HMGET', KEYS[2], ARGV[2], ARGV[3])\n"
     "if m[1] or tonumber(m[2] or 0) < tonumber(ARGV[4]) then return {err = 'NOGROUP made anew'} end\n"
@@ -298,21 +299,22 @@ static const char oldest_script[] =
     "end\n"
     "return ''\n";
 
-static enum bl_rc oldest_first(struct buffer *b, unsigned t, uint64_t received, int64_t *first_us,
+/* `counter` is the field of the metadata that counts what was added, `count` what it was when last looked at. */
+static enum bl_rc oldest_first(struct buffer *b, unsigned route, const char *counter, uint64_t count, int64_t *first_us,
                                struct bl_error *err) {
     struct redis_args a;
     redis_words(&a, "EVAL_RO");
     redis_arg_z(&a, oldest_script);
     redis_arg_z(&a, "2");
-    redis_arg_z(&a, b->routes[t].key);
-    redis_arg_z(&a, b->routes[t].metadata);
-    redis_arg_z(&a, BUFFER_GROUP);
-    redis_arg_printf(&a, "vanished:%s", ev_schema((enum ev_type)t)->name);
-    redis_arg_printf(&a, "received:%s", ev_schema((enum ev_type)t)->name);
-    redis_arg_i64(&a, (int64_t)received);
+    redis_arg_z(&a, b->routes[route].key);
+    redis_arg_z(&a, b->routes[route].metadata);
+    redis_arg_z(&a, route == ROUTE_REJECTED ? "" : BUFFER_GROUP);
+    redis_arg_printf(&a, "vanished:%s", route == ROUTE_REJECTED ? counter : ev_schema((enum ev_type)route)->name);
+    redis_arg_z(&a, counter);
+    redis_arg_i64(&a, (int64_t)count);
     BL_CLEANUP(redis_reply_release) redisReply *r = NULL;
-    enum bl_rc rc = route_call(b, t, &a, &r, err);
-    if (redis_says(r, "NOGROUP")) return bl_fail(err, BL_E_FORGOTTEN, "%s has vanished", b->routes[t].key);
+    enum bl_rc rc = route_call(b, route, &a, &r, err);
+    if (redis_says(r, "NOGROUP")) return bl_fail(err, BL_E_FORGOTTEN, "%s has vanished", b->routes[route].key);
     if (rc == BL_OK && !bl_parse_i64(redis_text(r), 1, INT64_MAX, first_us)) *first_us = 0;
     return rc;
 }
@@ -334,9 +336,13 @@ enum bl_rc buffer_settled(struct buffer *b, int64_t *settled_us, struct bl_error
     BL_CLEANUP(release_gathered) struct gathered g = {0};
     BL_TRY(gather(b, &g, err));
     int64_t oldest = g.position.cursor_us;
-    for (unsigned t = 0; t < EV_TYPE_COUNT; t++) {
+    for (unsigned route = 0; route <= ROUTE_REJECTED; route++) {
+        bool rejected = route == ROUTE_REJECTED;
         int64_t first = 0;
-        BL_TRY(oldest_first(b, t, g.position.received[t], &first, err));
+        char counter[64] = "rejected";
+        if (!rejected) snprintf(counter, sizeof counter, "received:%s", ev_schema((enum ev_type)route)->name);
+        uint64_t count = rejected ? g.position.rejected : g.position.received[route];
+        BL_TRY(oldest_first(b, route, counter, count, &first, err));
         if (first && first < oldest) oldest = first;
     }
     *settled_us = oldest;

@@ -501,12 +501,12 @@ static void read_rejected_entry(const redisReply *entry, struct buffer_rejected 
     out->message = redis_text(member(fields, "message"));
 }
 
-enum bl_rc buffer_read_rejected(struct buffer *b, unsigned max, struct buffer_rejected *out, size_t *count,
-                                struct bl_error *err) {
+enum bl_rc buffer_read_rejected(struct buffer *b, const char *after, unsigned max, struct buffer_rejected *out,
+                                size_t *count, struct bl_error *err) {
     struct redis_args a;
     redis_words(&a, "XRANGE");
     redis_arg_z(&a, b->routes[ROUTE_REJECTED].key);
-    redis_arg_z(&a, "-");
+    after ? redis_arg_printf(&a, "(%s", after) : redis_arg_z(&a, "-");
     redis_arg_z(&a, "+");
     redis_arg_z(&a, "COUNT");
     redis_arg_i64(&a, max);

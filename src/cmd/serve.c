@@ -44,8 +44,8 @@ static enum bl_rc run(struct role *role, struct bl_error *err) {
     int64_t end_ns = for_us ? bl_mono_ns() + for_us * 1000 : INT64_MAX;
     if (http) BL_TRY(conf_set(&settings.conf, BL_LIT("serve.http"), bl_str(http), err));
     BL_TRY(http_start(&settings.conf, &server, err));
-    struct bl_str rest = bl_str(settings.conf.serve_http), address = bl_str_cut(&rest, ':');
-    printf("bluelake: http://%.*s:%d\n", BL_ARG(address), http_port(server));
+    const char *listen = settings.conf.serve_http, *colon = strrchr(listen, ':'); /* "[::1]:8080" has several */
+    printf("bluelake: http://%.*s:%d\n", (int)(colon - listen), listen, http_port(server));
     fflush(stdout);
     while (!role_stopping(role) && bl_mono_ns() < end_ns) {
         report(server, role);

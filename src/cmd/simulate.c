@@ -9,7 +9,8 @@
 #include "sim/server.h"
 
 static const char *listen_at, *rate_text, *from_file, *misbehave, *dictionary, *tls_cert, *tls_key;
-static int64_t seed = 1, count, start_us, network_rate, lookback_us, status_fd = -1, from_event, batch, seq_start;
+static int64_t seed = 1, count, start_us, network_rate, lookback_us, status_fd = -1, from_event, batch, seq_start,
+               ping_us, began_us;
 static bool ndjson, live, v2;
 
 static const struct cmd_option options[] = {
@@ -27,10 +28,13 @@ static const struct cmd_option options[] = {
      "be a host of the v2 family: also network.bsky.jetstream.subscribeEvents, and `cursor` in v1 events", 0, 0},
     {"seq-start", OPT_INT, &seq_start, "N", "with --v2: sequence number of event 0 (default 1)", 1, 100000000000000},
     {"start", OPT_TIME, &start_us, "TIME", "time stamp of event 0 (default 2026-01-05)", 0, 0},
+    {"began", OPT_TIME, &began_us, "TIME",
+     "with --rate: when event 0 came into existence (default: now); a server that is started again then goes on", 0, 0},
     {"live", OPT_FLAG, &live, NULL,
      "an event can be read once its time stamp has come; --rate then sets the time stamps", 0, 0},
     {"from", OPT_TEXT, &from_file, "FILE.ndjson", "serve the events of this file instead, in its order", 0, 0},
     {"lookback", OPT_DURATION, &lookback_us, "DURATION", "how far back cursors reach (default 24h)", 0, 0},
+    {"ping", OPT_DURATION, &ping_us, "DURATION", "time between two pings (default 30s)", 0, 0},
     {"dictionary", OPT_TEXT, &dictionary, "FILE", "zstd dictionary for compress=true and zstdDictionary=N", 0, 0},
     {"tls-cert", OPT_TEXT, &tls_cert, "FILE", "serve wss with this certificate (PEM)", 0, 0},
     {"tls-key", OPT_TEXT, &tls_key, "FILE", "and this key (PEM)", 0, 0},
@@ -72,8 +76,10 @@ static enum bl_rc serve(const struct sim_options *network, double rate, struct b
                                    .count = (uint64_t)count,
                                    .rate = live ? 0 : rate,
                                    .live = live,
+                                   .began_us = began_us,
                                    .from_file = from_file,
                                    .lookback_us = lookback_us,
+                                   .ping_ms = (int)(ping_us / 1000),
                                    .dictionary_file = dictionary,
                                    .misbehave = misbehave,
                                    .v2 = v2,

@@ -187,8 +187,10 @@ static void print_result(const struct verify_result *r, bool compared) {
 static enum bl_rc verify(struct verify_result *result, struct bl_error *err) {
     const char *dir = settings.conf.data;
     BL_TRY(lake_verify(dir, report, NULL, result, err));
+    int64_t problems = result->problems; /* a comparison fills the result anew */
     if (against_simulator) BL_TRY(compare_simulator(dir, result, err));
     if (against_file) BL_TRY(compare_file(dir, result, err));
+    if (against_simulator || against_file) result->problems += problems;
     return with_buffer ? check_buffer(dir, result, err) : BL_OK;
 }
 

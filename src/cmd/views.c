@@ -16,8 +16,8 @@ static const struct cmd_option options[] = {
     {"format", OPT_TEXT, &format_name, "FORMAT", "table, csv or ndjson (default: table on a terminal, else csv)", 0, 0},
     {"json", OPT_FLAG, &json, NULL, "the same as --format ndjson", 0, 0},
     {"raw", OPT_FLAG, &raw, NULL, "CSV without the guard against spreadsheet formulas", 0, 0},
-    {"threads", OPT_INT, &threads, "N", "threads of DuckDB (default 2)", 1, 256},
-    {"memory", OPT_BYTES, &memory, "SIZE", "memory of DuckDB (default 1g)", 0, 0},
+    {"threads", OPT_INT, &threads, "N", "threads of DuckDB (default 1)", 1, 256},
+    {"memory", OPT_BYTES, &memory, "SIZE", "memory of DuckDB (default 256m)", 0, 0},
     CMD_END};
 
 static const struct cmd_spec spec = {

@@ -11,7 +11,7 @@ struct item {
     struct item *next;          /* of the chain */
     struct item *newer, *older; /* by use */
     uint64_t hash;
-    int64_t expires_ns, snapshot;
+    int64_t made_ns, expires_ns, snapshot;
     const char *content_type, *encoding;
     size_t key_n, body_n;
     char bytes[]; /* key, body */
@@ -82,7 +82,8 @@ bool cache_get(struct cache *c, struct bl_str key, struct cache_entry *out) {
     uint64_t hash = hash_of(key);
     pthread_mutex_lock(&c->lock);
     struct item *item = find(c, hash, key);
-    if (item && item->expires_ns < c->clock->mono_ns(c->clock->context)) {
+    int64_t now_ns = c->clock->mono_ns(c->clock->context);
+    if (item && item->expires_ns < now_ns) {
         remove_item(c, item);
         item = NULL;
     }
@@ -92,6 +93,7 @@ bool cache_get(struct cache *c, struct bl_str key, struct cache_entry *out) {
         out->content_type = item->content_type;
         out->encoding = item->encoding;
         out->snapshot = item->snapshot;
+        out->age_us = (now_ns - item->made_ns) / 1000;
         bl_buf_clear(&out->body);
         bl_buf_add(&out->body, item->bytes + item->key_n, item->body_n);
     }
@@ -104,8 +106,10 @@ void cache_put(struct cache *c, struct bl_str key, const struct cache_entry *ent
     if ((int64_t)n > c->max_bytes / LARGEST_SHARE) return;
     struct item *item = malloc(n);
     if (!item) return;
+    int64_t now_ns = c->clock->mono_ns(c->clock->context);
     *item = (struct item){.hash = hash_of(key),
-                          .expires_ns = c->clock->mono_ns(c->clock->context) + seconds * INT64_C(1000000000),
+                          .made_ns = now_ns,
+                          .expires_ns = now_ns + seconds * INT64_C(1000000000),
                           .snapshot = entry->snapshot,
                           .content_type = entry->content_type,
                           .encoding = entry->encoding,

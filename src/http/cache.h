@@ -1,7 +1,8 @@
 /* cache: finished answers by question, the least recently used go first when the byte cap is reached.
  *
- * May include: base. The key holds everything that decides the answer (snapshot, route, values, encoding), so nothing
- * in here can be wrong; `seconds` bounds what else may have changed. Threading: any thread. */
+ * May include: base. The key holds everything the answer depends on but the lake (route, values, encoding); which
+ * snapshot it shows and how old it is comes with it, and whoever asks decides whether that will do. After `seconds` it
+ * is gone. Threading: any thread. */
 #pragma once
 #include "base/clock.h"
 
@@ -10,6 +11,7 @@ struct cache_entry {
     struct bl_buf body;                  /* a copy: the caller's */
     const char *content_type, *encoding; /* static storage; encoding NULL: plain */
     int64_t snapshot;
+    int64_t age_us; /* how long ago it was put; cache_put ignores it */
 };
 struct cache *cache_new(int64_t max_bytes, const struct bl_clock *clock);
 void cache_free(struct cache **c);

@@ -46,8 +46,9 @@ static void put_parameter_schema(struct bl_buf *out, const struct http_parameter
 }
 
 static void put_parameter(struct bl_buf *out, const struct http_parameter *p) {
-    bl_buf_printf(out, "{\"name\":\"%s\",\"in\":\"query\",\"required\":%s,\"description\":", p->name,
-                  p->required ? "true" : "false");
+    bl_buf_printf(out,
+                  "{\"name\":\"%s\",\"in\":\"query\",\"required\":%s,\"allowEmptyValue\":%s,\"description\":", p->name,
+                  p->required ? "true" : "false", p->required ? "false" : "true");
     bl_buf_json(out, bl_str(p->sentence));
     bl_buf_z(out, ",\"schema\":");
     put_parameter_schema(out, p);
@@ -72,7 +73,9 @@ static void put_parameters(struct bl_buf *out, const struct http_route *route) {
     struct bl_str name = placeholder(route);
     bl_buf_z(out, "\"parameters\":[");
     if (name.n)
-        bl_buf_printf(out, "{\"name\":\"%.*s\",\"in\":\"path\",\"required\":true,\"schema\":{\"type\":\"string\"}}%s",
+        bl_buf_printf(out,
+                      "{\"name\":\"%.*s\",\"in\":\"path\",\"required\":true,"
+                      "\"schema\":{\"type\":\"string\",\"minLength\":1}}%s",
                       BL_ARG(name), route->parameter_count ? "," : "");
     for (size_t i = 0; i < route->parameter_count; i++) {
         if (i) bl_buf_byte(out, ',');
@@ -88,12 +91,22 @@ static void put_error(struct bl_buf *out, unsigned status, const char *descripti
                   status, description);
 }
 
+/* The shape is that of JSON; a route that answers otherwise as well names every type. */
+static void put_content(struct bl_buf *out, const struct http_route *route) {
+    const char *comma = "";
+    for (struct bl_str rest = bl_str(route->type); rest.n; comma = ",") {
+        struct bl_str type = bl_str_cut(&rest, '|');
+        bool json = bl_str_eq(type, BL_LIT("application/json"));
+        bl_buf_printf(out, "%s\"%.*s\":{\"schema\":", comma, BL_ARG(type));
+        BL_ASSERT(shape_schema(json && route->shape ? route->shape : "text", out));
+        bl_buf_byte(out, '}');
+    }
+}
+
 static void put_responses(struct bl_buf *out, const struct http_route *route) {
-    bl_buf_printf(out,
-                  "\"responses\":{\"200\":{\"description\":\"%s\",\"content\":{\"%s\":{\"schema\":", route->summary,
-                  route->type);
-    BL_ASSERT(shape_schema(route->shape ? route->shape : "text", out));
-    bl_buf_z(out, "}}}");
+    bl_buf_printf(out, "\"responses\":{\"200\":{\"description\":\"%s\",\"content\":{", route->summary);
+    put_content(out, route);
+    bl_buf_z(out, "}}");
     if (route->by_snapshot)
         bl_buf_z(out, ",\"304\":{\"description\":\"nothing changed since the answer with this ETag\"}");
     put_error(out, 400, "a parameter is not acceptable");

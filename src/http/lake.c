@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/io.h"
 #include "base/version.h"
 #include "event/json.h"
 #include "http/handlers.h"
@@ -68,13 +69,29 @@ HTTP_HANDLER(answer_daily) {
 
 /* ---- the collection ---- */
 
+/* Default ports are everybody's: a role that says it works for another folder is not ours. Inside a string the quotes
+ * would be escaped, so this is the member. */
+static bool is_of_lake(struct bl_str health, const char *lake_dir) {
+    static const char member[] = "\"lake\":\"";
+    char ours[BL_FOLDER_ID_MAX];
+    const char *at = memmem(health.p, health.n, member, sizeof member - 1);
+    if (!at) return true;
+    struct bl_str rest = bl_str_skip(health, (size_t)(at - health.p) + sizeof member - 1),
+                  theirs = bl_str_cut(&rest, '"');
+    return !theirs.n || bl_str_eq(theirs, bl_str(bl_folder_id(lake_dir, ours)));
+}
+
 /* What came over the network is shown only if it is JSON. */
-static bool put_health(struct bl_buf *out, const char *listen) {
+static bool put_health(struct bl_buf *out, const struct conf *conf, const char *listen, struct bl_buf *note) {
     BL_CLEANUP(bl_buf_release) struct bl_buf body = {.max = PEER_TEXT_MAX};
     bool valid = peer_get(listen, "/health", &body);
     if (valid) {
         struct js_cursor c = js_open(bl_buf_view(&body), PEER_DEPTH);
         valid = js_peek(&c) == JS_OBJECT && js_skip(&c, NULL, NULL) && js_done(&c);
+    }
+    if (valid && !is_of_lake(bl_buf_view(&body), conf->data)) {
+        bl_buf_printf(note, "%sanother collection answers on %s", note->n ? "; " : "", listen);
+        valid = false;
     }
     bl_buf_str(out, valid ? bl_str_trim(bl_buf_view(&body)) : BL_LIT("null"));
     return valid;
@@ -136,16 +153,19 @@ static void put_buffer(struct bl_buf *out, struct bl_str ingest, struct bl_str w
 
 static void put_peers(const struct conf *conf, struct bl_buf *out) {
     BL_CLEANUP(bl_buf_release) struct bl_buf ingest = {.max = PEER_TEXT_MAX}, writer = {.max = PEER_TEXT_MAX};
+    BL_CLEANUP(bl_buf_release) struct bl_buf note = {0};
     bl_buf_z(out, ",\"ingest\":");
-    if (put_health(out, conf->ingest_http)) (void)peer_get(conf->ingest_http, "/metrics", &ingest);
+    if (put_health(out, conf, conf->ingest_http, &note)) (void)peer_get(conf->ingest_http, "/metrics", &ingest);
     bl_buf_z(out, ",\"writer\":");
-    if (put_health(out, conf->write_http)) (void)peer_get(conf->write_http, "/metrics", &writer);
+    if (put_health(out, conf, conf->write_http, &note)) (void)peer_get(conf->write_http, "/metrics", &writer);
     double received = peer_metric(bl_buf_view(&ingest), "bluelake_events_received_total", -1);
     double rate =
         received < 0 ? -1 : rate_of(received, peer_metric(bl_buf_view(&ingest), "process_start_time_seconds", 0));
     put_number(out, "rate_per_second", rate, 1);
     put_number(out, "lag_seconds", peer_metric(bl_buf_view(&ingest), "bluelake_ingest_lag_seconds", -1), 3);
     put_buffer(out, bl_buf_view(&ingest), bl_buf_view(&writer), rate);
+    bl_buf_z(out, ",\"note\":");
+    http_json_text(out, note.n ? bl_buf_view(&note) : (struct bl_str){0});
 }
 
 static void put_totals(struct bl_buf *out, const struct query_lake_status *s) {

@@ -5,6 +5,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <microhttpd.h>
 #include <netinet/in.h>
 #include <stdlib.h>
@@ -15,6 +16,7 @@
 #include "http/ring.h"
 #include "http/server.h"
 #include "net/url.h"
+#include "obs/log.h"
 #include "obs/metrics.h"
 
 enum {
@@ -23,13 +25,16 @@ enum {
     PIECE_BYTES = 64 << 10,
     REQUEST_MEMORY = 1 << 20, /* of the arena */
     SPARE_FILES = 256,
-    LINGER_MS = 3000, /* for what is being answered when the server stops */
+    BACKLOG = 1024,
+    SPARE_CONNECTIONS = 64, /* beyond the limit, to be told so */
+    LINGER_MS = 3000,       /* for what is being answered when the server stops */
 };
 
 struct mhd {
     struct http_server *server;
     struct MHD_Daemon *daemon;
     atomic_int exchanges;
+    unsigned connections, connections_max; /* of the network thread */
     int port;
 };
 
@@ -105,10 +110,22 @@ static enum http_method method_of(const char *method) {
 
 static void read_address(struct exchange *ex) {
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(ex->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
-    const struct sockaddr_in *peer = info ? (const struct sockaddr_in *)info->client_addr : NULL;
-    if (!peer || peer->sin_family != AF_INET ||
-        !inet_ntop(AF_INET, &peer->sin_addr, ex->rq.address, sizeof ex->rq.address))
+    const struct sockaddr *peer = info ? info->client_addr : NULL;
+    const void *bytes = NULL;
+    if (peer && peer->sa_family == AF_INET) bytes = &((const struct sockaddr_in *)(const void *)peer)->sin_addr;
+    if (peer && peer->sa_family == AF_INET6) bytes = &((const struct sockaddr_in6 *)(const void *)peer)->sin6_addr;
+    if (!bytes || !inet_ntop(peer->sa_family, bytes, ex->rq.address, sizeof ex->rq.address))
         snprintf(ex->rq.address, sizeof ex->rq.address, "?");
+}
+
+static void on_connection(void *context, struct MHD_Connection *connection, void **state,
+                          enum MHD_ConnectionNotificationCode what) {
+    struct mhd *m = context;
+    (void)connection, (void)state;
+    if (what == MHD_CONNECTION_NOTIFY_STARTED)
+        m->connections++;
+    else
+        m->connections--;
 }
 
 static void read_head(struct exchange *ex, const char *method) {
@@ -120,6 +137,7 @@ static void read_head(struct exchange *ex, const char *method) {
     rq->accept_encoding = header(ex->connection, "Accept-Encoding");
     rq->if_none_match = header(ex->connection, "If-None-Match");
     rq->forwarded_for = header(ex->connection, "X-Forwarded-For");
+    rq->crowded = ex->mhd->connections > ex->mhd->connections_max;
     read_address(ex);
 }
 
@@ -265,6 +283,7 @@ static void hand_to_worker(struct exchange *ex) {
     ex->job = (struct pool_job){.weight = server_weight(&ex->rq),
                                 .fd = socket_of(ex->connection),
                                 .gone = &ex->rq.gone,
+                                .same = server_sameness(ex->mhd->server, &ex->rq),
                                 .run = run_job,
                                 .refuse = refuse_job,
                                 .release = release_job};
@@ -301,34 +320,63 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
 
 /* ---- life ---- */
 
-/* Each connection is a file; the soft limit is often 1024. */
+/* Each connection is a file; the soft limit is often 1024. Where the hard limit is too low as well, fewer are allowed.
+ */
 static unsigned allow_connections(int64_t wanted) {
     struct rlimit files;
     if (getrlimit(RLIMIT_NOFILE, &files) != 0) return (unsigned)wanted;
-    rlim_t need = (rlim_t)wanted + SPARE_FILES;
+    rlim_t need = (rlim_t)wanted + SPARE_CONNECTIONS + SPARE_FILES;
     if (files.rlim_cur < need) {
         files.rlim_cur = files.rlim_max < need ? files.rlim_max : need;
-        if (setrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur < need)
-            wanted = files.rlim_cur > 2 * SPARE_FILES ? (int64_t)files.rlim_cur - SPARE_FILES : SPARE_FILES;
+        if (setrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur >= need) return (unsigned)wanted;
+        rlim_t spare = SPARE_FILES + SPARE_CONNECTIONS;
+        int64_t possible = files.rlim_cur > 2 * spare ? (int64_t)(files.rlim_cur - spare) : SPARE_FILES;
+        bl_log(BL_WARN, "connections=%" PRId64 " instead of %" PRId64 ": raise the limit of open files (ulimit -Hn)",
+               possible, wanted);
+        wanted = possible;
     }
     return (unsigned)wanted;
 }
 
-enum bl_rc mhd_start(struct http_server *s, struct mhd **out, struct bl_error *err) {
+struct listening {
+    union {
+        struct sockaddr any;
+        struct sockaddr_in four;
+        struct sockaddr_in6 six;
+    } address;
+    unsigned flags;
+};
+
+static enum bl_rc read_listen(const char *text, struct listening *out, struct bl_error *err) {
+    char host[64];
     int port;
-    char text[64];
-    BL_TRY(url_parse_listen(bl_str(s->conf->serve_http), text, &port, err));
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-    if (inet_pton(AF_INET, text, &address.sin_addr) != 1)
-        return bl_fail(err, BL_E_USAGE, "serve.http: \"%s\" is not an IPv4 address to listen on", text);
+    *out = (struct listening){0};
+    BL_TRY(url_parse_listen(bl_str(text), host, &port, err));
+    if (inet_pton(AF_INET6, host, &out->address.six.sin6_addr) == 1) {
+        out->address.six.sin6_family = AF_INET6;
+        out->address.six.sin6_port = htons((uint16_t)port);
+        out->flags = MHD_USE_IPv6;
+        return BL_OK;
+    }
+    out->address.four = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    if (inet_pton(AF_INET, host, &out->address.four.sin_addr) == 1) return BL_OK;
+    return bl_fail(err, BL_E_USAGE, "serve.http: \"%s\" is not an address to listen on", host);
+}
+
+enum bl_rc mhd_start(struct http_server *s, struct mhd **out, struct bl_error *err) {
+    struct listening listening;
+    BL_TRY(read_listen(s->conf->serve_http, &listening, err));
     struct mhd *m = bl_xcalloc(1, sizeof *m);
     m->server = s;
-    m->daemon = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, m,
-                                 MHD_OPTION_SOCK_ADDR, (struct sockaddr *)&address, MHD_OPTION_URI_LOG_CALLBACK,
-                                 on_request_line, m, MHD_OPTION_NOTIFY_COMPLETED, on_completed, m,
-                                 MHD_OPTION_CONNECTION_LIMIT, allow_connections(s->conf->serve_connections),
-                                 MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)(s->conf->serve_idle / 1000000),
-                                 MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_END);
+    m->connections_max = allow_connections(s->conf->serve_connections);
+    m->daemon = MHD_start_daemon(
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | listening.flags, 0, NULL, NULL, on_request, m,
+        MHD_OPTION_SOCK_ADDR, &listening.address.any, MHD_OPTION_URI_LOG_CALLBACK, on_request_line, m,
+        MHD_OPTION_NOTIFY_COMPLETED, on_completed, m, MHD_OPTION_NOTIFY_CONNECTION, on_connection, m,
+        MHD_OPTION_CONNECTION_LIMIT, m->connections_max + SPARE_CONNECTIONS, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
+        (unsigned)s->conf->serve_connections_per_address, MHD_OPTION_CONNECTION_TIMEOUT,
+        (unsigned)(s->conf->serve_idle / 1000000), MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
+        MHD_OPTION_LISTEN_BACKLOG_SIZE, (unsigned)BACKLOG, MHD_OPTION_END);
     if (!m->daemon) {
         int saved = errno;
         free(m);
@@ -337,7 +385,7 @@ enum bl_rc mhd_start(struct http_server *s, struct mhd **out, struct bl_error *e
                              s->conf->serve_http);
     }
     const union MHD_DaemonInfo *info = MHD_get_daemon_info(m->daemon, MHD_DAEMON_INFO_BIND_PORT);
-    m->port = info ? info->port : port;
+    m->port = info ? info->port : 0;
     *out = m;
     return BL_OK;
 }

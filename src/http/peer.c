@@ -28,6 +28,7 @@ static enum bl_rc ask(const char *listen, const char *path, struct bl_buf *out, 
     BL_TRY(url_parse_listen(bl_str(listen), address, &o.port, err));
     if (o.port == 0) return bl_fail(err, BL_E_NOT_FOUND, "the port is not known");
     if (strcmp(address, "0.0.0.0") == 0) o.host = "127.0.0.1";
+    if (strcmp(address, "::") == 0) o.host = "::1";
     BL_TRY(stream_connect(&o, &stream, err));
     snprintf(request, sizeof request, "GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", path);
     BL_TRY(stream_write_all(stream, bl_str(request), TIMEOUT_MS, err));

@@ -15,12 +15,14 @@ enum {
     SNAPSHOT_EVERY_NS = 500000000,
     PROBE_EVERY_S = 5,  /* a question of our own tells whether the lake can be read */
     WORKER_THREADS = 2, /* of DuckDB, in each session */
+    LIGHT_MEMORY = 64 << 20,
 };
 
 struct worker {
     struct pool *pool;
     pthread_t thread;
     bool started;
+    bool light; /* takes light jobs only, so that they do not wait for others */
     struct http_context context;
     struct pool_job *job; /* running; under the lock */
 };
@@ -38,7 +40,8 @@ struct pool {
     bool broken;       /* a question failed for a reason of the lake's */
     pthread_t watcher;
     bool watching;
-    struct worker workers[WORKERS_MAX];
+    struct worker workers[WORKERS_MAX + 1];
+    int worker_count;
 };
 
 /* ---- sessions ---- */
@@ -55,8 +58,8 @@ static void close_session(struct worker *w) {
 static enum bl_rc open_session(struct worker *w, struct bl_error *err) {
     const struct pool_options *o = &w->pool->options;
     struct query_options query = {.lake_dir = o->lake_dir,
-                                  .memory_bytes = o->memory_bytes / o->workers,
-                                  .threads = WORKER_THREADS,
+                                  .memory_bytes = w->light ? LIGHT_MEMORY : o->memory_bytes / o->workers,
+                                  .threads = w->light ? 1 : WORKER_THREADS,
                                   .deadline_us = o->deadline_us};
     struct query *q = NULL;
     BL_TRY(query_open(&query, &q, err));
@@ -86,8 +89,15 @@ static bool prepare_session(struct worker *w) {
 
 /* ---- jobs ---- */
 
+static bool is_being_answered(const struct pool *p, const struct pool_job *job) {
+    for (int i = 0; i < p->worker_count && job->same; i++)
+        if (p->workers[i].job && p->workers[i].job->same == job->same) return true;
+    return false;
+}
+
 static bool may_run(const struct pool *p, const struct pool_job *job) {
     int free_for_short = p->options.workers > 1;
+    if (is_being_answered(p, job)) return false;
     return job->weight != POOL_LONG || p->long_running < p->options.workers - free_for_short;
 }
 
@@ -100,11 +110,12 @@ static struct pool_job *unlink_job(struct pool *p, struct pool_job **link) {
 }
 
 /* The oldest light job, else the oldest that may run now. */
-static struct pool_job *take_job(struct pool *p) {
+static struct pool_job *take_job(struct pool *p, bool light) {
     struct pool_job **oldest = NULL;
     for (struct pool_job **link = &p->first; *link; link = &(*link)->next) {
+        if (!may_run(p, *link)) continue;
         if ((*link)->weight == POOL_LIGHT) return unlink_job(p, link);
-        if (!oldest && may_run(p, *link)) oldest = link;
+        if (!oldest && !light) oldest = link;
     }
     return oldest ? unlink_job(p, oldest) : NULL;
 }
@@ -134,13 +145,13 @@ static void *work(void *context) {
     struct pool *p = w->pool;
     pthread_mutex_lock(&p->lock);
     while (!p->stopping) {
-        bool want_probe = p->probing;
-        struct pool_job *job = want_probe ? NULL : take_job(p);
+        bool want_probe = p->probing && !w->light;
+        struct pool_job *job = want_probe ? NULL : take_job(p, w->light);
         if (!job && !want_probe) {
             pthread_cond_wait(&p->changed, &p->lock);
             continue;
         }
-        p->probing = false;
+        if (want_probe) p->probing = false;
         bool is_long = job && job->weight == POOL_LONG;
         w->job = job;
         p->long_running += is_long;
@@ -189,7 +200,7 @@ static bool hung_up(int fd) {
 
 /* The lock is held: the job cannot end and its descriptor cannot be closed meanwhile. */
 static void cancel_abandoned(struct pool *p, bool all) {
-    for (int i = 0; i < p->options.workers; i++) {
+    for (int i = 0; i < p->worker_count; i++) {
         struct worker *w = &p->workers[i];
         if (!w->job || (!all && !atomic_load(w->job->gone) && !hung_up(w->job->fd))) continue;
         atomic_store(w->job->gone, true);
@@ -256,9 +267,10 @@ enum bl_rc pool_start(const struct pool_options *o, struct pool **out, struct bl
     pthread_cond_init(&p->changed, NULL);
     p->watching = pthread_create(&p->watcher, NULL, watch, p) == 0;
     bool started = p->watching;
-    for (int i = 0; i < o->workers && started; i++) {
+    p->worker_count = o->workers + 1;
+    for (int i = 0; i < p->worker_count && started; i++) {
         struct worker *w = &p->workers[i];
-        *w = (struct worker){.pool = p, .context = {.server = o->server}};
+        *w = (struct worker){.pool = p, .light = i == o->workers, .context = {.server = o->server}};
         started = w->started = pthread_create(&w->thread, NULL, work, w) == 0;
     }
     if (!started) {
@@ -276,7 +288,7 @@ static void wait_for_workers(struct pool *p) {
         bool busy = false;
         pthread_mutex_lock(&p->lock);
         cancel_abandoned(p, true);
-        for (int i = 0; i < p->options.workers; i++) busy |= p->workers[i].job != NULL;
+        for (int i = 0; i < p->worker_count; i++) busy |= p->workers[i].job != NULL;
         pthread_mutex_unlock(&p->lock);
         if (!busy) return;
         nanosleep(&(struct timespec){.tv_nsec = TICK_US * 200}, NULL);
@@ -291,7 +303,7 @@ void pool_stop(struct pool *p) {
     pthread_mutex_unlock(&p->lock);
     refuse_expired(p, true);
     wait_for_workers(p);
-    for (int i = 0; i < p->options.workers; i++)
+    for (int i = 0; i < p->worker_count; i++)
         if (p->workers[i].started) pthread_join(p->workers[i].thread, NULL);
     if (p->watching) pthread_join(p->watcher, NULL);
 }
@@ -347,7 +359,7 @@ struct pool_load pool_load(struct pool *p) {
     struct pool_load load = {0};
     pthread_mutex_lock(&p->lock);
     load.waiting = (int)p->waiting;
-    for (int i = 0; i < p->options.workers; i++) load.running += p->workers[i].job != NULL;
+    for (int i = 0; i < p->worker_count; i++) load.running += p->workers[i].job != NULL;
     pthread_mutex_unlock(&p->lock);
     return load;
 }

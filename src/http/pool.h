@@ -1,10 +1,10 @@
 /* pool: a fixed number of workers, each with a session on the lake, and the queue in front of them.
  *
  * May include: base, query, obs; the catalogue (lake) in pool.c. A job that waits longer than `wait_us` is refused, so
- * nobody waits for ever and the queue cannot grow. Light jobs go first; long ones (exports) never take the last worker.
- * A job whose client hung up is cancelled. The workers follow the lake: a thread looks at the catalogue's snapshot
- * twice a second, and a session moves on before its next job. Where there is no lake yet, jobs are refused until there
- * is one.
+ * nobody waits for ever and the queue cannot grow. Light jobs have a worker of their own beside the others; long ones
+ * (exports) never take the last of the others. A job whose client hung up is cancelled. The workers follow the lake: a
+ * thread looks at the catalogue's snapshot twice a second, and a session moves on before its next job. Where there is
+ * no lake yet, jobs are refused until there is one.
  *
  * Threading: pool_submit and the getters from any thread; callbacks run on the pool's threads. */
 #pragma once
@@ -25,6 +25,7 @@ struct pool_job {
     enum pool_weight weight;
     int fd;            /* watched for the client's hanging up; -1: none */
     atomic_bool *gone; /* set then; the running question is cancelled */
+    uint64_t same;     /* jobs of one number ask the same: one runs at a time, the others find its answer; 0: alone */
     int64_t queued_ns;
     void (*run)(struct pool_job *job, struct http_context *context);
     void (*refuse)(struct pool_job *job, enum pool_refusal why); /* instead of run */
@@ -32,7 +33,7 @@ struct pool_job {
 };
 struct pool_options {
     const char *lake_dir;
-    int workers;
+    int workers;          /* one more takes light jobs only */
     int64_t memory_bytes; /* of all together */
     int64_t deadline_us;  /* of a question */
     int64_t wait_us;      /* in the queue */

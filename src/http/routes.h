@@ -46,7 +46,7 @@ struct http_route {
     bool by_snapshot;  /* the answer follows from the snapshot and the request alone: it gets an ETag */
     const struct http_parameter *parameters;
     size_t parameter_count;
-    const char *type;  /* of the answer */
+    const char *type;  /* of the answer: "a|b" where a parameter decides; the first is the standard */
     const char *shape; /* of a JSON answer, see shape.h; NULL for others */
     const char *summary, *details;
 };

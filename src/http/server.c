@@ -1,5 +1,6 @@
 #include "http/server.h"
 
+#include <arpa/inet.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <strings.h>
@@ -18,14 +19,14 @@ enum { COMPRESS_FROM = 1024, RATE_DEFAULT = 1000, QUEUE_PER_SESSION = 256 };
 /* ---- life ---- */
 
 static bool is_loopback(const char *address) {
-    return strncmp(address, "127.", 4) == 0;
+    return strncmp(address, "127.", 4) == 0 || strcmp(address, "::1") == 0;
 }
 
 static enum bl_rc check_exposure(const struct http_server *s, struct bl_error *err) {
     if (s->loopback || keys_valid(&s->keys)) return BL_OK;
     return bl_fail(err, BL_E_USAGE,
                    "serve.http: %s can be reached from other machines, and there are no API keys: add one with "
-                   "`bluelake key add NAME`, or listen on 127.0.0.1",
+                   "`bluelake key add NAME`, or listen on 127.0.0.1 or [::1]",
                    s->address);
 }
 
@@ -50,10 +51,11 @@ static enum bl_rc open_parts(struct http_server *s, struct bl_error *err) {
     s->cache = cache_new(s->conf->serve_cache, s->clock);
     s->rates = rates_new(s->clock);
     BL_TRY(pool_start(&pool, &s->pool, err));
-    if (s->conf->serve_views_every == 0) return BL_OK;
-    struct refresher_options views = {
-        .lake_dir = s->conf->data, .memory_bytes = s->conf->serve_views_memory, .every_us = s->conf->serve_views_every};
-    return refresher_start(&views, &s->refresher, err);
+    struct refresher_options fresh = {.lake_dir = s->conf->data,
+                                      .pool = s->pool,
+                                      .memory_bytes = s->conf->serve_views_memory,
+                                      .every_us = s->conf->serve_views_every};
+    return refresher_start(&fresh, &s->refresher, err);
 }
 
 enum bl_rc server_open(const struct conf *conf, const struct bl_clock *clock, struct http_server **out,
@@ -142,9 +144,9 @@ static void add_cors_headers(const struct http_server *s, const struct http_requ
     if (s->conf->serve_cors_origins.count) http_header(res, "Vary", "Origin, Accept-Encoding");
     if (!rq->origin.n || rq->origin.n > 300 || !origin_allowed(s, rq->origin)) return;
     http_header_printf(res, "Access-Control-Allow-Origin", "%.*s", BL_ARG(rq->origin));
-    http_header(
-        res, "Access-Control-Expose-Headers",
-        "X-Request-Id, X-Truncated, ETag, Retry-After, Content-Disposition, X-RateLimit-Limit, X-RateLimit-Remaining");
+    http_header(res, "Access-Control-Expose-Headers",
+                "X-Request-Id, X-Snapshot, X-Truncated, ETag, Retry-After, Content-Disposition, X-RateLimit-Limit, "
+                "X-RateLimit-Remaining");
 }
 
 static void answer_options(struct http_response *res) {
@@ -208,8 +210,20 @@ static bool take(struct http_server *s, struct http_response *res, const char *k
     return false;
 }
 
+/* Whoever has an IPv6 address has 2^64 of them: the network counts. */
+static void limited_address(const char *address, char out[static INET6_ADDRSTRLEN]) {
+    struct in6_addr six;
+    snprintf(out, INET6_ADDRSTRLEN, "%s", address);
+    if (inet_pton(AF_INET6, address, &six) != 1) return;
+    memset(six.s6_addr + 8, 0, 8);
+    inet_ntop(AF_INET6, &six, out, INET6_ADDRSTRLEN);
+}
+
 static bool within_address_limit(struct http_server *s, const struct http_request *rq, struct http_response *res) {
-    return s->limit_per_hour == 0 || rq->route->scope == HTTP_PUBLIC || take(s, res, "address", rq->address);
+    char address[INET6_ADDRSTRLEN];
+    if (s->limit_per_hour == 0 || rq->route->scope == HTTP_PUBLIC) return true;
+    limited_address(rq->address, address);
+    return take(s, res, "address", address);
 }
 
 static bool within_key_limit(struct http_server *s, const struct http_request *rq, struct http_response *res) {
@@ -230,13 +244,9 @@ static const char *encoding_of(const struct http_request *rq) {
     return gzip_choose(rq->accept_encoding);
 }
 
-static void cache_key(const struct http_server *s, const struct http_request *rq, int64_t snapshot,
-                      struct bl_buf *key) {
-    const struct http_route *route = rq->route;
-    int64_t now_s = s->clock->wall_us(s->clock->context) / 1000000;
+static void cache_key(const struct http_request *rq, struct bl_buf *key) {
     const char *encoding = encoding_of(rq);
-    bl_buf_printf(key, "%" PRId64 " %s ", route->by_snapshot ? snapshot : now_s / route->cache_seconds,
-                  encoding ? encoding : "-");
+    bl_buf_printf(key, "%s ", encoding ? encoding : "-");
     http_normalise(rq, key);
 }
 
@@ -255,13 +265,14 @@ static void add_etag(const struct http_request *rq, struct http_response *res, i
     char etag[ETAG_MAX];
     etag_of(rq, snapshot, etag);
     http_header_printf(res, "ETag", "%s", etag);
+    http_header_printf(res, "X-Snapshot", "%" PRId64, snapshot);
     http_header(res, "Cache-Control", "private, no-cache");
 }
 
-static bool answer_not_modified(struct http_server *s, const struct http_request *rq, struct http_response *res) {
-    int64_t snapshot = pool_snapshot(s->pool);
-    if (!rq->route->by_snapshot || snapshot < 0) return false;
+/* Has the client got what `snapshot` answers? */
+static bool answer_not_modified(const struct http_request *rq, struct http_response *res, int64_t snapshot) {
     char etag[ETAG_MAX];
+    if (!rq->route->by_snapshot || snapshot < 0 || !rq->if_none_match.n) return false;
     etag_of(rq, snapshot, etag);
     for (struct bl_str rest = rq->if_none_match; rest.n;) {
         if (!bl_str_eq(bl_str_trim(bl_str_cut(&rest, ',')), bl_str(etag))) continue;
@@ -277,12 +288,27 @@ static void add_encoding(struct http_response *res, const char *encoding) {
     if (!http_header_of(res, "Vary")) http_header(res, "Vary", "Accept-Encoding");
 }
 
+/* While events come in, there is a new snapshot every few seconds: an answer of the one before serves a little longer.
+ */
+static bool still_good(struct http_server *s, const struct http_request *rq, const struct cache_entry *entry) {
+    return !rq->route->by_snapshot || entry->snapshot == pool_snapshot(s->pool) ||
+           entry->age_us < s->conf->serve_cache_ttl;
+}
+
 static bool look_up(struct http_server *s, const struct http_request *rq, struct http_response *res) {
     BL_CLEANUP(bl_buf_release) struct bl_buf key = {0};
     struct cache_entry entry = {.body = {.max = HTTP_BODY_MAX}};
-    cache_key(s, rq, pool_snapshot(s->pool), &key);
+    cache_key(rq, &key);
     if (!cache_get(s->cache, bl_buf_view(&key), &entry)) return false;
+    if (!still_good(s, rq, &entry)) {
+        bl_buf_release(&entry.body);
+        return false;
+    }
     res->cache = "hit";
+    if (answer_not_modified(rq, res, entry.snapshot)) {
+        bl_buf_release(&entry.body);
+        return true;
+    }
     bl_buf_release(&res->body);
     res->body = entry.body;
     res->status = 200;
@@ -321,7 +347,7 @@ static void keep(struct http_server *s, const struct http_request *rq, const str
                                 .content_type = res->content_type,
                                 .encoding = http_header_of(res, "Content-Encoding"),
                                 .snapshot = res->snapshot};
-    cache_key(s, rq, res->snapshot, &key);
+    cache_key(rq, &key);
     cache_put(s->cache, bl_buf_view(&key), &entry, rq->route->cache_seconds);
 }
 
@@ -337,6 +363,7 @@ static void complete(struct http_context *context, struct http_request *rq, stru
     if (rc == BL_OK) rc = bl_buf_check(&res->body, "the answer", NULL);
     if (rc != BL_OK) {
         http_refuse_error(res, rq, err);
+        if (rc == BL_E_FULL) bl_log(BL_WARN, "request id=%s refused: %s", rq->id, err->message);
         if (res->status == 500) bl_log(BL_ERROR_LEVEL, "request id=%s failed: %s", rq->id, err->message);
         return;
     }
@@ -364,6 +391,17 @@ static bool method_allowed(const struct http_request *rq, struct http_response *
     return false;
 }
 
+/* What costs nothing is answered even then, so that whoever watches the server is not blind. */
+static bool refuse_crowd(const struct http_request *rq, struct http_response *res) {
+    http_header(res, "Connection", "close");
+    if (rq->route->scope == HTTP_PUBLIC) return false;
+    http_refuse(res, 503, "busy", NULL, "try again in a few seconds, with fewer connections",
+                "more connections are open than the server allows");
+    http_header(res, "Retry-After", "5");
+    metric_add(M_http_refused, 0, 1);
+    return true;
+}
+
 bool server_begin(struct http_server *s, struct http_request *rq, struct http_response *res) {
     rq->start_ns = s->clock->mono_ns(s->clock->context);
     res->arena = &rq->arena;
@@ -381,9 +419,10 @@ bool server_begin(struct http_server *s, struct http_request *rq, struct http_re
         answer_options(res);
         return true;
     }
+    if (rq->crowded && refuse_crowd(rq, res)) return true;
     if (!method_allowed(rq, res) || !within_address_limit(s, rq, res) || !may_ask(s, rq, res) ||
-        !within_key_limit(s, rq, res) || !http_read_values(rq, res) || answer_not_modified(s, rq, res) ||
-        answer_from_cache(s, rq, res))
+        !within_key_limit(s, rq, res) || !http_read_values(rq, res) ||
+        answer_not_modified(rq, res, pool_snapshot(s->pool)) || answer_from_cache(s, rq, res))
         return true;
     if (rq->route->where != HTTP_INLINE) return false;
     answer_inline(s, rq, res);
@@ -393,6 +432,15 @@ bool server_begin(struct http_server *s, struct http_request *rq, struct http_re
 enum pool_weight server_weight(const struct http_request *rq) {
     if (rq->route->where == HTTP_LIGHT) return POOL_LIGHT;
     return rq->route->where == HTTP_LONG ? POOL_LONG : POOL_NORMAL;
+}
+
+uint64_t server_sameness(const struct http_server *s, const struct http_request *rq) {
+    if (rq->route->cache_seconds == 0 || s->conf->serve_cache == 0) return 0;
+    BL_CLEANUP(bl_buf_release) struct bl_buf key = {0};
+    uint64_t h = 0;
+    cache_key(rq, &key);
+    for (size_t i = 0; i < key.n; i++) h = bl_mix64(h ^ (unsigned char)key.p[i]) + BL_GOLDEN;
+    return h ? h : 1;
 }
 
 enum bl_rc server_work(struct http_context *context, struct http_request *rq, struct http_response *res) {

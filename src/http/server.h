@@ -33,6 +33,8 @@ void server_close(struct http_server **s);
 /* In the network thread: checks and, where possible, answers. False: a worker has to, see rq->route->where. */
 bool server_begin(struct http_server *s, struct http_request *rq, struct http_response *res);
 enum pool_weight server_weight(const struct http_request *rq);
+/* A number that requests for the same answer share; 0: each has to be answered by itself. */
+uint64_t server_sameness(const struct http_server *s, const struct http_request *rq);
 /* In a worker. BL_OK: the response is complete; else a started stream has to break off. */
 enum bl_rc server_work(struct http_context *context, struct http_request *rq, struct http_response *res);
 void server_refuse(struct http_server *s, struct http_response *res, enum pool_refusal why);

@@ -395,8 +395,10 @@ static enum bl_rc add_intake(struct catalog *c, const struct catalog_intake *in,
     BL_TRY(read_ledger(c, in->type, &l, err));
     uint64_t seq = 0;
     if (in->incarnation) BL_TRY(catalog_committed_seq(c, in->incarnation, in->type, &seq, err));
+    bool anew = in->offset != UINT64_MAX && in->offset + (uint64_t)in->received > l.next_offset;
+    if (in->repeated && !anew) return BL_OK;
     bool late = in->incarnation && in->seq <= seq;
-    account_offset(&l, in, late);
+    account_offset(&l, in, late && !anew);
     DO(c, ST_SET_LEDGER, err, "siiiiiii", type_name(in->type), l.received + in->received, l.written + in->written,
        l.duplicates + in->duplicates, l.dead + in->dead, (int64_t)l.next_offset, l.missing, l.forgotten);
     if (in->incarnation && !late)

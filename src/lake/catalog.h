@@ -41,6 +41,8 @@ struct catalog_intake {
     uint64_t incarnation, seq; /* block identity; incarnation 0 = import */
     uint64_t offset;           /* of the block; UINT64_MAX = none */
     int64_t received, written, duplicates, dead;
+    bool repeated; /* the block is in the lake already, and came with an offset once more: counted (as duplicates) only
+                      when the offset is a new one, as after Redis forgot the block and it was sent again */
 };
 struct catalog_dead {
     int64_t id;

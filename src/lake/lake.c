@@ -204,6 +204,7 @@ void lake_note_dead(struct lake *l, const struct catalog_dead *dead) {
     d->detail = keep_text(l, dead->detail);
     d->origin = keep_text(l, dead->origin);
     d->message = bl_arena_dup(&l->texts, dead->message);
+    l->memory += (int64_t)(sizeof *d + dead->message.n);
 }
 
 void lake_note_revived(struct lake *l, int64_t dead_letter) {

@@ -10,7 +10,7 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/io.h"
-#include "base/version.h"
+#include "lake/event_file.h"
 
 int64_t lake_hour_of(int64_t time_us) {
     int64_t rest = time_us % LAKE_HOUR_US;
@@ -20,42 +20,6 @@ int64_t lake_hour_of(int64_t time_us) {
 void lake_hour_folder(int64_t hour_us, char *out, size_t size) {
     struct bl_date d = bl_date_of_us(hour_us);
     snprintf(out, size, "year=%04d/month=%02d/day=%02d/hour=%02d", d.year, d.month, d.day, d.hour);
-}
-
-/* Long text repays a stronger level; identifiers come out the same at every level. */
-static int level_of(const struct ev_column *c) {
-    enum { FAST = 1, TEXT = 3 };
-    if (c->kind == EV_JSON) return TEXT;
-    return strcmp(c->name, "text") == 0 || strcmp(c->name, "description") == 0 ? TEXT : FAST;
-}
-
-static enum pq_kind kind_of(enum ev_col_kind kind) {
-    switch (kind) {
-    case EV_STR:
-        return PQ_STRING;
-    case EV_I64:
-        return PQ_I64;
-    case EV_TIME:
-        return PQ_TIMESTAMP_US;
-    case EV_BOOL:
-        return PQ_BOOL;
-    case EV_JSON:
-        return PQ_JSON;
-    case EV_LIST:
-        break;
-    }
-    return PQ_STRING_LIST;
-}
-
-static struct pq_writer *open_writer(int fd, enum ev_type type, const struct lake_file_options *o) {
-    const struct ev_schema *schema = ev_schema(type);
-    struct pq_column columns[EV_COLS_MAX];
-    for (unsigned i = 0; i < schema->count; i++) {
-        const struct ev_column *c = &schema->columns[i];
-        columns[i] = (struct pq_column){c->name, kind_of(c->kind), c->optional, level_of(c)};
-    }
-    struct pq_options options = {.codec = o->codec, .row_group_bytes = o->row_group_bytes};
-    return pq_open(fd, columns, schema->count, &options);
 }
 
 enum bl_rc lake_file_open(const char *dir, enum ev_type type, int64_t hour_us, uint64_t number,
@@ -76,56 +40,23 @@ enum bl_rc lake_file_open(const char *dir, enum ev_type type, int64_t hour_us, u
         return rc;
     }
     BL_CRASH_POINT("lake.after_create");
-    f->w = open_writer(f->fd, type, o);
+    f->w = event_file_open(f->fd, type, &(struct pq_options){.codec = o->codec, .row_group_bytes = o->row_group_bytes});
     *out = f;
     return BL_OK;
 }
 
-static void append_value(struct pq_writer *w, unsigned i, enum ev_col_kind kind, const struct ev_value *v) {
-    switch (kind) {
-    case EV_STR:
-    case EV_JSON:
-        pq_str(w, i, v->s);
-        break;
-    case EV_I64:
-    case EV_TIME:
-        pq_i64(w, i, v->i);
-        break;
-    case EV_BOOL:
-        pq_bool(w, i, v->i != 0);
-        break;
-    case EV_LIST:
-        pq_list(w, i, v->list.items, v->list.count);
-        break;
-    }
-}
-
 enum bl_rc lake_file_append(struct lake_file *f, const struct event *ev, size_t raw_bytes, struct bl_error *err) {
-    const struct ev_schema *schema = ev_schema(f->type);
-    for (unsigned i = 0; i < schema->count; i++) {
-        if (ev_has(ev, i))
-            append_value(f->w, i, schema->columns[i].kind, &ev->v[i]);
-        else
-            pq_null(f->w, i);
-    }
     int64_t time_us = ev->v[EV_TIME_US].i;
     if (time_us < f->min_us) f->min_us = time_us;
     if (time_us > f->max_us) f->max_us = time_us;
     f->rows++;
     f->raw_bytes += (int64_t)raw_bytes;
-    return pq_row_end(f->w, err);
+    return event_file_append(f->w, ev, err);
 }
 
 enum bl_rc lake_file_finish(struct lake_file *f, struct bl_error *err) {
-    char version[16];
-    snprintf(version, sizeof version, "%d", EV_SCHEMA_VERSION);
-    const char *const metadata[][2] = {
-        {"bluelake.schema_version", version},
-        {"bluelake.type", ev_schema(f->type)->name},
-        {"bluelake.writer", "bluelake " BL_VERSION},
-    };
     BL_CRASH_POINT("lake.before_finish");
-    BL_TRY(pq_finish(f->w, metadata, sizeof metadata / sizeof *metadata, &f->sum, err));
+    BL_TRY(event_file_finish(f->w, f->type, &f->sum, err));
     BL_CRASH_POINT("lake.before_fsync");
     if (fsync(f->fd) != 0) return bl_fail_errno(err, BL_E_IO, "cannot fsync %s", f->staging);
     BL_CRASH_POINT("lake.after_fsync");

@@ -4,8 +4,10 @@
 #include <errno.h>
 #include <microhttpd.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "obs/metrics.h"
 
 enum { BODY_MAX = 1 << 20, CONNECTIONS_MAX = 32, CONNECTION_TIMEOUT_S = 10 };
@@ -13,6 +15,10 @@ enum { BODY_MAX = 1 << 20, CONNECTIONS_MAX = 32, CONNECTION_TIMEOUT_S = 10 };
 struct obs_httpd {
     struct obs_httpd_options options;
     struct MHD_Daemon *daemon;
+    pthread_t ticker;
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+    bool ticking, stopping;
 };
 
 static enum MHD_Result respond(struct MHD_Connection *connection, unsigned status, const char *type,
@@ -50,6 +56,48 @@ static enum MHD_Result answer(void *context, struct MHD_Connection *connection, 
     return respond(connection, 404, "application/json", &body);
 }
 
+/* ---- the ticker ---- */
+
+static void *tick_on(void *context) {
+    struct obs_httpd *h = context;
+    pthread_mutex_lock(&h->mutex);
+    while (!h->stopping) {
+        struct timespec until;
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_sec++;
+        while (!h->stopping && pthread_cond_timedwait(&h->changed, &h->mutex, &until) == 0) {
+        }
+        if (h->stopping) break;
+        pthread_mutex_unlock(&h->mutex);
+        h->options.tick(h->options.context);
+        pthread_mutex_lock(&h->mutex);
+    }
+    pthread_mutex_unlock(&h->mutex);
+    return NULL;
+}
+
+static void start_ticking(struct obs_httpd *h) {
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_mutex_init(&h->mutex, NULL);
+    pthread_cond_init(&h->changed, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    h->ticking = h->options.tick && pthread_create(&h->ticker, NULL, tick_on, h) == 0;
+}
+
+static void stop_ticking(struct obs_httpd *h) {
+    pthread_mutex_lock(&h->mutex);
+    h->stopping = true;
+    pthread_cond_signal(&h->changed);
+    pthread_mutex_unlock(&h->mutex);
+    if (h->ticking) pthread_join(h->ticker, NULL);
+    pthread_cond_destroy(&h->changed);
+    pthread_mutex_destroy(&h->mutex);
+}
+
+/* ---- start and stop ---- */
+
 enum bl_rc obs_httpd_start(const struct obs_httpd_options *o, struct obs_httpd **out, struct bl_error *err) {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)o->port)};
     if (inet_pton(AF_INET, o->address, &address.sin_addr) != 1)
@@ -66,6 +114,7 @@ enum bl_rc obs_httpd_start(const struct obs_httpd_options *o, struct obs_httpd *
         return bl_fail_errno(err, BL_E_USAGE, "cannot listen on %s:%d (choose another port, 0 for any)", o->address,
                              o->port);
     }
+    start_ticking(h);
     *out = h;
     return BL_OK;
 }
@@ -77,6 +126,7 @@ int obs_httpd_port(const struct obs_httpd *h) {
 
 void obs_httpd_stop(struct obs_httpd **h) {
     if (!*h) return;
+    stop_ticking(*h);
     MHD_stop_daemon((*h)->daemon);
     free(*h);
     *h = NULL;

@@ -13,6 +13,7 @@ struct obs_httpd_options {
     /* Append a JSON object; returns the HTTP status: 200 or 503. `ready` distinguishes /ready from /health. */
     int (*health)(void *context, bool ready, struct bl_buf *json);
     void (*refresh)(void *context); /* before /metrics: update gauges; may be NULL */
+    void (*tick)(void *context);    /* about once a second, on a thread of its own: judge the alerts; may be NULL */
     void *context;
 };
 enum bl_rc obs_httpd_start(const struct obs_httpd_options *o, struct obs_httpd **out, struct bl_error *err);

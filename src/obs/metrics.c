@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "event/event.h"
+#include "obs/alert.h"
 
 #define METRIC(id, kind_, name_, label_, unit_, roles_, help_)                                                         \
     [M_##id] = {.name = name_,                                                                                         \
@@ -19,7 +20,9 @@ static const struct metric_info table[METRIC_COUNT] = {
 #undef METRIC
 
 enum { LABELS_MAX = 16, BUCKETS = 12 };
-static_assert((int)EV_TYPE_COUNT <= (int)LABELS_MAX && (int)EV_REASON_COUNT <= (int)LABELS_MAX, "labels fit");
+static_assert((int)EV_TYPE_COUNT <= (int)LABELS_MAX && (int)EV_REASON_COUNT <= (int)LABELS_MAX &&
+                  (int)ALERT_COUNT <= (int)LABELS_MAX,
+              "labels fit");
 
 /* Seconds; the specification's limits (1 s to Redis, P95 below 50 ms) are bucket bounds. */
 static const double bounds[BUCKETS] = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10};
@@ -83,7 +86,7 @@ static void put_value(struct bl_buf *out, double value) {
     bl_buf_printf(out, " %s\n", text);
 }
 
-static void expose_values(enum metric m, struct bl_buf *out) {
+static void expose_values(enum metric m, unsigned roles, struct bl_buf *out) {
     switch (table[m].label) {
     case METRIC_NO_LABEL:
         bl_buf_z(out, table[m].name);
@@ -101,6 +104,14 @@ static void expose_values(enum metric m, struct bl_buf *out) {
             put_value(out, metric_get(m, r));
         }
         break;
+    case METRIC_BY_ALERT:
+        for (unsigned a = 0; a < ALERT_COUNT; a++) {
+            const struct alert_info *info = alert_info((enum alert)a);
+            if (!(info->roles & roles)) continue;
+            bl_buf_printf(out, "%s{alert=\"%s\",severity=\"%s\"}", table[m].name, info->name, info->severity);
+            put_value(out, metric_get(m, a));
+        }
+        break;
     }
 }
 
@@ -113,6 +124,6 @@ void metrics_expose(unsigned roles, struct bl_buf *out) {
         if (table[i].kind == METRIC_HISTOGRAM)
             expose_histogram((enum metric)i, out);
         else
-            expose_values((enum metric)i, out);
+            expose_values((enum metric)i, roles, out);
     }
 }

@@ -8,7 +8,7 @@
 #include "base/mem.h"
 
 enum metric_kind { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
-enum metric_label { METRIC_NO_LABEL, METRIC_BY_TYPE, METRIC_BY_REASON };
+enum metric_label { METRIC_NO_LABEL, METRIC_BY_TYPE, METRIC_BY_REASON, METRIC_BY_ALERT };
 enum metric_role { ROLE_INGEST = 1, ROLE_WRITE = 2, ROLE_SERVE = 4, ROLE_SIMULATE = 8 };
 
 enum metric {

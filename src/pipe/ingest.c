@@ -5,14 +5,17 @@
 #include <stdlib.h>
 
 #include "base/fault.h"
+#include "base/io.h"
 #include "base/rng.h"
 #include "event/json.h"
 #include "net/url.h"
+#include "obs/alert.h"
 #include "obs/httpd.h"
 #include "obs/log.h"
 #include "obs/metrics.h"
 #include "pipe/blocks.h"
 #include "pipe/freshness.h"
+#include "pipe/judge.h"
 #include "pipe/sender.h"
 #include "pipe/settings.h"
 #include "pipe/window.h"
@@ -24,6 +27,8 @@ enum {
     DRAIN_LIMIT_US = 20000000, /* at stop: how long to wait for Redis */
     LOSSES_MAX = 16,
     NUMBERING_SLACK = 1 << 20, /* a number so far behind belongs to a numbering that began anew */
+    FLOW_LOG_US = 60000000,    /* how often the log says how much flows */
+    REFUSED_LOG_US = 10000000, /* and at most that something was refused */
     HORIZON_US = 300000000     /* a time stamp further ahead of our clock than this does not move the cursor */
 };
 
@@ -46,10 +51,14 @@ struct ingest {
         int64_t from_us, to_us;
     } losses[LOSSES_MAX];
     size_t loss_count;
+    int64_t pushed_us; /* position of the newest block the sender was given in this session */
     int64_t begin_us; /* where this process began, 0 = nothing received yet */
     struct sender *sender;
     pthread_mutex_t mutex; /* of the pointer `source`, which appears while others look */
     _Atomic int64_t newest_us, last_receipt_us;
+    struct judge judge;
+    int64_t flow_log_ns, flow_from_ns, refused_log_ns; /* of the ticker; the last one of the reader */
+    double flow_from;                                  /* received by then */
     _Atomic bool session_over;
 };
 
@@ -77,6 +86,7 @@ static void push_closed(struct ingest *in, bool flush) {
         struct source_cursor cursor = {.seq = closed.cursor_seq};
         memcpy(cursor.host, in->host, sizeof cursor.host);
         source_cursor_text(&cursor, item->host);
+        if (closed.cursor_us > in->pushed_us) in->pushed_us = closed.cursor_us;
         sender_push(in->sender, item);
     }
 }
@@ -126,6 +136,9 @@ static void refuse_message(struct ingest *in, const struct source_message *messa
     snprintf(note.reason, sizeof note.reason, "%s", ev_reason_name(reason));
     snprintf(note.detail, sizeof note.detail, "%.255s", detail);
     push_note(in, note, message->json);
+    if (bl_log_due(&in->refused_log_ns, REFUSED_LOG_US))
+        bl_log(BL_WARN, "message refused reason=%s bytes=%zu refused_so_far=%.0f host=%s", note.reason, message->json.n,
+               metric_sum(M_rejected), message->host ? message->host : "-");
 }
 
 static void take_message(struct ingest *in, const struct source_message *message) {
@@ -165,6 +178,7 @@ static void push_gap(struct ingest *in, const struct source_gap *gap) {
                   gap->from_us, gap->to_us, gap->healed, gap->reason);
     bl_buf_json(&json, bl_str(gap->host));
     bl_buf_byte(&json, '}');
+    BL_CRASH_POINT("ingest.gap_found");
     push_note(in, note, bl_buf_view(&json));
 }
 
@@ -225,6 +239,8 @@ static void update_gauges(struct ingest *in) {
     metric_set(M_reconnects, 0, (double)s.connects);
     metric_set(M_failures, 0, (double)s.failures);
     metric_set(M_received_bytes, 0, (double)s.bytes);
+    metric_set(M_oversized, 0, (double)s.oversized);
+    metric_set(M_unpack_failures, 0, (double)s.decompress_failures);
     int64_t newest = atomic_load(&in->newest_us);
     metric_set(M_ingest_lag, 0, newest ? (double)(bl_wall_us() - newest) / 1e6 : 0);
     metric_set(M_process_memory, 0, (double)role_resident_bytes());
@@ -310,8 +326,7 @@ enum { FLOWING_US = 5000000 };
  * for long. */
 static const char *stream_state(const struct ingest *in, bool live, int64_t age_us) {
     if (!live) return "down";
-    if (age_us <= FLOWING_US) return "flowing";
-    if (is_filtered(in->conf)) return "idle";
+    if (is_filtered(in->conf)) return age_us <= FLOWING_US ? "flowing" : "idle";
     return in->conf->ready_received && age_us > in->conf->ready_received ? "silent" : "flowing";
 }
 
@@ -362,7 +377,10 @@ static int health(void *context, bool ready, struct bl_buf *json) {
                   c.source.gaps, newest ? (double)(now - newest) / 1e6 : 0,
                   receipt ? (double)(now - receipt) / 1e6 : -1.0);
     freshness_print(c.clocks, sizeof c.clocks / sizeof *c.clocks, now, json);
-    bl_buf_z(json, ",\"error\":");
+    bl_buf_byte(json, ',');
+    alerts_print(ROLE_INGEST, json);
+    char lake[BL_FOLDER_ID_MAX];
+    bl_buf_printf(json, ",\"lake\":\"%s\",\"error\":", bl_folder_id(in->conf->data, lake));
     bl_buf_json(json, bl_utf8_valid(bl_str(c.why)) ? bl_str(c.why) : BL_LIT("?"));
     bl_buf_byte(json, '}');
     return ready && !c.ok ? 503 : 200;
@@ -372,6 +390,34 @@ static void refresh(void *context) {
     struct condition c;
     update_gauges(context);
     look(context, bl_wall_us(), &c);
+}
+
+static void log_flow(struct ingest *in, const struct condition *c, int64_t now) {
+    if (!bl_log_due(&in->flow_log_ns, FLOW_LOG_US)) return;
+    int64_t now_ns = bl_mono_ns();
+    double received = metric_sum(M_received), seconds = (double)(now_ns - in->flow_from_ns) / 1e9;
+    int64_t newest = c->clocks[0].at_us;
+    bl_log(BL_INFO,
+           "flow events_per_second=%.1f received=%.0f buffered=%.0f refused=%.0f lag_seconds=%.1f cursor=%.0f host=%s",
+           in->flow_from_ns ? (received - in->flow_from) / seconds : 0.0, received, metric_sum(M_buffered),
+           metric_sum(M_rejected), newest ? (double)(now - newest) / 1e6 : 0.0, metric_get(M_cursor, 0) * 1e6,
+           *c->source.host ? c->source.host : "-");
+    in->flow_from = received;
+    in->flow_from_ns = now_ns;
+}
+
+static void judge(void *context) {
+    struct ingest *in = context;
+    struct condition c;
+    int64_t now = bl_wall_us();
+    look(in, now, &c);
+    judge_ingest(&in->judge, in->conf,
+                 &(struct judge_ingest){.now_us = now,
+                                        .hosts_connected = c.hosts_connected,
+                                        .redis_up = c.sending.redis_up,
+                                        .breaker_open = c.sending.breaker_open,
+                                        .silent = freshness_late(&c.clocks[1], 1, now, c.why, sizeof c.why)});
+    log_flow(in, &c, now);
 }
 
 /* ---- sessions ---- */
@@ -432,7 +478,10 @@ static enum bl_rc read_session(struct ingest *in, struct bl_error *err) {
     if (pthread_create(&watch_thread, NULL, watch_stop, in) != 0) return bl_fail(err, BL_E_IO, "cannot start a thread");
     enum bl_rc rc = read_loop(in, err);
     bool lost = sender_lost(in->sender);
-    if (!lost) push_closed(in, true);
+    if (!lost) {
+        push_closed(in, true);
+        heal_losses(in, in->pushed_us); /* these notes follow the blocks */
+    }
     sender_stop(in->sender, lost ? 0 : DRAIN_LIMIT_US);
     atomic_store(&in->session_over, true);
     pthread_join(watch_thread, NULL);
@@ -459,6 +508,7 @@ static enum bl_rc run_session(struct ingest *in, struct bl_error *err) {
         return rc;
     }
     window_clear(&in->window);
+    in->pushed_us = 0;
     blocks_release(&in->blocks);
     blocks_init(&in->blocks, incarnation, numbered_by_the_sender, resume.cursor_us,
                 (size_t)in->conf->ingest_block_bytes, in->conf->ingest_block_age);
@@ -489,7 +539,8 @@ static enum bl_rc run_sessions(struct ingest *in, struct bl_error *err) {
 /* ---- start and stop ---- */
 
 static enum bl_rc serve_and_run(struct ingest *in, struct bl_error *err) {
-    struct obs_httpd_options web = {.roles = ROLE_INGEST, .health = health, .refresh = refresh, .context = in};
+    struct obs_httpd_options web = {
+        .roles = ROLE_INGEST, .health = health, .refresh = refresh, .tick = judge, .context = in};
     char address[64];
     BL_TRY(url_parse_listen(bl_str(in->conf->ingest_http), address, &web.port, err));
     web.address = address;

@@ -1,5 +1,9 @@
 #include "pipe/write.h"
 
+#include <inttypes.h>
+
+#include "base/rng.h"
+
 enum { CHUNK_SLACK = 64 << 20 }; /* memory a chunk may need beyond write.memory */
 
 static enum bl_rc parse_codec(const char *name, enum pq_codec *out, struct bl_error *err) {
@@ -23,4 +27,16 @@ enum bl_rc write_open_lake(const struct conf *conf, bool compactor, struct lake 
                                    .dedup_bytes = conf->write_dedup_memory};
     BL_TRY(parse_codec(conf->write_codec, &options.codec, err));
     return lake_open(&options, out, err);
+}
+
+enum bl_rc write_lease_owner(struct lake *lake, char *owner, size_t size, struct bl_error *err) {
+    BL_CLEANUP(bl_buf_release) struct bl_buf id = {0};
+    struct catalog *catalog = lake_catalog(lake);
+    BL_TRY(catalog_get(catalog, "lake_id", &id, err));
+    if (!id.n) {
+        bl_buf_printf(&id, "%016" PRIx64 "%016" PRIx64, bl_random_u64(), bl_random_u64());
+        BL_TRY(catalog_set(catalog, "lake_id", bl_buf_cstr(&id), err));
+    }
+    snprintf(owner, size, "lake:%.*s", BL_ARG(bl_buf_view(&id)));
+    return BL_OK;
 }

@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 
+#include "base/fault.h"
 #include "base/rng.h"
 #include "event/json.h"
 #include "pipe/write.h"
@@ -68,7 +69,10 @@ static enum bl_rc replay_all(struct replay *r, const int64_t *ids, size_t count,
         BL_TRY(replay_one(r, ids[i], err));
         if ((i + 1) % COMMIT_AT == 0) BL_TRY(lake_commit(r->lake, "replay", NULL, err));
     }
-    return lake_commit(r->lake, "replay", NULL, err);
+    BL_CRASH_POINT("replay.before_commit");
+    BL_TRY(lake_commit(r->lake, "replay", NULL, err));
+    BL_CRASH_POINT("replay.after_commit");
+    return BL_OK;
 }
 
 enum bl_rc replay_letters(const struct conf *conf, const int64_t *ids, size_t count, struct replay_result *out,

@@ -9,7 +9,6 @@
 #include "base/io.h"
 #include "obs/log.h"
 #include "obs/metrics.h"
-#include "pipe/recent.h"
 #include "pipe/spill.h"
 
 enum {
@@ -212,14 +211,28 @@ static enum bl_rc append(struct sender *s, enum ev_type type, struct block *bloc
     return BL_OK;
 }
 
+/* The position stored with the last block lies before every note that comes behind that block. */
+static enum bl_rc reject(struct sender *s, const struct note *n, struct bl_str message, uint64_t *number,
+                         struct bl_error *err) {
+    struct buffer_note note = {n->reason, n->detail, n->received_us, s->redis_cursor_us, message};
+    return buffer_reject(s->buffer, &note, number, err);
+}
+
+static enum bl_rc send_again(struct sender *s, struct sent *r, struct bl_error *err) {
+    if (r->is_note) return reject(s, &r->note, r->block.data, &r->number, err);
+    return append(s, r->type, &r->block, r->cursor_us, r->host, err);
+}
+
 static enum bl_rc lose_session(struct sender *s, bool counters_changed, const char *why, struct bl_error *err) {
     s->counters_changed = counters_changed;
     atomic_store(&s->lost, true);
+    BL_CRASH_POINT("ingest.session_lost");
     return bl_fail(err, BL_E_FORGOTTEN, "%s: starting over", why);
 }
 
 /* Another Redis process, or other counters, than the block's offset was taken from. What is missing of the last seconds
- * is sent again, in order; a block whose answer was lost with the connection may be there already. */
+ * is sent again, in order; a block (`current`, NULL when a note is next) whose answer was lost with the connection may
+ * be there already: buffer_append finds it. */
 static enum bl_rc catch_up(struct sender *s, enum ev_type type, const struct block *current, struct bl_error *err) {
     struct buffer_position position;
     BL_TRY(buffer_load_position(s->buffer, &position, err));
@@ -227,11 +240,8 @@ static enum bl_rc catch_up(struct sender *s, enum ev_type type, const struct blo
     if (position.vanished & ~s->vanished) return lose_session(s, true, "Redis threw away a queue", err);
     uint64_t sent[EV_TYPE_COUNT];
     memcpy(sent, s->received, sizeof sent);
-    if (memcmp(position.received, sent, sizeof sent) == 0) return BL_OK;
-    sent[type] += current->count;
-    if (memcmp(position.received, sent, sizeof sent) == 0) return BL_OK; /* it arrived; buffer_append finds it */
-    sent[type] -= current->count;
-    if (!recent_after(&s->recent, position.received, sent)) {
+    if (current && position.received[type] == sent[type] + current->count) position.received[type] = sent[type];
+    if (!recent_after(&s->recent, position.received, position.rejected, sent)) {
         bool changed = position.cursor_us == 0 || position.cursor_us >= s->redis_cursor_us;
         return lose_session(s, changed, "Redis lost more than the last seconds", err);
     }
@@ -239,7 +249,8 @@ static enum bl_rc catch_up(struct sender *s, enum ev_type type, const struct blo
     int64_t blocks = 0;
     for (struct sent *r = s->recent.head; r; r = r->next) {
         if (!r->again) continue;
-        enum bl_rc rc = append(s, r->type, &r->block, r->cursor_us, r->host, err);
+        BL_CRASH_POINT("ingest.before_resend");
+        enum bl_rc rc = send_again(s, r, err);
         if (rc != BL_OK) {
             /* Half-way: the next append compares again and goes on where the counters say. */
             memcpy(s->received, sent, sizeof s->received);
@@ -250,7 +261,7 @@ static enum bl_rc catch_up(struct sender *s, enum ev_type type, const struct blo
         blocks++;
     }
     metric_add(M_resent, 0, (double)blocks);
-    bl_log(BL_WARN, "Redis came back without its newest entries: %" PRId64 " blocks were sent again", blocks);
+    if (blocks) bl_log(BL_WARN, "Redis came back without its newest entries: %" PRId64 " were sent again", blocks);
     return BL_OK;
 }
 
@@ -265,6 +276,17 @@ static enum bl_rc append_surely(struct sender *s, enum ev_type type, struct bloc
     return rc;
 }
 
+static enum bl_rc reject_surely(struct sender *s, const struct note *n, struct bl_str message, struct bl_error *err) {
+    uint64_t number = 0;
+    enum bl_rc rc = reject(s, n, message, &number, err);
+    if (rc == BL_E_FORGOTTEN) {
+        BL_TRY(catch_up(s, EV_TYPE_COUNT, NULL, err));
+        rc = reject(s, n, message, &number, err);
+    }
+    if (rc == BL_OK) recent_add_note(&s->recent, n, message, number, bl_mono_ns());
+    return rc;
+}
+
 static void count_sent(const struct closed_block *b) {
     metric_add(M_buffered, b->type, b->block.count);
     metric_add(M_blocks, 0, 1);
@@ -275,9 +297,7 @@ static void count_sent(const struct closed_block *b) {
 }
 
 static enum bl_rc send_item(struct sender *s, struct item *item, struct bl_error *err) {
-    const struct note *n = &item->note;
-    if (!item->is_block)
-        return buffer_reject(s->buffer, n->reason, n->detail, n->received_us, bl_buf_view(&item->block.raw), err);
+    if (!item->is_block) return reject_surely(s, &item->note, bl_buf_view(&item->block.raw), err);
     struct closed_block *b = &item->block;
     BL_TRY(append_surely(s, b->type, &b->block, b->cursor_us, item->host, err));
     note_durable(s, b->cursor_us, item->host);
@@ -324,7 +344,7 @@ static bool spill_items(struct sender *s, struct item *first) {
     if (!spill_waiting(s->spill)) spill_begin(s->spill, s->incarnation, s->received);
     struct spill_record r = record_of(first);
     enum bl_rc rc = spill_append(s->spill, &r, &err);
-    while (rc == BL_OK && count < SYNC_ITEMS && (items[count] = pop(s, 0))) {
+    while (rc == BL_OK && count < SYNC_ITEMS && !spill_batch_full(s->spill) && (items[count] = pop(s, 0))) {
         pack(s, items[count]);
         r = record_of(items[count++]);
         rc = spill_append(s->spill, &r, &err);
@@ -345,11 +365,12 @@ static bool spill_items(struct sender *s, struct item *first) {
 }
 
 static enum bl_rc send_record(struct sender *s, struct spill_record *r, struct bl_error *err) {
-    char host[256], reason[64], detail[256];
+    char host[256];
     if (!r->is_block) {
-        snprintf(reason, sizeof reason, "%.*s", BL_ARG(r->reason));
-        snprintf(detail, sizeof detail, "%.*s", BL_ARG(r->detail));
-        return buffer_reject(s->buffer, reason, detail, r->received_us, r->message, err);
+        struct note note = {.received_us = r->received_us};
+        snprintf(note.reason, sizeof note.reason, "%.*s", BL_ARG(r->reason));
+        snprintf(note.detail, sizeof note.detail, "%.*s", BL_ARG(r->detail));
+        return reject_surely(s, &note, r->message, err);
     }
     if (r->block.incarnation != s->known_incarnation) {
         BL_TRY(buffer_stored_seqs(s->buffer, r->block.incarnation, s->known_seq, err));
@@ -426,7 +447,9 @@ static void write_position(struct sender *s) {
     BL_CLEANUP(bl_freep) char *folder = bl_xstrdup(s->position_path);
     *strrchr(folder, '/') = 0;
     enum bl_rc rc = bl_make_dirs(folder, &err);
+    BL_CRASH_POINT("ingest.before_settled");
     if (rc == BL_OK) rc = bl_write_file_atomic(s->position_path, bl_str(text), &err);
+    BL_CRASH_POINT("ingest.after_settled");
     if (rc == BL_OK)
         s->settled_written_us = s->settled_us;
     else if (bl_log_due(&s->last_spill_log_ns, 60000000))

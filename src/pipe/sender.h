@@ -8,8 +8,8 @@
  * (pipe/spill.h), fsynced before their cursor counts, and Redis is only probed every ingest.breaker_retry. Once it
  * answers the segments are drained before anything newer. With ingest.spill_bytes 0, or when the disk refuses too, the
  * queue fills and sender_push waits: back-pressure up to the socket. Redis comes back without its newest entries: those
- * of the last seconds are sent again. When that does not explain what is missing, sender_lost turns true: the session
- * has to start over from sender_resume, and upstream is asked again.
+ * of the last seconds, blocks and notes, are sent again. When that does not explain what is missing, sender_lost turns
+ * true: the session has to start over from sender_resume, and upstream is asked again.
  *
  * Cursor: an item's host text goes where its cursor goes and comes back with it (see source_cursor_text). sender_cursor
  * is the position up to which everything is in Redis or in a synced segment.
@@ -19,14 +19,9 @@
 #include "buffer/buffer.h"
 #include "conf/conf.h"
 #include "pipe/blocks.h"
+#include "pipe/recent.h"
 #include "pipe/role.h"
 
-struct note {        /* a message that was refused, or a gap */
-    char reason[64]; /* "gap" is kept when a session is lost; all else, "healed" included, is done again by the next one
-                      */
-    char detail[256];
-    int64_t received_us;
-};
 struct item {
     struct item *next;
     bool is_block;

@@ -63,6 +63,7 @@ enum bl_rc source_settings_init(struct source_settings *s, const struct conf *co
                                                 .rewind_us = conf->source_rewind,
                                                 .host_switch_rewind_us = conf->source_host_switch_rewind,
                                                 .idle_limit_us = conf->source_idle_limit,
+                                                .ping_limit_us = conf->source_ping_limit,
                                                 .backoff_min_us = conf->source_backoff_min,
                                                 .backoff_max_us = conf->source_backoff_max,
                                                 .dictionary_file = text_or_null(conf->source_dictionary),

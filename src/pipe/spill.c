@@ -69,7 +69,7 @@ static bool take_block(struct bl_str rest, struct spill_record *r) {
                 take(&rest, &compressed, 1) && take(&rest, &r->cursor_us, 8) && take_text(&rest, &r->host) &&
                 take_text(&rest, &b->data);
     b->compressed = good && compressed == 1;
-    return good && rest.n == 0 && b->data.n > 0;
+    return good && (compressed == 0 || compressed == 1) && rest.n == 0 && b->data.n > 0;
 }
 
 static bool take_rejected(struct bl_str rest, struct spill_record *r) {
@@ -196,7 +196,7 @@ static enum bl_rc list_segments(struct spill *s, struct bl_error *err) {
 static enum bl_rc load(struct spill *s, const struct segment *g, struct bl_str *records, struct bl_error *err) {
     BL_CLEANUP(bl_freep) char *path = path_of(s, g->name);
     bl_buf_clear(&s->text);
-    BL_TRY(bl_read_file(path, (size_t)SPILL_SEGMENT_BYTES + SPILL_RECORD_MAX, &s->text, err));
+    BL_TRY(bl_read_file(path, SPILL_FILE_MAX, &s->text, err));
     *records = bl_str_skip(bl_buf_view(&s->text), HEADER_BYTES);
     return BL_OK;
 }
@@ -216,7 +216,19 @@ static void note_damage(struct spill *s, const struct segment *g, const char *wh
 /* Was being written when the machine or the process stopped: no cursor stands on it. */
 static void cut_tail(struct spill *s, const struct segment *g) {
     BL_CLEANUP(bl_freep) char *path = path_of(s, g->name);
+    bl_log(BL_INFO, "spill segment %s is cut back to its last whole record, at %" PRId64 " bytes", path, g->bytes);
     if (truncate(path, g->bytes) != 0) bl_log(BL_WARN, "cannot cut %s back to its last whole record", path);
+}
+
+/* A power cut leaves the last writes in any state: short, zeros, something else. Rot inside a file has whole records
+ * behind it. */
+static bool anything_behind(struct bl_str bad) {
+    struct spill_record r;
+    for (size_t i = 1; i < bad.n; i++) {
+        struct bl_str rest = bl_str_skip(bad, i);
+        if (spill_decode(&rest, &r) == SPILL_RECORD) return true;
+    }
+    return false;
 }
 
 /* Counts a segment's good records. False when it is damaged: then no cursor behind it can be relied on. */
@@ -237,6 +249,7 @@ static bool scan(struct spill *s, struct segment *g, struct bl_str records, bool
         if (!s->damaged) keep_cursor(s, r.cursor_us, r.host);
     }
     g->bytes = (int64_t)(s->text.n - records.n);
+    if (found != SPILL_END && newest) found = anything_behind(records) ? SPILL_DAMAGED : SPILL_TORN;
     if (found == SPILL_TORN && newest) cut_tail(s, g);
     if (found == SPILL_END || (found == SPILL_TORN && newest)) return true;
     note_damage(s, g, found == SPILL_TORN ? "ends inside a record" : "a record's checksum does not match");
@@ -323,10 +336,12 @@ static enum bl_rc open_segment(struct spill *s, struct bl_error *err) {
     BL_CLEANUP(bl_freep) char *path = path_of(s, name);
     s->fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0644);
     if (s->fd < 0) return bl_fail_errno(err, BL_E_IO, "%s", path);
+    BL_CRASH_POINT("spill.after_create");
     struct segment *g = add_segment(s);
     g->number = s->next_number++;
     memcpy(g->name, name, sizeof name);
     BL_TRY(write_header(s, g, path, err));
+    BL_CRASH_POINT("spill.after_header");
     return bl_fsync_dir(s->dir, err);
 }
 
@@ -348,6 +363,8 @@ enum bl_rc spill_append(struct spill *s, const struct spill_record *r, struct bl
     }
     return BL_OK;
 }
+
+bool spill_batch_full(const struct spill *s) { return s->pending.n >= SPILL_BATCH_BYTES; }
 
 static void forget_pending(struct spill *s) {
     bl_buf_clear(&s->pending);

@@ -12,7 +12,12 @@
 #pragma once
 #include "buffer/block.h"
 
-enum { SPILL_SEGMENT_BYTES = 4 << 20, SPILL_RECORD_MAX = BLOCK_RAW_MAX + (1 << 20) };
+enum {
+    SPILL_SEGMENT_BYTES = 4 << 20, /* a segment of this size gets no more records */
+    SPILL_BATCH_BYTES = 4 << 20,   /* from here on a batch of spill_append wants its spill_sync */
+    SPILL_RECORD_MAX = BLOCK_RAW_MAX + (1 << 20),
+    SPILL_FILE_MAX = SPILL_SEGMENT_BYTES + SPILL_BATCH_BYTES + SPILL_RECORD_MAX
+};
 
 struct spill_record {
     bool is_block; /* else a message that was refused, or a note */
@@ -40,6 +45,7 @@ void spill_close(struct spill **s);
  * turn comes; NULL: what follows from the records that are there. */
 void spill_begin(struct spill *s, uint64_t incarnation, const uint64_t *received);
 enum bl_rc spill_append(struct spill *s, const struct spill_record *r, struct bl_error *err);
+bool spill_batch_full(const struct spill *s); /* what is appended and not synced has reached SPILL_BATCH_BYTES */
 enum bl_rc spill_sync(struct spill *s, struct bl_error *err);
 bool spill_waiting(const struct spill *s); /* records that are not consumed */
 /* Valid until the next call. A record that cannot be read any more is skipped and counted as damage. BL_E_NOT_FOUND:

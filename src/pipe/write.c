@@ -6,16 +6,19 @@
 #include <sys/statvfs.h>
 
 #include "base/fault.h"
-#include "base/rng.h"
+#include "base/io.h"
 #include "net/url.h"
+#include "obs/alert.h"
 #include "obs/httpd.h"
 #include "obs/log.h"
 #include "obs/metrics.h"
 #include "event/json.h"
 #include "pipe/freshness.h"
 #include "pipe/gap_note.h"
+#include "pipe/gauges.h"
 #include "pipe/ids.h"
 #include "pipe/intake.h"
+#include "pipe/judge.h"
 #include "pipe/settings.h"
 
 enum {
@@ -68,7 +71,8 @@ struct writer {
     bool torn; /* a turn is inside a block: what the batch holds now must not be committed */
 
     int64_t commits, failures, dead_total, last_depth_ns, last_lease_ns, last_error_log_ns;
-    _Atomic int64_t last_read_us, last_commit_us;
+    _Atomic int64_t last_read_us, last_commit_us, committing_ns; /* 0 = no commit is under way */
+    struct judge judge;
     _Atomic int64_t shown_events, shown_memory, shown_oldest_us;
     _Atomic bool redis_up, lake_ok, held_up; /* held_up: the newest turn failed */
     pthread_mutex_t mutex;
@@ -134,29 +138,6 @@ static int64_t sum_types(const int64_t *counts) {
     int64_t sum = 0;
     for (unsigned t = 0; t < EV_TYPE_COUNT; t++) sum += counts[t];
     return sum;
-}
-
-static void update_storage(struct writer *w) {
-    struct catalog_totals totals;
-    if (catalog_totals(lake_catalog(w->lake), &totals, NULL) != BL_OK) return; /* the next commit tries again */
-    metric_set(M_storage_size, 0, (double)totals.bytes);
-    metric_set(M_storage_files, 0, (double)totals.files);
-    metric_set(M_dead_stored, 0, (double)totals.dead);
-    if (totals.raw_bytes) metric_set(M_storage_ratio, 0, 100.0 * (1 - (double)totals.bytes / (double)totals.raw_bytes));
-    struct statvfs fs;
-    if (statvfs(w->conf->data, &fs) == 0 && fs.f_blocks)
-        metric_set(M_storage_percent, 0, 100.0 * (1 - (double)fs.f_bavail / (double)fs.f_blocks));
-}
-
-static void update_ledger(struct writer *w) {
-    struct catalog_ledger ledger[EV_TYPE_COUNT];
-    if (catalog_ledger(lake_catalog(w->lake), ledger, NULL) != BL_OK) return; /* the next commit tries again */
-    int64_t missing = 0;
-    for (unsigned t = 0; t < EV_TYPE_COUNT; t++) missing += ledger[t].missing;
-    if (missing && missing != (int64_t)metric_get(M_offsets_missing, 0))
-        bl_log(BL_ERROR_LEVEL,
-               "%" PRId64 " buffered events never reached the writer: Redis lost blocks (evicted or deleted)", missing);
-    metric_set(M_offsets_missing, 0, (double)missing);
 }
 
 static void count_commit(struct writer *w, const struct lake_commit_stats *stats) {
@@ -232,7 +213,11 @@ static enum bl_rc commit(struct writer *w, struct bl_error *err) {
     if (!w->batch_start_ns) return BL_OK;
     struct lake_commit_stats stats;
     BL_CRASH_POINT("write.before_commit");
+    int64_t began_ns = bl_mono_ns();
+    atomic_store(&w->committing_ns, began_ns);
     enum bl_rc rc = lake_commit(w->lake, "write", &stats, err);
+    metric_set(M_commit_seconds, 0, (double)(bl_mono_ns() - began_ns) / 1e9);
+    atomic_store(&w->committing_ns, 0);
     BL_CRASH_POINT("write.after_commit");
     if (rc != BL_OK) {
         w->failures++;
@@ -251,8 +236,8 @@ static enum bl_rc commit(struct writer *w, struct bl_error *err) {
     w->batch_start_ns = 0;
     acknowledge(w);
     BL_CRASH_POINT("write.after_acks");
-    update_storage(w);
-    update_ledger(w);
+    gauges_of_files(w->lake, w->conf);
+    gauges_of_ledger(w->lake);
     update_success(w);
     clear_trouble(w);
     return BL_OK;
@@ -343,6 +328,20 @@ static enum bl_rc submit_block(struct writer *w, const struct buffer_entry *e, s
     return BL_OK;
 }
 
+static enum bl_rc skip_block(struct writer *w, const struct buffer_entry *e, struct bl_error *err) {
+    BL_TRY(take_all_chunks(w, err)); /* the ledger takes offsets in their order */
+    lake_note_intake(w->lake, &(struct catalog_intake){.type = e->type,
+                                                       .incarnation = e->block.incarnation,
+                                                       .seq = e->block.seq,
+                                                       .offset = e->block.offset,
+                                                       .received = e->block.count,
+                                                       .duplicates = e->block.count,
+                                                       .repeated = true});
+    metric_add(M_blocks_skipped, 0, 1);
+    ids_add(&w->acks[e->type], e->id);
+    return BL_OK;
+}
+
 /* Blocks of a type come in order, so that a number up to the newest means "written already". Only where numbers were
  * passed over (a block stayed with another consumer that died, and is claimed later) an older one may be new; then the
  * identities of its events decide. */
@@ -354,29 +353,27 @@ static enum bl_rc take_entry(struct writer *w, const struct buffer_entry *e, str
     }
     struct run_seq *run;
     BL_TRY(find_run(w, e->block.incarnation, e->type, &run, err));
-    if (e->block.seq <= run->seq && !run->holed) {
-        metric_add(M_blocks_skipped, 0, 1);
-        ids_add(&w->acks[e->type], e->id);
-        return BL_OK;
-    }
+    if (e->block.seq <= run->seq && !run->holed) return skip_block(w, e, err);
     if (e->block.seq > run->seq + 1) run->holed = true;
     if (e->block.seq > run->seq) run->seq = e->block.seq;
     return submit_block(w, e, err);
 }
 
-static enum bl_rc take_rejected(struct writer *w, struct bl_error *err) {
+static enum bl_rc take_rejected(struct writer *w, size_t *taken, struct bl_error *err) {
     struct buffer_rejected rejected[REJECTED_AT_ONCE];
     size_t count = 0;
-    if (w->rejected.count || w->rejected_durable.count) return BL_OK; /* read again once those are gone from Redis */
-    BL_TRY(buffer_read_rejected(w->buffer, REJECTED_AT_ONCE, rejected, &count, err));
+    if (w->rejected_durable.count) return BL_OK; /* read again once those are gone from Redis */
+    const char *after = w->rejected.count ? w->rejected.ids[w->rejected.count - 1] : NULL;
+    BL_TRY(buffer_read_rejected(w->buffer, after, REJECTED_AT_ONCE, rejected, &count, err));
+    *taken += count;
     for (size_t i = 0; i < count; i++) {
         const struct buffer_rejected *r = &rejected[i];
         batch_touch(w);
-        ids_add(&w->rejected, r->id);
-        if (strcmp(r->reason, "gap") == 0 || strcmp(r->reason, "healed") == 0) {
-            BL_TRY(gap_note_take(lake_catalog(w->lake), r, err));
-            continue;
-        }
+        bool gap = strcmp(r->reason, "gap") == 0 || strcmp(r->reason, "healed") == 0;
+        if (gap) BL_TRY(gap_note_take(lake_catalog(w->lake), r, err));
+        BL_CRASH_POINT("write.note_taken");
+        ids_add(&w->rejected, r->id); /* not before: what could not be stored must stay in Redis */
+        if (gap) continue;
         char origin[96];
         snprintf(origin, sizeof origin, "rejected %.47s", r->id);
         lake_note_dead(w->lake, &(struct catalog_dead){.type = EV_TYPE_COUNT,
@@ -493,7 +490,7 @@ static enum bl_rc one_turn(struct writer *w, size_t *entries, struct bl_error *e
     BL_TRY(keep_lease(w, err));
     BL_TRY(check_space(w, err));
     BL_TRY(read_once(w, entries, err));
-    BL_TRY(take_rejected(w, err));
+    BL_TRY(take_rejected(w, entries, err));
     if (batch_is_due(w)) BL_TRY(commit(w, err));
     for (unsigned t = 0; t < EV_TYPE_COUNT; t++)
         if (w->durable[t].count) {
@@ -569,10 +566,12 @@ static bool look(struct writer *w, int64_t now, struct stage_clock clocks[static
     clocks[0] = (struct stage_clock){"read", atomic_load(&w->last_read_us), w->conf->ready_read};
     clocks[1] = oldest_us ? (struct stage_clock){"written", oldest_us, written_limit(w)}
                           : (struct stage_clock){"written", committed_us, 0};
+    why[0] = 0;
     bool late = freshness_late(clocks, STAGES, now, why, size);
     pthread_mutex_lock(&w->mutex);
     if (*w->error) snprintf(why, size, "%s", bl_utf8_valid(bl_str(w->error)) ? w->error : "?");
     pthread_mutex_unlock(&w->mutex);
+    if (!atomic_load(&w->redis_up) && !*why) snprintf(why, size, "Redis does not answer");
     bool ok = atomic_load(&w->redis_up) && atomic_load(&w->lake_ok) && !atomic_load(&w->held_up) && !late;
     metric_set(M_ready, 0, ok);
     if (ok) why[0] = 0; /* over */
@@ -596,7 +595,10 @@ static int health(void *context, bool ready, struct bl_buf *json) {
         oldest_us ? (double)(now - oldest_us) / 1e6 : 0, metric_sum(M_written), metric_sum(M_duplicates),
         metric_sum(M_dead), committed_us ? (double)(now - committed_us) / 1e6 : -1.0);
     freshness_print(clocks, STAGES, now, json);
-    bl_buf_z(json, ",\"error\":");
+    bl_buf_byte(json, ',');
+    alerts_print(ROLE_WRITE, json);
+    char lake[BL_FOLDER_ID_MAX];
+    bl_buf_printf(json, ",\"lake\":\"%s\",\"error\":", bl_folder_id(w->conf->data, lake));
     bl_buf_json(json, bl_str(why));
     bl_buf_byte(json, '}');
     return ready && !ok ? 503 : 200;
@@ -610,10 +612,23 @@ static void refresh(void *context) {
     look(w, bl_wall_us(), clocks, why, sizeof why);
 }
 
+static void judge(void *context) {
+    struct writer *w = context;
+    judge_write(&w->judge, w->conf,
+                &(struct judge_write){.now_us = bl_wall_us(),
+                                      .now_ns = bl_mono_ns(),
+                                      .redis_up = atomic_load(&w->redis_up),
+                                      .lake_ok = atomic_load(&w->lake_ok),
+                                      .held_up = atomic_load(&w->held_up),
+                                      .oldest_us = atomic_load(&w->shown_oldest_us),
+                                      .committing_ns = atomic_load(&w->committing_ns)});
+}
+
 /* ---- start and stop ---- */
 
 static enum bl_rc serve_and_run(struct writer *w, struct bl_error *err) {
-    struct obs_httpd_options web = {.roles = ROLE_WRITE, .health = health, .refresh = refresh, .context = w};
+    struct obs_httpd_options web = {
+        .roles = ROLE_WRITE, .health = health, .refresh = refresh, .tick = judge, .context = w};
     char address[64];
     BL_TRY(url_parse_listen(bl_str(w->conf->write_http), address, &web.port, err));
     web.address = address;
@@ -628,20 +643,6 @@ static enum bl_rc serve_and_run(struct writer *w, struct bl_error *err) {
     return rc;
 }
 
-/* The lease is the lake's: within one lake its lock keeps writers apart, and the successor of a killed writer need not
- * wait for the lease to run out; a writer of another lake on the same Redis is refused. */
-static enum bl_rc name_owner(struct writer *w, struct bl_error *err) {
-    BL_CLEANUP(bl_buf_release) struct bl_buf id = {0};
-    struct catalog *catalog = lake_catalog(w->lake);
-    BL_TRY(catalog_get(catalog, "lake_id", &id, err));
-    if (!id.n) {
-        bl_buf_printf(&id, "%016" PRIx64 "%016" PRIx64, bl_random_u64(), bl_random_u64());
-        BL_TRY(catalog_set(catalog, "lake_id", bl_buf_cstr(&id), err));
-    }
-    snprintf(w->owner, sizeof w->owner, "lake:%.*s", BL_ARG(bl_buf_view(&id)));
-    return BL_OK;
-}
-
 static enum bl_rc start(struct writer *w, struct bl_error *err) {
     struct buffer_settings settings;
     BL_TRY(buffer_settings_init(&settings, w->conf, err));
@@ -649,10 +650,10 @@ static enum bl_rc start(struct writer *w, struct bl_error *err) {
     buffer_settings_release(&settings);
     if (rc != BL_OK) return rc;
     BL_TRY(write_open_lake(w->conf, false, &w->lake, err));
-    BL_TRY(name_owner(w, err));
+    BL_TRY(write_lease_owner(w->lake, w->owner, sizeof w->owner, err));
     atomic_store(&w->lake_ok, true);
     atomic_store(&w->last_read_us, bl_wall_us());
-    update_storage(w);
+    gauges_of_files(w->lake, w->conf);
     update_success(w);
     struct buffer_position position;
     BL_IGNORE(buffer_load_position(w->buffer, &position,

@@ -15,3 +15,6 @@
 enum bl_rc write_run(const struct conf *conf, struct role *role, struct bl_error *err);
 /* The lake as the settings want it; also for import and compaction. */
 enum bl_rc write_open_lake(const struct conf *conf, bool compactor, struct lake **out, struct bl_error *err);
+/* Who holds the lease in Redis. It is the lake's: within one lake its lock keeps writers apart, and the successor of a
+ * killed writer need not wait for the lease to run out; a writer of another lake on the same Redis is refused. */
+enum bl_rc write_lease_owner(struct lake *lake, char *owner, size_t size, struct bl_error *err);

@@ -3,7 +3,8 @@
 
 #include "base/clock.h"
 #include "query/find.h"
-#include "query/shadow.h"
+#include "query/hidden.h"
+#include "query/match.h"
 
 static const int64_t HOUR_US = INT64_C(3600000000);
 enum { BUCKETS_MAX = 1 << 20 };
@@ -13,6 +14,8 @@ struct counting {
     const struct query_search *search;
     struct query_counts *out;
     struct filter filter;
+    struct match match;
+    struct segment_cache cache;
     struct bl_arena arena;
     int64_t width_us, oldest, newest; /* numbers of buckets */
     struct query_count *found;        /* start_us holds the bucket's number; each may occur several times */
@@ -30,39 +33,52 @@ static void note_count(struct counting *c, int64_t number, int64_t count) {
     c->out->total += count;
 }
 
-static enum bl_rc read_counts(struct counting *c, const struct search_sql *sql, struct bl_error *err) {
-    BL_CLEANUP(duck_result_close) struct duck_result *r = NULL;
-    BL_TRY(duck_query(c->q->duck, sql->text.p, sql->binds, sql->count, &r, err));
-    size_t before = c->found_count;
-    int64_t total = c->out->total;
-    for (;;) {
-        size_t rows;
-        enum bl_rc rc = duck_next(r, &rows, err);
-        if (rc != BL_OK) { /* half of an answer is none */
-            c->found_count = before;
-            c->out->total = total;
-            return rc;
+/* Rows come in the order of time, so neighbours mostly fall into one bucket. */
+static void count_rows(struct counting *c, const struct match_rows *rows, const struct segment_block *b) {
+    int64_t number = 0, count = 0, starts_us = INT64_MAX;
+    for (unsigned row = match_next(rows, 0); row < SEGMENT_ROWS; row = match_next(rows, row + 1)) {
+        int64_t time_us = segment_time(b, row);
+        if (hidden_is(c->q->hidden, b->keys[row], b->accounts[row], time_us)) continue;
+        if (time_us < starts_us) {
+            if (count) note_count(c, number, count);
+            count = 0;
+            number = time_us / c->width_us;
+            starts_us = number * c->width_us;
         }
-        if (rows == 0) return BL_OK;
-        for (size_t i = 0; i < rows; i++) note_count(c, duck_i64(r, 0, i), duck_i64(r, 1, i));
+        count++;
     }
+    if (count) note_count(c, number, count);
 }
 
+static enum bl_rc count_segment(struct counting *c, struct segment *s, struct bl_error *err) {
+    for (size_t i = 0; i < segment_blocks(s); i++) {
+        struct match_rows rows;
+        int64_t newest_us, oldest_us;
+        segment_span(s, i, &newest_us, &oldest_us);
+        if (oldest_us > c->filter.to_us) continue;
+        if (newest_us < c->filter.from_us) return BL_OK;
+        BL_TRY(watchdog_check(c->q->watchdog, err));
+        BL_TRY(match_block(&c->match, s, i, &rows, err));
+        count_rows(c, &rows, &c->match.block);
+    }
+    return BL_OK;
+}
+
+/* Half of an answer is none: the files of an hour count together. */
 static enum bl_rc count_files(struct counting *c, const struct catalog_file *const *files, size_t count,
                               struct bl_error *err) {
-    struct search_sql sql = {.exact = c->filter.exact, .arena = &c->arena};
-    bl_buf_printf(&sql.text, "WITH c AS (SELECT did, time_us, %s AS key FROM ", shadow_key);
-    session_add_files(c->q, &sql.text, files, count, false);
-    bl_buf_z(&sql.text, " WHERE operation <> 'delete' AND time_us >= ? AND time_us <= ? AND ");
-    search_bind_i64(&sql, c->filter.from_us);
-    search_bind_i64(&sql, c->filter.to_us);
-    search_clause(&sql, c->filter.tree);
-    bl_buf_printf(&sql.text, ") SELECT time_us // ?, count(*) FROM c WHERE %s GROUP BY 1", shadow_condition);
-    search_bind_i64(&sql, c->width_us);
-    bl_buf_cstr(&sql.text);
-    enum bl_rc rc = bl_buf_check(&sql.text, "the counts", err);
-    if (rc == BL_OK) rc = read_counts(c, &sql, err);
-    search_sql_release(&sql);
+    size_t before = c->found_count;
+    int64_t total = c->out->total;
+    enum bl_rc rc = BL_OK;
+    for (size_t i = 0; i < count && rc == BL_OK; i++) {
+        struct segment *s = NULL;
+        rc = index_segment(c->q->index, c->q->duck, files[i], &s, err);
+        if (rc == BL_OK) rc = count_segment(c, s, err);
+        if (rc == BL_E_CORRUPT && s) index_note_damaged(c->q->index, s);
+    }
+    if (rc == BL_OK) return BL_OK;
+    c->found_count = before;
+    c->out->total = total;
     return rc;
 }
 
@@ -79,17 +95,13 @@ static void choose_bucket(struct counting *c, enum query_bucket wanted, const st
     c->width_us = hours ? HOUR_US : 24 * HOUR_US;
 }
 
-/* Whole hours, growing in number: a deadline leaves complete ones behind. */
+/* Whole hours: a deadline leaves complete ones behind. */
 static enum bl_rc count_newest_first(struct counting *c, const struct catalog_file *const *files, size_t count,
                                      struct bl_error *err) {
-    int64_t rows_wanted = 500000;
-    for (size_t at = 0, end; at < count; at = end, rows_wanted *= 2) {
-        int64_t rows = 0;
-        for (end = at; end < count && (rows < rows_wanted || files[end]->hour_us == files[end - 1]->hour_us);)
-            rows += files[end++]->rows;
-        BL_TRY(watchdog_check(c->q->watchdog, err));
+    for (size_t at = 0, end; at < count; at = end) {
+        for (end = at + 1; end < count && files[end]->hour_us == files[at]->hour_us;) end++;
         BL_TRY(count_files(c, files + at, end - at, err));
-        c->out->counted_from_us = files[end - 1]->hour_us;
+        c->out->counted_from_us = files[at]->hour_us;
     }
     return BL_OK;
 }
@@ -115,7 +127,12 @@ static enum bl_rc count_lake(struct counting *c, enum query_bucket bucket, struc
     choose_bucket(c, bucket, files, count);
     if (c->filter.never || count == 0) return BL_OK;
     c->out->counted_from_us = files[0]->max_us;
-    enum bl_rc rc = shadow_refresh(c->q, err);
+    enum bl_rc rc = hidden_refresh(c->q, c->filter.from_us, err);
+    c->match = (struct match){.tree = c->filter.tree,
+                              .exact = c->filter.exact,
+                              .from_us = c->filter.from_us,
+                              .to_us = c->filter.to_us,
+                              .cache = &c->cache};
     if (rc == BL_OK) rc = count_newest_first(c, files, count, err);
     if (rc != BL_OK && watchdog_check(c->q->watchdog, NULL) == BL_E_TIMEOUT) {
         c->out->partial = true;
@@ -139,6 +156,8 @@ static enum bl_rc ask_counts(struct query *q, void *context, bool *given, struct
     *c.out = (struct query_counts){0};
     enum bl_rc rc = count_lake(&c, question->bucket, err);
     free(c.found);
+    match_release(&c.match);
+    segment_cache_release(&c.cache);
     bl_arena_release(&c.arena);
     return rc;
 }

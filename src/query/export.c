@@ -1,11 +1,10 @@
-/* An answer without a limit: the files of one hour at a time, newest first. Hours do not overlap, so each is sorted by
- * itself and memory holds one page of one hour. */
+/* An answer without a limit: as the index gives it, page by page. Memory holds one page. */
 #include <stdlib.h>
 
 #include "base/clock.h"
 #include "lake/parquet.h"
-#include "query/find.h"
-#include "query/shadow.h"
+#include "query/hidden.h"
+#include "query/timeline.h"
 
 struct export_question {
     const struct query_search *search;
@@ -19,71 +18,68 @@ struct export {
     struct bl_arena arena;      /* of the question */
     struct bl_arena page_arena; /* of the hits at hand */
     struct found *items;
-    struct place last;
-    struct bl_buf last_key; /* what `last` points to: outlives its page */
     int64_t left, skip;
     const struct export_question *question;
 };
-enum { PAGE = 32768 };
-
-static void keep_place(struct export *e, const struct query_hit *hit) {
-    bl_buf_clear(&e->last_key);
-    bl_buf_str(&e->last_key, hit->did);
-    bl_buf_str(&e->last_key, hit->rkey);
-    e->last = (struct place){hit->time_us, bl_strn(e->last_key.p, hit->did.n),
-                             bl_strn(e->last_key.p + hit->did.n, hit->rkey.n)};
-}
+enum { PAGE = 8192, PAGE_BYTES = 32 << 20 };
 
 static enum bl_rc give_page(struct export *e, size_t count, bool *given, struct bl_error *err) {
     struct query_search_stats *stats = e->question->stats;
+    const struct query_hit *last = NULL;
     for (size_t i = 0; i < count; i++) {
         if (e->skip > 0) {
             e->skip--;
             continue;
         }
-        if (e->left == 0) {
-            stats->more = true;
-            return BL_OK;
-        }
+        stats->more = e->left == 0;
+        if (stats->more) break;
         *given = true;
         BL_TRY(find_give(&e->items[i], e->question->hit, e->question->context, err));
-        cursor_write(&e->items[i].hit, stats->next_cursor);
+        last = &e->items[i].hit;
         stats->hits++;
         e->left--;
     }
+    if (last) cursor_write(last, stats->next_cursor);
     return BL_OK;
 }
 
-static enum bl_rc give_hour(struct export *e, const struct catalog_file *const *files, size_t count, bool *given,
-                            struct bl_error *err) {
-    struct find_range range = {
-        .from_us = INT64_MIN, .to_us = INT64_MAX, .after = e->filter.after, .columns = FIND_HITS, .shadowed = true};
-    for (;;) {
-        watchdog_extend(e->find.q->watchdog, e->find.q->deadline_us);
-        BL_TRY(watchdog_check(e->find.q->watchdog, err));
-        bl_arena_reset(&e->page_arena);
-        size_t found = 0;
-        BL_TRY(find_rows(&e->find, files, count, &range, e->items, &found, PAGE, err));
-        if (found == 0) return BL_OK;
-        keep_place(e, &e->items[found - 1].hit);
-        range.after = e->last;
-        BL_TRY(find_authors(&e->find, e->items, found, err));
-        BL_TRY(give_page(e, find_drop_hidden(e->items, found), given, err));
-        if (found < PAGE || e->question->stats->more) return BL_OK;
+/* Hits that may be shown, as far as deletes and edits tell, until there is room for no more. */
+static enum bl_rc fill_page(struct export *e, struct timeline *s, size_t *count, bool *end, struct bl_error *err) {
+    bl_arena_reset(&e->page_arena);
+    for (*count = 0, *end = false; *count < PAGE && e->page_arena.used < PAGE_BYTES;) {
+        const struct cursor *c;
+        BL_TRY(timeline_next(s, &c, err));
+        *end = c == NULL;
+        if (*end) return BL_OK;
+        if (hidden_is(e->find.q->hidden, c->key, c->account, c->time_us)) continue;
+        const struct key_row row = {c->segment, c->block, c->row, c->key, c->time_us};
+        BL_TRY(find_take(&e->find, &row, &s->cache, &e->items[*count], err));
+        ++*count;
     }
+    return BL_OK;
 }
 
-static enum bl_rc give_hours(struct export *e, bool *given, struct bl_error *err) {
+static enum bl_rc give_pages(struct export *e, struct timeline *s, bool *given, struct bl_error *err) {
+    for (bool end = false; !end && !e->question->stats->more;) {
+        size_t count;
+        watchdog_extend(e->find.q->watchdog, e->find.q->deadline_us);
+        BL_TRY(fill_page(e, s, &count, &end, err));
+        BL_TRY(find_authors(&e->find, e->items, count, err));
+        BL_TRY(give_page(e, find_drop_hidden(e->items, count), given, err));
+    }
+    return BL_OK;
+}
+
+static enum bl_rc give_files(struct export *e, bool *given, struct bl_error *err) {
     struct query_search_stats *stats = e->question->stats;
     BL_CLEANUP(bl_freep) const struct catalog_file **files = NULL;
-    size_t count = session_files(e->find.q, EV_posts, e->filter.from_us, e->filter.to_us, &files);
-    stats->files_listed = count;
-    for (size_t at = 0, end; at < count && !stats->more; at = end) {
-        for (end = at + 1; end < count && files[end]->hour_us == files[at]->hour_us;) end++;
-        BL_TRY(give_hour(e, files + at, end - at, given, err));
-        stats->files_read += end - at;
-    }
-    return BL_OK;
+    struct timeline s;
+    stats->files_listed = session_files(e->find.q, EV_posts, e->filter.from_us, e->filter.to_us, &files);
+    timeline_open(&s, e->find.q, &e->filter, files, stats->files_listed);
+    enum bl_rc rc = give_pages(e, &s, given, err);
+    stats->files_read = s.opened;
+    timeline_close(&s);
+    return rc;
 }
 
 static enum bl_rc export_lake(struct export *e, bool *given, struct bl_error *err) {
@@ -93,8 +89,8 @@ static enum bl_rc export_lake(struct export *e, bool *given, struct bl_error *er
     stats->to_us = e->filter.to_us;
     BL_TRY(filter_resolve(&e->filter, e->find.q, &e->arena, stats->note, err));
     if (!e->filter.never) {
-        BL_TRY(shadow_refresh(e->find.q, err));
-        BL_TRY(give_hours(e, given, err));
+        BL_TRY(hidden_refresh(e->find.q, e->filter.from_us, err));
+        BL_TRY(give_files(e, given, err));
     }
     if (!stats->more) *stats->next_cursor = 0;
     return BL_OK;
@@ -104,12 +100,11 @@ static enum bl_rc ask_export(struct query *q, void *context, bool *given, struct
     const struct export_question *question = context;
     const struct query_search *s = question->search;
     struct export e = {.question = question, .left = s->limit ? s->limit : INT64_MAX, .skip = s->skip};
-    e.find = (struct find){q, &e.filter, &e.page_arena};
+    e.find = (struct find){q, &e.page_arena};
     *question->stats = (struct query_search_stats){0};
     e.items = bl_xcalloc(PAGE, sizeof *e.items);
     enum bl_rc rc = export_lake(&e, given, err);
     free(e.items);
-    bl_buf_release(&e.last_key);
     bl_arena_release(&e.page_arena);
     bl_arena_release(&e.arena);
     return rc;
@@ -120,7 +115,9 @@ enum bl_rc query_export(struct query *q, const struct query_search *s, query_hit
     struct query_search_stats ignored;
     struct export_question question = {s, hit, context, stats ? stats : &ignored};
     int64_t start_ns = bl_mono_ns();
+    size_t built = index_built(q->index);
     enum bl_rc rc = session_run(q, ask_export, &question, err);
+    question.stats->files_indexed = index_built(q->index) - built;
     question.stats->elapsed_us = (bl_mono_ns() - start_ns) / 1000;
     return rc;
 }

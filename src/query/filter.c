@@ -1,5 +1,6 @@
 #include "query/find.h"
 
+#include "query/match.h"
 #include "query/people.h"
 
 static enum bl_rc out_of_memory(struct bl_error *err) {
@@ -73,7 +74,7 @@ static enum bl_rc resolve(struct search_node *node, struct query *q, struct bl_a
 enum bl_rc filter_resolve(struct filter *f, struct query *q, struct bl_arena *arena, char *note, struct bl_error *err) {
     BL_TRY(resolve(f->tree, q, arena, note, err));
     f->never |= search_never(f->tree);
-    return BL_OK;
+    return match_prepare(f->tree, arena, err);
 }
 
 /* --- What to highlight --- */

@@ -3,8 +3,9 @@
  * Private to the query room.
  *   filter.c    struct query_search -> one tree, with its handles resolved
  *   cursor.c    a place in the order of an answer <-> an opaque word
- *   find.c      rows of files, in order; and which of them are history or hidden */
+ *   find.c      rows of the index as hits; and which of them are history or hidden */
 #pragma once
+#include "query/rowkeys.h"
 #include "query/search.h"
 #include "query/session.h"
 
@@ -25,39 +26,33 @@ struct filter {
 };
 /* Everything that can be wrong with `s` is found here. */
 enum bl_rc filter_parse(const struct query_search *s, struct bl_arena *arena, struct filter *out, struct bl_error *err);
-/* Fills in the DIDs of handles; `note` (256 bytes) says why nothing will be found. */
+/* Fills in the DIDs of handles, and makes the tree ready for the index; `note` (256 bytes) says why nothing will be
+ * found. */
 enum bl_rc filter_resolve(struct filter *f, struct query *q, struct bl_arena *arena, char *note, struct bl_error *err);
 
 struct found {
     struct query_hit hit;
     struct bl_str rev;
+    uint64_t key;               /* segment_key */
+    bool updates, deletes;      /* what the row does to the record */
+    const struct segment *from; /* with the two below: the row it was read from */
+    size_t block;
+    unsigned row;
     bool checked, hidden; /* was it looked up whether it must be hidden, and must it be */
 };
 int found_compare(const struct found *a, const struct found *b);
 
 struct find {
     struct query *q;
-    const struct filter *filter;
     struct bl_arena *arena; /* keeps the texts of what is found */
 };
-/* How much of a row is wanted: where it stands in the order, or all of the hit. Without SQL's help to drop what is
- * hidden, or with it (shadow.h has to be fresh). */
-enum find_columns { FIND_PLACES, FIND_HITS };
-struct find_range { /* rows of [from_us, to_us], behind `after` (p of its did == NULL: from the start) */
-    int64_t from_us, to_us;
-    struct place after;
-    enum find_columns columns;
-    bool shadowed;
-};
-/* Appends to items[*count..limit) what `files` hold of the range, in order. BL_E_FULL when the hits outgrow their
- * memory. */
-enum bl_rc find_rows(const struct find *f, const struct catalog_file *const *files, size_t files_count,
-                     const struct find_range *range, struct found *items, size_t *count, size_t limit,
+/* Builds what the index lacks of `files` with all threads of the session, as far as the deadline allows. For whoever is
+ * going to need them all. */
+void find_prepare(struct query *q, const struct catalog_file *const *files, size_t count);
+/* A row of the index as a hit; its texts are copied. BL_E_FULL when the hits outgrow their memory. */
+enum bl_rc find_take(const struct find *f, const struct key_row *row, struct segment_cache *cache, struct found *out,
                      struct bl_error *err);
-/* Completes items found as places; `files` as far as they overlap with them. */
-enum bl_rc find_complete(const struct find *f, const struct catalog_file *const *files, size_t files_count,
-                         struct found *items, size_t count, struct bl_error *err);
-/* Every version of the posts (dids[i], rkeys[i]) in `files`; `*items` grows, free() it. */
+/* Every row of the records (dids[i], rkeys[i]) in `files`, deletes included, in order; `*items` grows, free() it. */
 enum bl_rc find_records(const struct find *f, const struct catalog_file *const *files, size_t files_count,
                         const struct bl_str *dids, const struct bl_str *rkeys, size_t count, struct found **items,
                         size_t *items_count, struct bl_error *err);

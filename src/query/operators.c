@@ -1,6 +1,6 @@
 /* The table of search operators: how a value is checked, what it becomes in SQL. */
+#include "query/operators.h"
 #include "base/clock.h"
-#include "query/search.h"
 
 static bool is_letter(char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
@@ -55,20 +55,9 @@ struct range {
     unsigned from, to;
 };
 
-static unsigned code_at(const char *p, const char *end) {
-    unsigned char lead = (unsigned char)*p;
-    unsigned extra = lead < 0x80   ? 0
-                     : lead < 0xe0 ? 1
-                     : lead < 0xf0 ? 2
-                                   : 3,
-             code = extra ? lead & (0x3fu >> extra) : lead;
-    for (unsigned i = 1; i <= extra && p + i < end; i++) code = code << 6 | ((unsigned char)p[i] & 0x3f);
-    return code;
-}
-
 /* Is the character part of a word that blanks or marks end? Not: punctuation, symbols, emoji; nor scripts written
  * without blanks (Han, kana, Thai, Lao, Khmer, Burmese), in which words cannot be told apart so. */
-static bool is_of_word(unsigned code) {
+bool search_is_edge(unsigned code) {
     static const struct range others[] = {
         {0x80, 0xa9},     {0xab, 0xb4},     {0xb6, 0xb9},     {0xbb, 0xbf},       {0xd7, 0xd7},      {0xf7, 0xf7},
         {0xe00, 0xeff},   {0x1000, 0x109f}, {0x1780, 0x17ff}, {0x2000, 0x206f},   {0x20a0, 0x20cf},  {0x2190, 0x2bff},
@@ -88,11 +77,10 @@ static struct bl_str alone_pattern(struct bl_arena *arena, struct bl_str needle)
     static const struct bl_str before = BL_LIT("(?:^|" NO_WORD ")"), after = BL_LIT("(?:$|" NO_WORD ")");
     char *pattern = bl_arena_alloc(arena, before.n + needle.n * 2 + after.n), *p = pattern;
     if (!pattern) return (struct bl_str){0};
-    const char *last = needle.p + needle.n - 1;
-    while (last > needle.p && ((unsigned char)*last & 0xc0) == 0x80) last--;
-    if (is_of_word(code_at(needle.p, needle.p + needle.n))) p = mempcpy(p, before.p, before.n);
+    const char *first = needle.p, *end = needle.p + needle.n;
+    if (search_is_edge(fold_next(&first, end))) p = mempcpy(p, before.p, before.n);
     for (size_t i = 0; i < needle.n; i++) p = put_escaped(p, needle.p[i]);
-    if (is_of_word(code_at(last, needle.p + needle.n))) p = mempcpy(p, after.p, after.n);
+    if (search_is_edge(fold_before(needle.p, end))) p = mempcpy(p, after.p, after.n);
     return bl_strn(pattern, (size_t)(p - pattern));
 }
 
@@ -224,21 +212,23 @@ static const char *accept_domain(struct search_node *node) {
 }
 
 /* The host of a link, or an end of it at a dot: domain:example.com finds www.example.com. What stands before an "@" and
- * behind a ":" is not the host. */
+ * behind a ":" is not the host. Both sides in lower case, as in a search for words. */
 static void domain_clause(struct search_sql *sql, const struct search_node *node) {
     static const struct bl_str before = BL_LIT("^[a-z][a-z0-9+.-]*://([^/?#]*[.@])?"),
                                after = BL_LIT("(:[0-9]*)?([/?#]|$)");
-    char *pattern = bl_arena_alloc(sql->arena, before.n + node->value.n * 2 + after.n), *p = pattern;
+    BL_CLEANUP(bl_buf_release) struct bl_buf folded = {0};
+    fold_append(&folded, node->value);
+    char *pattern = bl_arena_alloc(sql->arena, before.n + folded.n * 2 + after.n), *p = pattern;
     if (!pattern) {
         sql->text.failed = true;
         return;
     }
     memcpy(p, before.p, before.n);
     p += before.n;
-    for (size_t i = 0; i < node->value.n; i++) p = put_escaped(p, node->value.p[i]);
+    for (size_t i = 0; i < folded.n; i++) p = put_escaped(p, folded.p[i]);
     memcpy(p, after.p, after.n);
     p += after.n;
-    bl_buf_z(&sql->text, "len(list_filter(links, lambda x: regexp_matches(x, ?, 'i'))) > 0");
+    bl_buf_z(&sql->text, "len(list_filter(links, lambda x: regexp_matches(lower(x), ?))) > 0");
     search_bind_text(sql, bl_strn(pattern, (size_t)(p - pattern)));
 }
 
@@ -271,19 +261,27 @@ static void thing_clause(struct search_sql *sql, const struct search_node *node)
 }
 
 const struct search_operator search_word = {
-    NULL, "text contains", "WORD", "the text holds it, anywhere, also inside a word", accept_any, word_clause};
-const struct search_operator search_tag = {NULL, "tagged", "TAG", "the post carries the tag", accept_any, tag_clause};
-const struct search_operator search_rkey = {NULL, "with the key", "KEY", "its record key", accept_any, rkey_clause};
+    NULL,       "text contains", "WORD",       "the text holds it, anywhere, also inside a word",
+    accept_any, word_clause,     prepare_text, match_word};
+const struct search_operator search_tag = {NULL,       "tagged",   "TAG",       "the post carries the tag",
+                                           accept_any, tag_clause, prepare_tag, match_tag};
+const struct search_operator search_rkey = {NULL,       "with the key", "KEY", "its record key",
+                                            accept_any, rkey_clause,    NULL,  match_rkey};
 const struct search_operator search_operators[] = {
-    {"from", "written by", "HANDLE|DID", "who wrote it", accept_account, from_clause},
-    {"mentions", "mentions", "HANDLE|DID", "who is mentioned in it", accept_account, mentions_clause},
-    {"to", "a reply to", "HANDLE|DID", "whose post it replies to", accept_account, to_clause},
-    {"lang", "in language", "LANGUAGE", "the language claimed for it", accept_language, language_clause},
-    {"since", "since", "DATE", "that day and later", accept_since, since_clause},
-    {"until", "until", "DATE", "that day (to its end) and earlier", accept_until, until_clause},
-    {"domain", "links to", "DOMAIN", "a link in it leads there, or to a subdomain", accept_domain, domain_clause},
-    {"url", "with a link that holds", "TEXT", "a link in it holds this text", accept_any, url_clause},
-    {"has", "has", "image|video|link|quote|reply", "what it carries or is", accept_thing, thing_clause},
+    {"from", "written by", "HANDLE|DID", "who wrote it", accept_account, from_clause, NULL, match_from},
+    {"mentions", "mentions", "HANDLE|DID", "who is mentioned in it", accept_account, mentions_clause, prepare_mentions,
+     match_mentions},
+    {"to", "a reply to", "HANDLE|DID", "whose post it replies to", accept_account, to_clause, prepare_to, match_to},
+    {"lang", "in language", "LANGUAGE", "the language claimed for it", accept_language, language_clause,
+     prepare_language, match_language},
+    {"since", "since", "DATE", "that day and later", accept_since, since_clause, NULL, match_since},
+    {"until", "until", "DATE", "that day (to its end) and earlier", accept_until, until_clause, NULL, match_until},
+    {"domain", "links to", "DOMAIN", "a link in it leads there, or to a subdomain", accept_domain, domain_clause,
+     prepare_text, match_domain},
+    {"url", "with a link that holds", "TEXT", "a link in it holds this text", accept_any, url_clause, prepare_text,
+     match_url},
+    {"has", "has", "image|video|link|quote|reply", "what it carries or is", accept_thing, thing_clause, NULL,
+     match_thing},
 };
 const size_t search_operator_count = sizeof search_operators / sizeof search_operators[0];
 

@@ -3,14 +3,15 @@
 #include <stdlib.h>
 #include <strings.h>
 
+#include "query/find.h"
 #include "query/views_store.h"
 
 /* What the views' store knows is taken from there; rows of files it has not read yet are read from the files, and the
  * newest of both counts. So an answer is right without a store, with an old one, and soon with a new one. */
 
-static struct bl_str keep(struct bl_arena *arena, const struct duck_result *r, unsigned column, size_t row) {
-    if (duck_is_null(r, column, row)) return (struct bl_str){0};
-    struct bl_str copy = bl_arena_dup(arena, duck_text(r, column, row));
+static struct bl_str keep(struct bl_arena *arena, struct bl_str s) {
+    if (!s.p) return s;
+    struct bl_str copy = bl_arena_dup(arena, s);
     return copy.p ? copy : BL_LIT("");
 }
 
@@ -42,16 +43,15 @@ static enum bl_rc sync_store(struct query *q, struct bl_error *err) {
     return BL_OK;
 }
 
-/* "read_parquet([...])" over the files of a type that the store has not read; false when there are none. */
-static bool add_unread(const struct query *q, enum ev_type type, struct bl_buf *sql) {
-    BL_CLEANUP(bl_freep) const struct catalog_file **files = NULL;
+/* The files of a type that the store has not read; free(). */
+static size_t unread_files(struct query *q, enum ev_type type, const struct catalog_file ***out) {
     const struct id_list *known = &q->stored[type];
-    size_t count = session_files(q, type, INT64_MIN, INT64_MAX, &files), kept = 0;
+    size_t count = session_files(q, type, INT64_MIN, INT64_MAX, out), kept = 0;
     for (size_t i = 0; i < count; i++)
-        if (!known->count || !bsearch(&files[i]->id, known->ids, known->count, sizeof *known->ids, by_id))
-            files[kept++] = files[i];
-    if (kept) session_add_files(q, sql, files, kept, false);
-    return kept > 0;
+        if (!known->count || !bsearch(&(*out)[i]->id, known->ids, known->count, sizeof *known->ids, by_id))
+            (*out)[kept++] = (*out)[i];
+    find_prepare(q, *out, kept);
+    return kept;
 }
 
 /* --- Who the asked for are --- */
@@ -62,6 +62,7 @@ struct state { /* the newest word on one account */
 };
 struct asked {
     struct bl_str *dids; /* distinct, sorted */
+    uint64_t *accounts;  /* segment_account of each */
     struct state *states;
     size_t count;
 };
@@ -76,23 +77,24 @@ static int by_text(const void *a, const void *b) {
 }
 
 static struct asked distinct(const struct bl_str *dids, size_t count) {
-    struct asked a = {.dids = bl_xcalloc(count, sizeof *a.dids), .states = bl_xcalloc(count, sizeof *a.states)};
+    struct asked a = {.dids = bl_xcalloc(count, sizeof *a.dids),
+                      .accounts = bl_xcalloc(count, sizeof *a.accounts),
+                      .states = bl_xcalloc(count, sizeof *a.states)};
     memcpy(a.dids, dids, count * sizeof *dids);
     qsort(a.dids, count, sizeof *a.dids, by_text);
     for (size_t i = 0; i < count; i++)
         if (i == 0 || !bl_str_eq(a.dids[i], a.dids[i - 1])) a.dids[a.count++] = a.dids[i];
-    for (size_t i = 0; i < a.count; i++) a.states[i].account.active = -1;
+    for (size_t i = 0; i < a.count; i++) {
+        a.accounts[i] = segment_account(a.dids[i]);
+        a.states[i].account.active = -1;
+    }
     return a;
 }
 
 static void release_lookup(struct lookup *l) {
     free(l->asked.dids);
+    free(l->asked.accounts);
     free(l->asked.states);
-}
-
-static struct state *find(const struct asked *a, struct bl_str did) {
-    const struct bl_str *at = bsearch(&did, a->dids, a->count, sizeof *a->dids, by_text);
-    return at ? &a->states[at - a->dids] : NULL;
 }
 
 static enum bl_rc ask_store(struct lookup *l, struct bl_error *err) {
@@ -105,78 +107,53 @@ static enum bl_rc ask_store(struct lookup *l, struct bl_error *err) {
     return BL_OK;
 }
 
-typedef void (*note_fn)(struct lookup *l, struct state *s, const struct duck_result *r, size_t row);
-
-/* SELECT did, `select` FROM the unread files of `type` WHERE `where`, one row an account. */
-static enum bl_rc ask_unread(struct lookup *l, enum ev_type type, const char *select, const char *where, note_fn note,
-                             struct bl_error *err) {
-    BL_CLEANUP(bl_buf_release) struct bl_buf sql = {0};
-    bl_buf_printf(&sql, "SELECT did, %s FROM ", select);
-    if (!add_unread(l->q, type, &sql)) return BL_OK;
-    bl_buf_printf(&sql, " WHERE did IN (SELECT unnest(?::VARCHAR[])) AND %s GROUP BY did", where);
-    BL_TRY(bl_buf_check(&sql, "looking up accounts", err));
-    const struct duck_bind bind = {.kind = DUCK_LIST, .items = l->asked.dids, .count = l->asked.count};
-    BL_CLEANUP(duck_result_close) struct duck_result *r = NULL;
-    BL_TRY(duck_query(l->q->duck, bl_buf_cstr(&sql), &bind, 1, &r, err));
-    for (;;) {
-        size_t rows;
-        BL_TRY(duck_next(r, &rows, err));
-        if (rows == 0) return BL_OK;
-        for (size_t i = 0; i < rows; i++) {
-            struct state *s = find(&l->asked, duck_text(r, 0, i));
-            if (s) note(l, s, r, i);
-        }
-    }
-}
-
 static bool is_newer(int64_t us, int64_t seq, int64_t than_us, int64_t than_seq) {
     return us > than_us || (us == than_us && seq >= than_seq);
 }
 
-static void note_handle(struct lookup *l, struct state *s, const struct duck_result *r, size_t row) {
+static void note_account(struct lookup *l, struct state *s, const struct roster_entry *e) {
     struct store_account *a = &s->account;
-    int64_t us = duck_i64(r, 2, row), seq = duck_i64(r, 3, row);
-    if (a->handle.p && !is_newer(us, seq, a->handle_us, a->handle_seq)) return;
-    a->handle = keep(l->arena, r, 1, row);
-    a->handle_us = us;
-    a->handle_seq = seq;
+    if (e->handle.p && (!a->handle.p || is_newer(e->handle_us, e->handle_seq, a->handle_us, a->handle_seq))) {
+        a->handle = keep(l->arena, e->handle);
+        a->handle_us = e->handle_us;
+        a->handle_seq = e->handle_seq;
+    }
+    if (e->active >= 0 && (a->active < 0 || is_newer(e->active_us, e->active_seq, a->active_us, a->active_seq))) {
+        a->active = e->active;
+        a->status = keep(l->arena, e->status);
+        a->active_us = e->active_us;
+        a->active_seq = e->active_seq;
+    }
 }
 
-static void note_active(struct lookup *l, struct state *s, const struct duck_result *r, size_t row) {
-    struct store_account *a = &s->account;
-    int64_t us = duck_i64(r, 2, row), seq = duck_i64(r, 3, row);
-    if (a->active >= 0 && !is_newer(us, seq, a->active_us, a->active_seq)) return;
-    a->active = duck_i64(r, 1, row) != 0;
-    a->status = keep(l->arena, r, 4, row);
-    a->active_us = us;
-    a->active_seq = seq;
-}
-
-static void note_profile(struct lookup *l, struct state *s, const struct duck_result *r, size_t row) {
+static void note_profile(struct lookup *l, struct state *s, const struct roster_entry *e) {
     struct store_profile *p = &s->profile;
-    int64_t us = duck_i64(r, 1, row);
-    struct bl_str rev = duck_text(r, 2, row);
-    if (p->us && (us < p->us || (us == p->us && bl_str_cmp(rev, p->rev) < 0))) return;
-    *p = (struct store_profile){.us = us,
-                                .rev = keep(l->arena, r, 2, row),
-                                .deleted = duck_i64(r, 3, row) != 0,
-                                .name = keep(l->arena, r, 4, row),
-                                .description = keep(l->arena, r, 5, row)};
+    if (p->us && !is_newer(e->profile_us, bl_str_cmp(e->rev, p->rev), p->us, 0)) return;
+    *p = (struct store_profile){.us = e->profile_us,
+                                .rev = keep(l->arena, e->rev),
+                                .deleted = e->deleted,
+                                .name = keep(l->arena, e->name),
+                                .description = keep(l->arena, e->description)};
 }
 
-/* arg_max passes over nulls, which here are values as well: hence the structs around them. */
+static enum bl_rc ask_unread(struct lookup *l, enum ev_type type, struct bl_error *err) {
+    BL_CLEANUP(bl_freep) const struct catalog_file **files = NULL;
+    size_t count = unread_files(l->q, type, &files);
+    for (size_t i = 0; i < count; i++) {
+        struct roster *r;
+        struct roster_entry e;
+        BL_TRY(watchdog_check(l->q->watchdog, err));
+        BL_TRY(index_roster(l->q->index, l->q->duck, files[i], &r, err));
+        for (size_t k = 0; k < l->asked.count; k++)
+            if (roster_find(r, l->asked.dids[k], l->asked.accounts[k], &e))
+                (type == EV_accounts ? note_account : note_profile)(l, &l->asked.states[k], &e);
+    }
+    return BL_OK;
+}
+
 static enum bl_rc ask_files(struct lookup *l, struct bl_error *err) {
-    BL_TRY(ask_unread(l, EV_accounts, "arg_max(handle, (time_us, seq)), max(time_us), arg_max(seq, (time_us, seq))",
-                      "handle IS NOT NULL", note_handle, err));
-    BL_TRY(ask_unread(l, EV_accounts,
-                      "arg_max(active, (time_us, seq)), max(time_us), arg_max(seq, (time_us, seq)), "
-                      "struct_extract(arg_max({'v': status}, (time_us, seq)), 'v')",
-                      "active IS NOT NULL", note_active, err));
-    return ask_unread(l, EV_profiles,
-                      "max(time_us), arg_max(rev, (time_us, rev)), arg_max(operation = 'delete', (time_us, rev)), "
-                      "struct_extract(arg_max({'v': display_name}, (time_us, rev)), 'v'), "
-                      "struct_extract(arg_max({'v': description}, (time_us, rev)), 'v')",
-                      "rkey = 'self'", note_profile, err);
+    BL_TRY(ask_unread(l, EV_accounts, err));
+    return ask_unread(l, EV_profiles, err);
 }
 
 static struct person person_of(const struct state *s) {
@@ -187,14 +164,89 @@ static struct person person_of(const struct state *s) {
     return p;
 }
 
-enum bl_rc people_lookup(struct query *q, const struct bl_str *dids, size_t count, struct bl_arena *arena,
-                         struct person *out, struct bl_error *err) {
-    if (count == 0) return BL_OK;
-    BL_CLEANUP(release_lookup) struct lookup l = {.q = q, .arena = arena, .asked = distinct(dids, count)};
-    BL_TRY(sync_store(q, err));
+/* --- Who was asked for before --- */
+
+enum { KEPT = 1 << 16, KEPT_BYTES = 16 << 20 };
+struct people { /* as of one snapshot of the lake and one state of the store */
+    int64_t snapshot, generation;
+    size_t count;
+    struct bl_arena arena;
+    struct {
+        struct bl_str did; /* p == NULL: free */
+        struct person person;
+    } slots[KEPT];
+};
+
+void people_close(struct people **p) {
+    if (*p) bl_arena_release(&(*p)->arena);
+    free(*p);
+    *p = NULL;
+}
+
+/* What is kept is of this moment, and has room for `count` more. */
+static void make_current(struct query *q, size_t count) {
+    if (!q->people) q->people = bl_xcalloc(1, sizeof *q->people);
+    struct people *p = q->people;
+    bool fits = p->count + count <= KEPT / 4 * 3 && p->arena.used < KEPT_BYTES;
+    if (fits && p->snapshot == q->snapshot && p->generation == q->store_generation) return;
+    bl_arena_reset(&p->arena);
+    memset(p->slots, 0, sizeof p->slots);
+    p->count = 0;
+    p->snapshot = q->snapshot;
+    p->generation = q->store_generation;
+}
+
+static size_t slot_of(const struct people *p, struct bl_str did) {
+    size_t i = segment_account(did) % KEPT;
+    while (p->slots[i].did.p && !bl_str_eq(p->slots[i].did, did)) i = (i + 1) % KEPT;
+    return i;
+}
+
+static struct person copy_person(const struct person *p, struct bl_arena *arena) {
+    return (struct person){.handle = keep(arena, p->handle),
+                           .display_name = keep(arena, p->display_name),
+                           .description = keep(arena, p->description),
+                           .status = keep(arena, p->status),
+                           .hidden = p->hidden};
+}
+
+static void remember(struct people *p, struct bl_str did, const struct person *person) {
+    size_t i = slot_of(p, did);
+    if (p->slots[i].did.p) return;
+    p->slots[i].did = keep(&p->arena, did);
+    p->slots[i].person = copy_person(person, &p->arena);
+    p->count++;
+}
+
+/* Those of `dids` that are not kept yet are. */
+static enum bl_rc look_up(struct query *q, const struct bl_str *dids, size_t count, struct bl_arena *arena,
+                          struct bl_error *err) {
+    BL_CLEANUP(bl_freep) struct bl_str *missing = bl_xcalloc(count, sizeof *missing);
+    size_t n = 0;
+    for (size_t i = 0; i < count; i++)
+        if (!q->people->slots[slot_of(q->people, dids[i])].did.p) missing[n++] = dids[i];
+    if (n == 0) return BL_OK;
+    BL_CLEANUP(release_lookup) struct lookup l = {.q = q, .arena = arena, .asked = distinct(missing, n)};
     BL_TRY(ask_store(&l, err));
     BL_TRY(ask_files(&l, err));
-    for (size_t i = 0; i < count; i++) out[i] = person_of(find(&l.asked, dids[i]));
+    for (size_t i = 0; i < l.asked.count; i++) {
+        struct person person = person_of(&l.asked.states[i]);
+        remember(q->people, l.asked.dids[i], &person);
+    }
+    return BL_OK;
+}
+
+enum bl_rc people_lookup(struct query *q, const struct bl_str *dids, size_t count, struct bl_arena *arena,
+                         struct person *out, struct bl_error *err) {
+    enum { AT_ONCE = KEPT / 2 };
+    for (size_t at = 0, n; at < count; at += n) {
+        n = count - at < AT_ONCE ? count - at : AT_ONCE;
+        BL_TRY(sync_store(q, err));
+        make_current(q, n);
+        BL_TRY(look_up(q, dids + at, n, arena, err));
+        for (size_t i = at; i < at + n; i++)
+            out[i] = copy_person(&q->people->slots[slot_of(q->people, dids[i])].person, arena);
+    }
     return BL_OK;
 }
 
@@ -204,20 +256,17 @@ enum { CANDIDATES_MAX = 256 };
 
 static enum bl_rc unread_candidates(struct query *q, struct bl_str handle, struct bl_arena *arena, struct bl_str *dids,
                                     size_t *count, struct bl_error *err) {
-    BL_CLEANUP(bl_buf_release) struct bl_buf sql = {0};
-    bl_buf_z(&sql, "SELECT DISTINCT did FROM ");
-    if (!add_unread(q, EV_accounts, &sql)) return BL_OK;
-    bl_buf_printf(&sql, " WHERE lower(handle) = lower(?) LIMIT %zu", CANDIDATES_MAX - *count);
-    BL_TRY(bl_buf_check(&sql, "looking up a handle", err));
-    const struct duck_bind bind = {.kind = DUCK_TEXT, .s = handle};
-    BL_CLEANUP(duck_result_close) struct duck_result *r = NULL;
-    BL_TRY(duck_query(q->duck, bl_buf_cstr(&sql), &bind, 1, &r, err));
-    for (;;) {
-        size_t rows;
-        BL_TRY(duck_next(r, &rows, err));
-        if (rows == 0) return BL_OK;
-        for (size_t i = 0; i < rows; i++) dids[(*count)++] = keep(arena, r, 0, i);
+    BL_CLEANUP(bl_freep) const struct catalog_file **files = NULL;
+    size_t file_count = unread_files(q, EV_accounts, &files);
+    for (size_t i = 0; i < file_count; i++) {
+        struct roster *r;
+        struct roster_entry e;
+        BL_TRY(watchdog_check(q->watchdog, err));
+        BL_TRY(index_roster(q->index, q->duck, files[i], &r, err));
+        for (size_t k = 0; *count < CANDIDATES_MAX && roster_of_handle(r, handle, k, &e); k++)
+            dids[(*count)++] = keep(arena, e.did);
     }
+    return BL_OK;
 }
 
 /* Whoever bore it once is a candidate; who bears it now is known by the newest event of each. */

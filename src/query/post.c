@@ -51,82 +51,51 @@ struct post_question {
     void *context;
 };
 
-static enum bl_rc write_history(const struct find *f, const struct place *record,
-                                const struct catalog_file *const *files, size_t count, struct bl_buf *json,
-                                struct bl_error *err) {
-    BL_CLEANUP(bl_buf_release) struct bl_buf sql = {0};
-    bl_buf_z(&sql, "SELECT time_us, operation, text FROM ");
-    session_add_files(f->q, &sql, files, count, false);
-    bl_buf_z(&sql, " WHERE did = ? AND rkey = ? ORDER BY time_us, rev");
-    BL_TRY(bl_buf_check(&sql, "a post's history", err));
-    const struct duck_bind binds[] = {{.kind = DUCK_TEXT, .s = record->did}, {.kind = DUCK_TEXT, .s = record->rkey}};
-    BL_CLEANUP(duck_result_close) struct duck_result *r = NULL;
-    BL_TRY(duck_query(f->q->duck, bl_buf_cstr(&sql), binds, 2, &r, err));
+/* `versions`: newest first. */
+static enum bl_rc write_history(const struct found *versions, size_t count, struct bl_buf *json, struct bl_error *err) {
     bl_buf_byte(json, '[');
-    for (size_t rows;;) {
-        BL_TRY(duck_next(r, &rows, err));
-        if (rows == 0) break;
-        for (size_t i = 0; i < rows; i++) {
-            char time[BL_TIME_TEXT_MAX];
-            bl_buf_printf(json, "%s{\"timestamp\":\"%s\",\"operation\":", json->n > 1 ? "," : "",
-                          bl_format_time(duck_i64(r, 0, i), 6, time));
-            bl_buf_json(json, duck_text(r, 1, i));
-            bl_buf_z(json, ",\"text\":");
-            if (duck_is_null(r, 2, i))
-                bl_buf_z(json, "null");
-            else
-                bl_buf_json(json, duck_text(r, 2, i));
-            bl_buf_byte(json, '}');
-        }
+    for (size_t i = count; i-- > 0;) {
+        char time[BL_TIME_TEXT_MAX];
+        bl_buf_printf(json, "%s{\"timestamp\":\"%s\",\"operation\":\"%s\",\"text\":", json->n > 1 ? "," : "",
+                      bl_format_time(versions[i].hit.time_us, 6, time),
+                      versions[i].deletes   ? "delete"
+                      : versions[i].updates ? "update"
+                                            : "create");
+        if (versions[i].hit.text.p)
+            bl_buf_json(json, versions[i].hit.text);
+        else
+            bl_buf_z(json, "null");
+        bl_buf_byte(json, '}');
     }
     bl_buf_byte(json, ']');
     return bl_buf_check(json, "a post's history", err);
 }
 
-/* The newest row of the record, were it a delete. */
-static enum bl_rc newest_version(const struct find *f, const struct place *record,
-                                 const struct catalog_file *const *files, size_t count, struct found *out, bool *known,
-                                 struct bl_error *err) {
-    size_t n = 0;
-    struct filter filter = *f->filter;
-    struct find one = {f->q, &filter, f->arena};
-    struct search_node who = {
-        .kind = SEARCH_TERM, .op = search_operator_named(BL_LIT("from")), .dids = {record->did}, .did_count = 1};
-    struct search_node which = {.kind = SEARCH_TERM, .op = &search_rkey, .value = record->rkey};
-    struct search_node both = {.kind = SEARCH_AND, .first = &who};
-    who.next = &which;
-    filter.tree = &both;
-    const struct find_range range = {.from_us = INT64_MIN, .to_us = INT64_MAX, .columns = FIND_HITS};
-    BL_TRY(find_rows(&one, files, count, &range, out, &n, 1, err));
-    *known = n == 1;
-    return BL_OK;
-}
-
 static enum bl_rc tell_post(const struct find *f, const struct post_question *question, const struct place *record,
                             bool *given, struct bl_error *err) {
     BL_CLEANUP(bl_freep) const struct catalog_file **files = NULL;
-    size_t count = session_files(f->q, EV_posts, INT64_MIN, INT64_MAX, &files);
-    struct found found;
-    bool known = false;
-    if (count) BL_TRY(newest_version(f, record, files, count, &found, &known, err));
-    if (!known) return bl_fail(err, BL_E_NOT_FOUND, "the lake holds no such post");
-    BL_TRY(find_hidden(f, &found, 1, err));
-    if (found.hidden) return bl_fail(err, BL_E_NOT_FOUND, "the post was deleted, or its account is not active");
+    BL_CLEANUP(bl_freep) struct found *versions = NULL;
+    size_t count = 0, file_count = session_files(f->q, EV_posts, INT64_MIN, INT64_MAX, &files);
+    BL_TRY(find_records(f, files, file_count, &record->did, &record->rkey, 1, &versions, &count, err));
+    if (count == 0) return bl_fail(err, BL_E_NOT_FOUND, "the lake holds no such post");
+    struct found newest = versions[0];
+    BL_TRY(find_authors(f, &newest, 1, err));
+    if (newest.hidden || newest.deletes)
+        return bl_fail(err, BL_E_NOT_FOUND, "the post was deleted, or its account is not active");
     BL_CLEANUP(bl_buf_release) struct bl_buf history = {0}, uri = {0};
-    BL_TRY(write_history(f, record, files, count, &history, err));
+    BL_TRY(write_history(versions, count, &history, err));
     bl_buf_printf(&uri, "at://%.*s/%s/%.*s", BL_ARG(record->did), ev_schema(EV_posts)->collection,
                   BL_ARG(record->rkey));
     BL_TRY(bl_buf_check(&uri, "a post's URI", err));
-    found.hit.uri = bl_buf_view(&uri);
+    newest.hit.uri = bl_buf_view(&uri);
     *given = true;
-    return question->give(question->context, &found.hit, bl_buf_view(&history), err);
+    return question->give(question->context, &newest.hit, bl_buf_view(&history), err);
 }
 
 static enum bl_rc ask_post(struct query *q, void *context, bool *given, struct bl_error *err) {
     const struct post_question *question = context;
     BL_CLEANUP(bl_arena_release) struct bl_arena arena = {0};
-    struct filter everything = {.from_us = INT64_MIN, .to_us = INT64_MAX};
-    struct find f = {q, &everything, &arena};
+    struct find f = {q, &arena};
     struct record record;
     if (!parse_record(question->uri, &record))
         return bl_fail(err, BL_E_USAGE,

@@ -17,6 +17,7 @@ struct query_options {
     int64_t memory_bytes; /* 0 means 1 GiB */
     int threads;          /* 0 means 2 */
     int64_t deadline_us;  /* per question; 0 means 30 s */
+    const char *temp_dir; /* what does not fit into memory is put there for a while; NULL: such questions fail */
 };
 enum bl_rc query_open(const struct query_options *o, struct query **out, struct bl_error *err);
 void query_close(struct query **q);
@@ -62,6 +63,7 @@ struct query_hit {
 enum { QUERY_CURSOR_MAX = 4096 };
 struct query_search_stats {
     size_t files_listed, files_read; /* of posts, within the range; those opened to look for hits */
+    size_t files_indexed;            /* whose part of the index had to be built for this answer (of any type) */
     int64_t elapsed_us, hits;
     int64_t from_us, to_us;             /* the range that was searched */
     char note[256];                     /* why nothing can be found, such as an unknown handle; "" = nothing to say */

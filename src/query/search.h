@@ -1,4 +1,4 @@
-/* search: the words of a person -> a tree -> a WHERE clause whose every value is bound.
+/* search: the words of a person -> a tree -> a condition on posts, in SQL and on the index.
  *
  * Private to the query room. Pure: no I/O, no clock; memory from the arena it is given.
  * The grammar is docs/SEARCH.md. What can stand in front of a colon is one table (search_operators): a row says how its
@@ -10,6 +10,7 @@
  *     search_clause(&sql, tree); // sql.text with sql.binds, in order */
 #pragma once
 #include "base/mem.h"
+#include "index/scan.h"
 #include "lake/duck.h"
 
 enum { SEARCH_TEXT_MAX = 4096, SEARCH_TERMS_MAX = 128, SEARCH_DEPTH_MAX = 32, SEARCH_ACCOUNTS_MAX = 8 };
@@ -17,6 +18,8 @@ enum { SEARCH_BINDS_MAX = SEARCH_TERMS_MAX * SEARCH_ACCOUNTS_MAX + 16 /* of the 
 
 enum search_kind { SEARCH_TERM, SEARCH_AND, SEARCH_OR, SEARCH_NOT };
 
+struct match;
+struct match_rows;
 struct search_operator;
 struct search_node {
     enum search_kind kind;
@@ -27,6 +30,8 @@ struct search_node {
     struct bl_str dids[SEARCH_ACCOUNTS_MAX]; /* from:, mentions:, to: filled by whoever can resolve a handle */
     size_t did_count;
     bool is_handle;
+    struct scan_needle *needles; /* what the index is scanned for (match.h); one of them suffices */
+    size_t needle_count;
 };
 
 struct search_sql {
@@ -46,6 +51,10 @@ struct search_operator {
     const char *(*accept)(struct search_node *node);
     /* Append a condition on a posts row. It may be null where it does not hold. */
     void (*clause)(struct search_sql *sql, const struct search_node *node);
+    /* Make the needles; false when the arena is full. NULL: there are none. */
+    bool (*prepare)(struct search_node *node, struct bl_arena *arena);
+    /* The same condition on rows of the index: those of which it does not hold leave the set. */
+    enum bl_rc (*match)(struct match *m, const struct search_node *node, struct match_rows *rows, struct bl_error *err);
 };
 extern const struct search_operator search_operators[];
 extern const size_t search_operator_count;
@@ -62,6 +71,9 @@ void search_range(const struct search_node *tree, int64_t *from_us, int64_t *to_
 bool search_never(const struct search_node *tree);
 void search_clause(struct search_sql *sql, const struct search_node *tree);
 void search_sql_release(struct search_sql *sql);
+/* Has a needle that begins or ends with this character to begin or end a word in the text, where it counts (--exact)?
+ */
+bool search_is_edge(unsigned code);
 /* Appends a condition: `column`'s text contains `needle` literally, case apart. */
 void search_contains(struct search_sql *sql, const char *column, struct bl_str needle);
 /* Case counts, and a letter at an edge of `needle` is the edge of a word in the text. */

@@ -1,5 +1,7 @@
 #include "query/session.h"
 
+#include "query/hidden.h"
+#include "query/people.h"
 #include "query/views_store.h"
 
 #include <inttypes.h>
@@ -21,10 +23,10 @@ void query_close(struct query **query) {
     if (q->duck) duck_close(&q->duck);
     if (q->catalog) catalog_close(&q->catalog);
     forget_files(q);
-    for (unsigned t = 0; t < EV_TYPE_COUNT; t++) {
-        free(q->shadowed[t].ids);
-        free(q->stored[t].ids);
-    }
+    for (unsigned t = 0; t < EV_TYPE_COUNT; t++) free(q->stored[t].ids);
+    hidden_close(&q->hidden);
+    people_close(&q->people);
+    index_close(&q->index);
     store_close(&q->store);
     free(q->dir);
     free(q);
@@ -40,7 +42,10 @@ static enum bl_rc check_folder(const char *dir, struct bl_error *err) {
 static enum bl_rc open_parts(struct query *q, const struct query_options *o, struct bl_error *err) {
     BL_TRY(check_folder(o->lake_dir, err));
     BL_TRY(catalog_open(o->lake_dir, CATALOG_READ, &q->catalog, err));
-    struct duck_options options = {.confine_to = o->lake_dir, .memory_bytes = o->memory_bytes, .threads = o->threads};
+    struct duck_options options = {.confine_to = o->lake_dir,
+                                   .memory_bytes = o->memory_bytes,
+                                   .threads = o->threads,
+                                   .temp_dir = o->temp_dir};
     BL_TRY(duck_open(&options, &q->duck, err));
     BL_TRY(watchdog_start(q->duck, &q->watchdog, err));
     return query_refresh(q, err);
@@ -50,7 +55,9 @@ enum bl_rc query_open(const struct query_options *o, struct query **out, struct 
     struct query *q = bl_xcalloc(1, sizeof *q);
     q->dir = bl_xstrdup(o->lake_dir);
     q->deadline_us = o->deadline_us ? o->deadline_us : DEADLINE_DEFAULT_US;
-    q->snapshot = q->views_snapshot = q->shadow_snapshot = q->store_generation = -1;
+    q->snapshot = q->views_snapshot = q->store_generation = -1;
+    q->index = index_open(o->lake_dir);
+    q->threads = o->threads ? o->threads : 2;
     enum bl_rc rc = open_parts(q, o, err);
     if (rc == BL_OK)
         *out = q;
@@ -166,8 +173,12 @@ bool session_moved_on(struct query *q, enum bl_rc rc) {
 
 enum bl_rc session_run(struct query *q, session_ask ask, void *context, struct bl_error *err) {
     bool given = false;
+    enum { REPAIRS_MAX = 64 }; /* of damaged segments of the index, each found by asking again */
     watchdog_begin(q->watchdog, q->deadline_us);
+    index_trim(q->index);
     enum bl_rc rc = ask(q, context, &given, err);
+    for (int i = 0; rc == BL_E_CORRUPT && !given && i < REPAIRS_MAX && index_had_damage(q->index); i++)
+        rc = ask(q, context, &given, err);
     if (rc != BL_OK && !given && session_moved_on(q, rc)) rc = ask(q, context, &given, err);
     return watchdog_end(q->watchdog, rc, err);
 }

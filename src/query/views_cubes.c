@@ -3,10 +3,8 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "event/syntax.h"
 #include "query/views_priv.h"
-
-#define HOUR_US INT64_C(3600000000)
-#define DAY_US (24 * HOUR_US)
 
 /* SELECT period, key, sum(n) FROM (SELECT source FROM files WHERE only) GROUP BY period, key. A key that is null is not
  * counted. */
@@ -17,20 +15,15 @@ struct rule {
     const char *source, *only, *key, *n;
 };
 
-#define CREATED "operation = 'create'"
-#define MADE_AND_UNDONE(type, made, undone)                                                                            \
-    {                                                                                                                  \
-        CUBE_VOLUME, EV_##type, HOUR_US, "time_us, operation", "operation <> 'update'",                                \
-            "CASE operation WHEN 'create' THEN '" made "' ELSE '" undone "' END", "count(*)"                           \
-    }
-/* "at://DID/app.bsky.feed.post/RKEY" without what all posts share; other things that are liked are not counted. */
-#define LIKED_POST CREATED " AND contains(subject_uri, '/app.bsky.feed.post/')"
-#define POST_KEY "replace(substr(subject_uri, 6), 'app.bsky.feed.post/', '')"
+/* The key of a volume is a word in quotes: several types share the cube, and each forgets its own. */
+#define VOLUME(type, only, word)                                                                                       \
+    { CUBE_VOLUME, EV_##type, HOUR_US, "time_us", only, "'" word "'", "count(*)" }
+#define MADE_AND_UNDONE(type, made, undone) VOLUME(type, CREATED, made), VOLUME(type, "operation = 'delete'", undone)
 
 static const struct rule rules[] = {
     MADE_AND_UNDONE(posts, "posts", "post_deletes"),
-    {CUBE_VOLUME, EV_posts, HOUR_US, "time_us", CREATED " AND reply_parent_uri IS NOT NULL", "'replies'", "count(*)"},
-    {CUBE_VOLUME, EV_posts, HOUR_US, "time_us", CREATED " AND quote_uri IS NOT NULL", "'quotes'", "count(*)"},
+    VOLUME(posts, CREATED " AND reply_parent_uri IS NOT NULL", "replies"),
+    VOLUME(posts, CREATED " AND quote_uri IS NOT NULL", "quotes"),
     {CUBE_AUTHORS, EV_posts, DAY_US, "time_us, did", CREATED, "did", "count(*)"},
     {CUBE_TAGS, EV_posts, HOUR_US,
      "time_us, unnest(list_distinct(list_transform(hashtags, lambda x: lower(x)))) AS tag", CREATED, "tag", "count(*)"},
@@ -45,15 +38,17 @@ static const struct rule rules[] = {
     {CUBE_LENGTHS, EV_posts, DAY_US, "time_us, length(text) AS characters", CREATED,
      "(least(coalesce(characters, 0) // 50, 6) * 50)::VARCHAR", "count(*)"},
     MADE_AND_UNDONE(likes, "likes", "unlikes"),
-    {CUBE_LIKED, EV_likes, DAY_US, "time_us, subject_uri", LIKED_POST, POST_KEY, "count(*)"},
     {CUBE_RISING, EV_likes, HOUR_US, "time_us, subject_uri", LIKED_POST, POST_KEY, "count(*)"},
-    {CUBE_AGES, EV_likes, DAY_US, "time_us, (time_us - tid_us(split_part(subject_uri, '/', 5))) // 3600000000 AS age",
-     LIKED_POST, "CASE WHEN age BETWEEN 0 AND 23 THEN age::VARCHAR END", "count(*)"},
     MADE_AND_UNDONE(reposts, "reposts", "unreposts"),
     MADE_AND_UNDONE(follows, "follows", "unfollows"),
     MADE_AND_UNDONE(blocks, "blocks", "unblocks"),
 };
 enum { RULES = sizeof rules / sizeof rules[0] };
+
+/* The cube of days that counts the same as a cube of hours; 0: none. */
+static enum cube days_of(enum cube cube) {
+    return cube == CUBE_RISING ? CUBE_LIKED : (enum cube)0;
+}
 
 /* How long each cube is remembered, in its own periods (0: for ever), and which small counts are given up once their
  * period is `settled` periods old: without that the store would hold every post that was ever liked once. */
@@ -65,7 +60,7 @@ static const struct {
             {CUBE_DOMAINS, false, 32, 0, 0}, {CUBE_LENGTHS, false, 32, 0, 0},  {CUBE_LIKED, false, 32, 2, 3},
             {CUBE_UNLIKED, false, 32, 0, 0}, {CUBE_RISING, true, 26, 2, 5},    {CUBE_AGES, false, 32, 0, 0}};
 
-static int64_t oldest_kept_us(const struct refresh *r, enum cube cube) {
+int64_t cubes_kept_from_us(const struct refresh *r, enum cube cube) {
     for (size_t i = 0; i < sizeof ages / sizeof ages[0]; i++)
         if (ages[i].cube == cube && ages[i].keep)
             return ages[i].hourly ? (r->now_hour - ages[i].keep) * HOUR_US : (r->now_day - ages[i].keep) * DAY_US;
@@ -74,87 +69,124 @@ static int64_t oldest_kept_us(const struct refresh *r, enum cube cube) {
 
 /* --- Reading files --- */
 
-static enum bl_rc take_counts(struct refresh *r, enum cube cube, const char *sql, struct bl_error *err) {
+/* What one statement reads: its groups have to fit into the memory of the session, so a large file is read in pieces
+ * of its time. */
+struct slice {
+    const struct catalog_file *const *files;
+    size_t count;
+    int64_t from_us, to_us;
+};
+enum { SLICE_ROWS = 250000, SLICE_FILES = 512 };
+
+typedef enum bl_rc (*take_fn)(struct refresh *r, const void *context, const struct duck_result *found, size_t row,
+                              struct bl_error *err);
+
+static enum bl_rc take_rows(struct refresh *r, const char *sql, take_fn take, const void *context,
+                            struct bl_error *err) {
     BL_CLEANUP(duck_result_close) struct duck_result *found = NULL;
     BL_TRY(duck_query(r->q->duck, sql, NULL, 0, &found, err));
     for (size_t rows;;) {
         BL_TRY(duck_next(found, &rows, err));
         if (rows == 0) return BL_OK;
         BL_TRY(refresh_check(r, err));
-        for (size_t i = 0; i < rows; i++)
-            BL_TRY(store_count(r->store, (int)cube, duck_i64(found, 0, i), duck_text(found, 1, i),
-                               duck_i64(found, 2, i), err));
+        for (size_t i = 0; i < rows; i++) BL_TRY(take(r, context, found, i, err));
     }
 }
 
-static enum bl_rc apply_rule(struct refresh *r, const struct rule *rule, const struct catalog_file *const *files,
-                             size_t count, struct bl_error *err) {
-    int64_t from_us = oldest_kept_us(r, rule->cube), newest_us = INT64_MIN;
-    for (size_t i = 0; i < count; i++)
-        if (files[i]->max_us > newest_us) newest_us = files[i]->max_us;
-    if (newest_us < from_us) return BL_OK;
+static enum bl_rc take_count(struct refresh *r, const void *context, const struct duck_result *found, size_t row,
+                             struct bl_error *err) {
+    const enum cube *cube = context;
+    return store_count(r->store, (int)*cube, duck_i64(found, 0, row), duck_text(found, 1, row), duck_i64(found, 2, row),
+                       err);
+}
+
+enum bl_rc cubes_take(struct refresh *r, enum cube cube, const char *sql, struct bl_error *err) {
+    return take_rows(r, sql, take_count, &cube, err);
+}
+
+static enum bl_rc take_hour(struct refresh *r, const void *context, const struct duck_result *found, size_t row,
+                            struct bl_error *err) {
+    const struct rule *rule = context;
+    int64_t hour = duck_i64(found, 0, row), n = duck_i64(found, 2, row);
+    struct bl_str key = duck_text(found, 1, row);
+    if (hour * HOUR_US >= cubes_kept_from_us(r, rule->cube))
+        BL_TRY(store_count(r->store, (int)rule->cube, hour, key, n, err));
+    return store_count(r->store, (int)days_of(rule->cube), hour / 24, key, n, err);
+}
+
+static void add_slice(const struct refresh *r, struct bl_buf *sql, const struct slice *s) {
+    session_add_files(r->q, sql, s->files, s->count, false);
+    bl_buf_printf(sql, " WHERE time_us BETWEEN %" PRId64 " AND %" PRId64, s->from_us, s->to_us);
+}
+
+static enum bl_rc apply_rule(struct refresh *r, const struct rule *rule, const struct slice *s, struct bl_error *err) {
+    enum cube days = days_of(rule->cube);
+    int64_t from_us = cubes_kept_from_us(r, days ? days : rule->cube);
+    if (s->to_us < from_us) return BL_OK;
     BL_CLEANUP(bl_buf_release) struct bl_buf sql = {0};
     bl_buf_printf(&sql,
                   "SELECT period, key, n FROM (SELECT time_us // %" PRId64
                   " AS period, %s AS key, %s AS n FROM (SELECT %s FROM ",
                   rule->period_us, rule->key, rule->n, rule->source);
-    session_add_files(r->q, &sql, files, count, false);
-    bl_buf_printf(&sql, " WHERE %s AND time_us >= %" PRId64 ") GROUP BY 1, 2) WHERE key IS NOT NULL ORDER BY 1, 2",
+    add_slice(r, &sql, s);
+    bl_buf_printf(&sql, " AND %s AND time_us >= %" PRId64 ") GROUP BY 1, 2) WHERE key IS NOT NULL ORDER BY 1, 2",
                   rule->only, from_us);
     BL_TRY(bl_buf_check(&sql, "reading files for the views", err));
-    return take_counts(r, rule->cube, bl_buf_cstr(&sql), err);
+    if (days) return take_rows(r, bl_buf_cstr(&sql), take_hour, rule, err);
+    return cubes_take(r, rule->cube, bl_buf_cstr(&sql), err);
 }
 
-/* A delete names its record only, whose key tells when it was made: there the like is looked for, up to 8 days back. */
-static enum bl_rc hours_of_undone(struct refresh *r, const char *undone, int64_t **hours, size_t *count,
-                                  struct bl_error *err) {
+/* How old posts are when they are liked: hours from the time in the post's key. */
+struct ages {
+    int64_t day, likes[24];
+};
+
+static enum bl_rc give_ages(struct refresh *r, const struct ages *a, struct bl_error *err) {
+    for (int age = 0; age < 24; age++) {
+        char key[8];
+        snprintf(key, sizeof key, "%d", age);
+        if (a->likes[age]) BL_TRY(store_count(r->store, CUBE_AGES, a->day, bl_str(key), a->likes[age], err));
+    }
+    return BL_OK;
+}
+
+/* One row: the time of a like and the end of the post's address, "/" and a record key of 13 characters. */
+static void take_age(struct ages *a, const struct duck_result *found, size_t row) {
+    struct bl_str end = duck_text(found, 1, row);
+    struct bl_str rkey = bl_str_skip(end, end.n ? 1 : 0);
+    if (!end.n || end.p[0] != '/' || !at_is_tid(rkey)) return;
+    int64_t us = duck_i64(found, 0, row) - at_tid_us(rkey);
+    if (us >= 0 && us < DAY_US) a->likes[us / HOUR_US]++;
+}
+
+static enum bl_rc count_ages(struct refresh *r, const struct slice *s, struct bl_error *err) {
     BL_CLEANUP(bl_buf_release) struct bl_buf sql = {0};
-    bl_buf_printf(&sql,
-                  "SELECT DISTINCT tid_us(rkey) // %" PRId64
-                  " AS hour FROM (%s) WHERE tid_us(rkey) > time_us - %" PRId64 " AND tid_us(rkey) < time_us + %" PRId64
-                  " ORDER BY hour",
-                  HOUR_US, undone, 8 * DAY_US, HOUR_US);
-    BL_TRY(bl_buf_check(&sql, "reading files for the views", err));
     BL_CLEANUP(duck_result_close) struct duck_result *found = NULL;
+    struct ages a = {0};
+    bl_buf_z(&sql, "SELECT time_us, right(subject_uri, 14) FROM ");
+    add_slice(r, &sql, s);
+    bl_buf_printf(&sql, " AND " LIKED_POST " AND time_us >= %" PRId64, cubes_kept_from_us(r, CUBE_AGES));
+    BL_TRY(bl_buf_check(&sql, "reading files for the views", err));
     BL_TRY(duck_query(r->q->duck, bl_buf_cstr(&sql), NULL, 0, &found, err));
     for (size_t rows;;) {
         BL_TRY(duck_next(found, &rows, err));
-        if (rows == 0) return BL_OK;
-        *hours = bl_xrealloc(*hours, (*count + rows) * sizeof **hours);
-        for (size_t i = 0; i < rows; i++) (*hours)[(*count)++] = duck_i64(found, 0, i);
+        if (rows == 0) return give_ages(r, &a, err);
+        for (size_t i = 0; i < rows; i++) {
+            int64_t day = duck_i64(found, 0, i) / DAY_US;
+            if (day != a.day) {
+                BL_TRY(give_ages(r, &a, err));
+                a = (struct ages){.day = day};
+            }
+            take_age(&a, found, i);
+        }
     }
 }
 
-static enum bl_rc apply_unlikes(struct refresh *r, const struct catalog_file *const *files, size_t count,
-                                struct bl_error *err) {
-    BL_CLEANUP(bl_buf_release) struct bl_buf undone = {0}, sql = {0};
-    BL_CLEANUP(bl_freep) int64_t *hours = NULL;
-    BL_CLEANUP(bl_freep) const struct catalog_file **likes = NULL;
-    size_t hour_count = 0;
-    bl_buf_z(&undone, "SELECT did, rkey, time_us FROM ");
-    session_add_files(r->q, &undone, files, count, false);
-    bl_buf_printf(&undone, " WHERE operation = 'delete' AND time_us >= %" PRId64, oldest_kept_us(r, CUBE_UNLIKED));
-    BL_TRY(bl_buf_check(&undone, "reading files for the views", err));
-    BL_TRY(hours_of_undone(r, bl_buf_cstr(&undone), &hours, &hour_count, err));
-    size_t kept = session_files_near(r->q, EV_likes, hours, hour_count, &likes);
-    if (kept == 0) return BL_OK;
-    bl_buf_printf(&sql,
-                  "SELECT u.time_us // %" PRId64 ", " POST_KEY
-                  ", count(*) FROM (SELECT did, rkey, max(time_us) AS time_us FROM (%s) "
-                  "GROUP BY did, rkey) u JOIN (SELECT did, rkey, any_value(subject_uri) AS subject_uri FROM ",
-                  DAY_US, undone.p);
-    session_add_files(r->q, &sql, likes, kept, false);
-    bl_buf_z(&sql, " WHERE " LIKED_POST " GROUP BY did, rkey) l USING (did, rkey) GROUP BY 1, 2 ORDER BY 1, 2");
-    BL_TRY(bl_buf_check(&sql, "reading files for the views", err));
-    return take_counts(r, CUBE_UNLIKED, bl_buf_cstr(&sql), err);
-}
-
-static enum bl_rc note_accounts(struct refresh *r, const struct catalog_file *const *files, size_t count,
-                                struct bl_error *err) {
+static enum bl_rc note_accounts(struct refresh *r, const struct slice *s, struct bl_error *err) {
     BL_CLEANUP(bl_buf_release) struct bl_buf sql = {0};
     bl_buf_z(&sql, "SELECT did, handle, active, status, time_us, seq FROM ");
-    session_add_files(r->q, &sql, files, count, false);
-    bl_buf_z(&sql, " WHERE handle IS NOT NULL OR active IS NOT NULL ORDER BY did, time_us, seq");
+    add_slice(r, &sql, s);
+    bl_buf_z(&sql, " AND (handle IS NOT NULL OR active IS NOT NULL) ORDER BY did, time_us, seq");
     BL_TRY(bl_buf_check(&sql, "reading accounts", err));
     BL_CLEANUP(duck_result_close) struct duck_result *found = NULL;
     BL_TRY(duck_query(r->q->duck, bl_buf_cstr(&sql), NULL, 0, &found, err));
@@ -176,12 +208,11 @@ static enum bl_rc note_accounts(struct refresh *r, const struct catalog_file *co
     }
 }
 
-static enum bl_rc note_profiles(struct refresh *r, const struct catalog_file *const *files, size_t count,
-                                struct bl_error *err) {
+static enum bl_rc note_profiles(struct refresh *r, const struct slice *s, struct bl_error *err) {
     BL_CLEANUP(bl_buf_release) struct bl_buf sql = {0};
     bl_buf_z(&sql, "SELECT did, display_name, description, operation = 'delete', time_us, rev FROM ");
-    session_add_files(r->q, &sql, files, count, false);
-    bl_buf_z(&sql, " WHERE rkey = 'self' ORDER BY did, time_us, rev");
+    add_slice(r, &sql, s);
+    bl_buf_z(&sql, " AND rkey = 'self' ORDER BY did, time_us, rev");
     BL_TRY(bl_buf_check(&sql, "reading profiles", err));
     BL_CLEANUP(duck_result_close) struct duck_result *found = NULL;
     BL_TRY(duck_query(r->q->duck, bl_buf_cstr(&sql), NULL, 0, &found, err));
@@ -200,15 +231,43 @@ static enum bl_rc note_profiles(struct refresh *r, const struct catalog_file *co
     }
 }
 
+static enum bl_rc read_slice(struct refresh *r, enum ev_type type, const struct slice *s, struct bl_error *err) {
+    BL_TRY(refresh_check(r, err));
+    watchdog_extend(r->q->watchdog, r->q->deadline_us);
+    for (size_t i = 0; i < RULES; i++)
+        if (rules[i].type == type) BL_TRY(apply_rule(r, &rules[i], s, err));
+    if (type == EV_likes) BL_TRY(count_ages(r, s, err));
+    if (type == EV_accounts) BL_TRY(note_accounts(r, s, err));
+    return type == EV_profiles ? note_profiles(r, s, err) : BL_OK;
+}
+
+/* A like that comes long after its delete was looked for: that has to be done again. */
+static enum bl_rc look_for_late_likes(struct refresh *r, const struct catalog_file *f, struct bl_error *err) {
+    static const int64_t patience_us = 60000000; /* hosts' clocks differ, and a reconnect repeats some seconds */
+    int64_t subtracted_us;
+    BL_TRY(store_get(r->store, SUBTRACTED_UP_TO, INT64_MIN, &subtracted_us, err));
+    if (subtracted_us == INT64_MIN || f->min_us >= subtracted_us - patience_us) return BL_OK;
+    return undone_again(r, f->hour_us / DAY_US, err);
+}
+
 static enum bl_rc read_batch(struct refresh *r, enum ev_type type, const struct catalog_file *const *files,
                              size_t count, struct bl_error *err) {
-    for (size_t i = 0; i < RULES; i++)
-        if (rules[i].type == type) BL_TRY(apply_rule(r, &rules[i], files, count, err));
-    if (type == EV_likes) BL_TRY(apply_unlikes(r, files, count, err));
-    if (type == EV_accounts) BL_TRY(note_accounts(r, files, count, err));
-    if (type == EV_profiles) BL_TRY(note_profiles(r, files, count, err));
+    struct slice s = {files, count, INT64_MAX, INT64_MIN};
+    int64_t rows = 0;
     for (size_t i = 0; i < count; i++) {
-        struct store_file known = {files[i]->id, files[i]->hour_us, files[i]->rows, (int)type};
+        if (files[i]->min_us < s.from_us) s.from_us = files[i]->min_us;
+        if (files[i]->max_us > s.to_us) s.to_us = files[i]->max_us;
+        rows += files[i]->rows;
+    }
+    int64_t pieces = (rows + SLICE_ROWS - 1) / SLICE_ROWS, last_us = s.to_us,
+            step_us = (s.to_us - s.from_us) / pieces + 1;
+    for (; s.from_us <= last_us; s.from_us += step_us) {
+        s.to_us = last_us - s.from_us < step_us ? last_us : s.from_us + step_us - 1;
+        BL_TRY(read_slice(r, type, &s, err));
+    }
+    for (size_t i = 0; i < count; i++) {
+        struct store_file known = {files[i]->id, files[i]->hour_us, files[i]->rows, (int)type, false};
+        if (type == EV_likes) BL_TRY(look_for_late_likes(r, files[i], err));
         BL_TRY(store_add_file(r->store, &known, err));
     }
     r->stats->files_read += count;
@@ -251,17 +310,31 @@ static enum bl_rc prune_again_from(struct refresh *r, enum cube cube, int64_t pe
     return period < from ? store_set(r->store, fact, period, err) : BL_OK;
 }
 
+static enum bl_rc forget_day(struct refresh *r, enum cube cube, int64_t periods, int64_t day, struct bl_error *err) {
+    BL_TRY(store_forget(r->store, (int)cube, day * periods, (day + 1) * periods, INT64_MAX, err));
+    return prune_again_from(r, cube, day * periods, err);
+}
+
+static enum bl_rc forget_volume(struct refresh *r, const struct rule *rule, int64_t day, struct bl_error *err) {
+    struct bl_str word = bl_strn(rule->key + 1, strlen(rule->key) - 2);
+    return store_forget_key(r->store, (int)rule->cube, day * 24, (day + 1) * 24, word, err);
+}
+
 /* Compaction replaces the files of an hour by others with the same rows: those count as known, unread. Anything else
  * that makes a known file disappear (a purge; compaction of files not read yet) means counting that day again. */
 static enum bl_rc recount_day(struct refresh *r, enum ev_type type, int64_t day, struct known *k,
                               struct bl_error *err) {
     for (size_t i = 0; i < RULES; i++) {
         if (rules[i].type != type) continue;
-        int64_t periods = DAY_US / rules[i].period_us;
-        BL_TRY(store_forget(r->store, (int)rules[i].cube, day * periods, (day + 1) * periods, INT64_MAX, err));
-        BL_TRY(prune_again_from(r, rules[i].cube, day * periods, err));
+        if (rules[i].cube == CUBE_VOLUME) {
+            BL_TRY(forget_volume(r, &rules[i], day, err));
+            continue;
+        }
+        BL_TRY(forget_day(r, rules[i].cube, DAY_US / rules[i].period_us, day, err));
+        if (days_of(rules[i].cube)) BL_TRY(forget_day(r, days_of(rules[i].cube), 1, day, err));
     }
-    if (type == EV_likes) BL_TRY(store_forget(r->store, CUBE_UNLIKED, day, day + 1, INT64_MAX, err));
+    if (type == EV_likes) BL_TRY(forget_day(r, CUBE_AGES, 1, day, err));
+    if (type == EV_likes) BL_TRY(undone_again(r, day, err));
     for (size_t i = 0; i < k->count; i++) {
         if (k->files[i].hour_us / DAY_US != day) continue;
         BL_TRY(store_drop_file(r->store, k->files[i].id, err));
@@ -274,16 +347,22 @@ static enum bl_rc settle_hour(struct refresh *r, enum ev_type type, int64_t hour
                               struct bl_error *err) {
     const struct file_list *list = &r->q->files[type];
     int64_t gone_rows = 0, new_rows = 0;
-    for (size_t i = 0; i < k->count; i++)
-        if (gone[i] && k->files[i].hour_us == hour_us) gone_rows += k->files[i].rows;
+    bool subtracted = true, some = false;
+    for (size_t i = 0; i < k->count; i++) {
+        if (!gone[i] || k->files[i].hour_us != hour_us) continue;
+        gone_rows += k->files[i].rows;
+        subtracted &= k->files[i].subtracted;
+        some |= k->files[i].subtracted;
+    }
     for (size_t i = 0; i < list->count; i++)
         if (list->files[i].hour_us == hour_us && list->files[i].compacted && !find_known(k, list->files[i].id))
             new_rows += list->files[i].rows;
     if (gone_rows != new_rows) return recount_day(r, type, hour_us / DAY_US, k, err);
+    if (type == EV_likes && some && !subtracted) BL_TRY(undone_again(r, hour_us / DAY_US, err));
     for (size_t i = 0; i < list->count; i++) {
         const struct catalog_file *f = &list->files[i];
         if (f->hour_us != hour_us || !f->compacted || find_known(k, f->id)) continue;
-        struct store_file same = {f->id, f->hour_us, f->rows, (int)type};
+        struct store_file same = {f->id, f->hour_us, f->rows, (int)type, subtracted};
         BL_TRY(store_add_file(r->store, &same, err));
     }
     for (size_t i = 0; i < k->count; i++) {
@@ -337,8 +416,17 @@ static enum bl_rc in_transaction(struct refresh *r, enum ev_type type, const str
     return rc;
 }
 
+/* As many as one statement may read; a file that is larger than that goes alone. */
+static size_t batch_end(const struct catalog_file *const *files, size_t at, size_t count) {
+    size_t end = at;
+    for (int64_t rows = 0; end < count && end - at < SLICE_FILES; end++) {
+        rows += files[end]->rows;
+        if (end > at && rows > SLICE_ROWS) break;
+    }
+    return end;
+}
+
 enum bl_rc cubes_feed(struct refresh *r, struct bl_error *err) {
-    enum { ROWS_AT_ONCE = 1500000, FILES_AT_ONCE = 512 };
     for (unsigned t = 0; t < EV_TYPE_COUNT; t++) {
         enum ev_type type = (enum ev_type)t;
         if (type == EV_others) continue;
@@ -347,8 +435,7 @@ enum bl_rc cubes_feed(struct refresh *r, struct bl_error *err) {
         size_t count;
         BL_TRY(new_files(r, type, &files, &count, err));
         for (size_t at = 0, end; at < count; at = end) {
-            int64_t rows = 0;
-            for (end = at; end < count && end - at < FILES_AT_ONCE && rows < ROWS_AT_ONCE;) rows += files[end++]->rows;
+            end = batch_end(files, at, count);
             BL_TRY(in_transaction(r, type, files + at, end - at, err));
         }
     }

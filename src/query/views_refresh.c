@@ -8,9 +8,6 @@
 #include "query/people.h"
 #include "query/views_priv.h"
 
-#define HOUR_US INT64_C(3600000000)
-#define DAY_US (24 * HOUR_US)
-
 /* A record key that is a TID tells when it was made; null for others. The digits below about a millisecond are left
  * out. */
 static const char tid_macro[] =
@@ -105,8 +102,7 @@ static size_t files_of_records(const struct query *q, const struct bl_str *rkeys
 /* A post that is not in the lake (it was made before the recording began) cannot be shown; one that was deleted must
  * not. */
 static enum bl_rc find_posts(struct refresh *r, struct answer *a, struct found **items, struct bl_error *err) {
-    struct filter everything = {.from_us = INT64_MIN, .to_us = INT64_MAX};
-    struct find f = {r->q, &everything, &a->arena};
+    struct find f = {r->q, &a->arena};
     BL_CLEANUP(bl_freep) const struct catalog_file **files = NULL;
     size_t count = 0;
     BL_CLEANUP(bl_freep) struct bl_str *dids = bl_xcalloc(a->count + 1, sizeof *dids);
@@ -223,12 +219,21 @@ static enum bl_rc is_due(struct refresh *r, const struct view *view, bool *due, 
     return BL_OK;
 }
 
-static enum bl_rc renew_due(struct refresh *r, struct bl_error *err) {
+enum { VIEWS_MAX = 64 };
+
+static enum bl_rc find_due(struct refresh *r, bool due[static VIEWS_MAX], bool *undone, struct bl_error *err) {
+    BL_ASSERT(views_table_count <= VIEWS_MAX);
+    *undone = false;
     for (size_t i = 0; i < views_table_count; i++) {
-        bool due;
-        BL_TRY(is_due(r, &views_table[i], &due, err));
-        if (due) BL_TRY(renew(r, &views_table[i], err));
+        BL_TRY(is_due(r, &views_table[i], &due[i], err));
+        *undone |= due[i] && views_table[i].undone;
     }
+    return BL_OK;
+}
+
+static enum bl_rc renew_due(struct refresh *r, const bool due[static VIEWS_MAX], struct bl_error *err) {
+    for (size_t i = 0; i < views_table_count; i++)
+        if (due[i]) BL_TRY(renew(r, &views_table[i], err));
     return BL_OK;
 }
 
@@ -242,8 +247,11 @@ static enum bl_rc refresh_store(struct refresh *r, struct bl_error *err) {
     r->stats->snapshot = r->q->snapshot;
     BL_TRY(duck_run(r->q->duck, tid_macro, err));
     BL_TRY(cubes_feed(r, err));
+    bool due[VIEWS_MAX], undone;
+    BL_TRY(find_due(r, due, &undone, err));
+    if (undone) BL_TRY(undone_subtract(r, err));
     BL_TRY(store_begin(r->store, err));
-    enum bl_rc rc = renew_due(r, err);
+    enum bl_rc rc = renew_due(r, due, err);
     if (rc == BL_OK) rc = cubes_prune(r, err);
     if (rc == BL_OK) rc = next_generation(r, err);
     if (rc == BL_OK) rc = store_commit(r->store, err);
@@ -258,13 +266,18 @@ static enum bl_rc ask_refresh(struct query *q, void *context, bool *given, struc
     return refresh_store(r, err);
 }
 
+/* Small: whatever a refresh reads, it reads in slices, so more memory would not make it faster. */
+enum { MEMORY_DEFAULT = 256 << 20 };
+
 enum bl_rc views_refresh(const struct views_refresh_options *o, struct views_refresh_stats *stats,
                          struct bl_error *err) {
     struct views_refresh_stats ignored;
     struct refresh r = {.options = o, .stats = stats ? stats : &ignored};
+    BL_CLEANUP(bl_freep) char *temp_dir = bl_xasprintf("%s/.staging", o->lake_dir);
     struct query_options session = {.lake_dir = o->lake_dir,
-                                    .memory_bytes = o->memory_bytes,
-                                    .threads = o->threads,
+                                    .memory_bytes = o->memory_bytes ? o->memory_bytes : MEMORY_DEFAULT,
+                                    .threads = o->threads ? o->threads : 1,
+                                    .temp_dir = temp_dir,
                                     .deadline_us = 600 * INT64_C(1000000)};
     int64_t start_ns = bl_mono_ns();
     *r.stats = (struct views_refresh_stats){0};

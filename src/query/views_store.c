@@ -4,12 +4,12 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { VERSION = 2 };
+enum { VERSION = 3 };
 
 static const char schema_sql[] =
     "CREATE TABLE facts(key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE known_files(id INTEGER PRIMARY KEY, type INTEGER NOT NULL, hour_us INTEGER NOT NULL, rows INTEGER "
-    "NOT NULL);"
+    "NOT NULL, subtracted INTEGER NOT NULL);"
     "CREATE TABLE counts(cube INTEGER NOT NULL, period INTEGER NOT NULL, key TEXT NOT NULL, n INTEGER NOT NULL, "
     "PRIMARY KEY(cube, period, key)) WITHOUT ROWID;"
     "CREATE TABLE answers(view TEXT PRIMARY KEY, refreshed_us INTEGER NOT NULL, as_of_us INTEGER NOT NULL, "
@@ -21,15 +21,17 @@ static const char schema_sql[] =
     "name TEXT, description TEXT, deleted INTEGER NOT NULL DEFAULT 0, profile_us INTEGER NOT NULL DEFAULT 0, "
     "profile_rev TEXT NOT NULL DEFAULT '') WITHOUT ROWID;"
     "CREATE INDEX people_by_handle ON people(lower(handle)) WHERE handle IS NOT NULL;"
-    "PRAGMA user_version = 2;";
+    "PRAGMA user_version = 3;";
 
 #define STATEMENTS                                                                                                     \
-    S(FILES, "SELECT id, type, hour_us, rows FROM known_files WHERE ?1 < 0 OR type = ?1 ORDER BY id")                  \
-    S(ADD_FILE, "INSERT OR REPLACE INTO known_files(id, type, hour_us, rows) VALUES(?, ?, ?, ?)")                      \
+    S(FILES, "SELECT id, type, hour_us, rows, subtracted FROM known_files WHERE ?1 < 0 OR type = ?1 ORDER BY id")      \
+    S(ADD_FILE, "INSERT OR REPLACE INTO known_files(id, type, hour_us, rows, subtracted) VALUES(?, ?, ?, ?, ?)")       \
+    S(UNSUBTRACT, "UPDATE known_files SET subtracted = 0 WHERE type = ? AND hour_us >= ? AND hour_us < ?")             \
     S(DROP_FILE, "DELETE FROM known_files WHERE id = ?")                                                               \
     S(COUNT, "INSERT INTO counts(cube, period, key, n) VALUES(?, ?, ?, ?) "                                            \
              "ON CONFLICT(cube, period, key) DO UPDATE SET n = n + excluded.n")                                        \
     S(FORGET, "DELETE FROM counts WHERE cube = ? AND period >= ? AND period < ? AND n < ?")                            \
+    S(FORGET_KEY, "DELETE FROM counts WHERE cube = ? AND period >= ? AND period < ? AND key = ?")                      \
     S(SET, "INSERT OR REPLACE INTO facts(key, value) VALUES(?, ?)")                                                    \
     S(GET, "SELECT value FROM facts WHERE key = ?")                                                                    \
     S(SET_ANSWER, "INSERT OR REPLACE INTO answers(view, refreshed_us, as_of_us, snapshot, lake_rows, rows, cells) "    \
@@ -253,7 +255,8 @@ enum bl_rc store_files(struct views_store *s, int type, struct store_file **out,
         files[n++] = (struct store_file){.id = sqlite3_column_int64(row, 0),
                                          .type = sqlite3_column_int(row, 1),
                                          .hour_us = sqlite3_column_int64(row, 2),
-                                         .rows = sqlite3_column_int64(row, 3)};
+                                         .rows = sqlite3_column_int64(row, 3),
+                                         .subtracted = sqlite3_column_int(row, 4) != 0};
         rc = next_row(s, &row, err);
     }
     if (rc != BL_OK) bl_freep(&files);
@@ -263,7 +266,13 @@ enum bl_rc store_files(struct views_store *s, int type, struct store_file **out,
 }
 
 enum bl_rc store_add_file(struct views_store *s, const struct store_file *file, struct bl_error *err) {
-    DO(s, ST_ADD_FILE, err, "iiii", file->id, (int64_t)file->type, file->hour_us, file->rows);
+    DO(s, ST_ADD_FILE, err, "iiiii", file->id, (int64_t)file->type, file->hour_us, file->rows,
+       (int64_t)file->subtracted);
+    return BL_OK;
+}
+
+enum bl_rc store_unsubtract(struct views_store *s, int type, int64_t from_us, int64_t to_us, struct bl_error *err) {
+    DO(s, ST_UNSUBTRACT, err, "iii", (int64_t)type, from_us, to_us);
     return BL_OK;
 }
 
@@ -281,6 +290,12 @@ enum bl_rc store_count(struct views_store *s, int cube, int64_t period, struct b
 enum bl_rc store_forget(struct views_store *s, int cube, int64_t from, int64_t to, int64_t below,
                         struct bl_error *err) {
     DO(s, ST_FORGET, err, "iiii", (int64_t)cube, from, to, below);
+    return BL_OK;
+}
+
+enum bl_rc store_forget_key(struct views_store *s, int cube, int64_t from, int64_t to, struct bl_str key,
+                            struct bl_error *err) {
+    DO(s, ST_FORGET_KEY, err, "iiit", (int64_t)cube, from, to, key);
     return BL_OK;
 }
 

@@ -22,16 +22,21 @@ void store_rollback(struct views_store *s);
 struct store_file { /* known: its rows are in the counts */
     int64_t id, hour_us, rows;
     int type;
+    bool subtracted; /* of likes: what its deletes took back is in the counts */
 };
 /* Of one type, or -1: of all; by id; free(). */
 enum bl_rc store_files(struct views_store *s, int type, struct store_file **out, size_t *count, struct bl_error *err);
 enum bl_rc store_add_file(struct views_store *s, const struct store_file *file, struct bl_error *err);
 enum bl_rc store_drop_file(struct views_store *s, int64_t id, struct bl_error *err);
+/* Files of `type` with hour_us in [from_us, to_us) are not subtracted. */
+enum bl_rc store_unsubtract(struct views_store *s, int type, int64_t from_us, int64_t to_us, struct bl_error *err);
 
 enum bl_rc store_count(struct views_store *s, int cube, int64_t period, struct bl_str key, int64_t n,
                        struct bl_error *err);
 /* Forget the counts of periods [from, to) that are below `below` (INT64_MAX: all). */
 enum bl_rc store_forget(struct views_store *s, int cube, int64_t from, int64_t to, int64_t below, struct bl_error *err);
+enum bl_rc store_forget_key(struct views_store *s, int cube, int64_t from, int64_t to, struct bl_str key,
+                            struct bl_error *err);
 
 enum bl_rc store_set(struct views_store *s, const char *key, int64_t value, struct bl_error *err);
 enum bl_rc store_get(struct views_store *s, const char *key, int64_t missing, int64_t *value, struct bl_error *err);

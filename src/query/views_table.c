@@ -150,6 +150,7 @@ const struct view views_table[] = {
      .hourly = true,
      .names = NAMES_POSTS,
      .grouped = true,
+     .undone = true,
      .sql = LIKED("day", "1") " UNION ALL " LIKED("week", "7") " UNION ALL " LIKED("month", "30"),
      COLUMNS(TEXT("period"), NUMBER("rank"), NUMBER("likes"), POST)},
     {.name = "post_length",

@@ -18,7 +18,7 @@ enum {
     NAP_MS = 2, /* events due within this are sent together */
 };
 
-enum mood { SERVING, AWAITING_HELLO, SILENT, ENDED };
+enum mood { SERVING, AWAITING_HELLO, SILENT, GONE, ENDED }; /* GONE: silent, and no pings either */
 
 struct client {
     struct sim_server *server;
@@ -214,6 +214,12 @@ static void cut(struct client *c, size_t keep) {
     c->mood = ENDED;
 }
 
+static void reset(struct client *c) {
+    flush(c);
+    link_reset(&c->link);
+    c->mood = ENDED;
+}
+
 /* A small frame that becomes a gigabyte; only for who asked for compression. */
 static void add_bomb(struct client *c) {
     enum { CHUNK = 1 << 20, CHUNKS = 1024 };
@@ -267,6 +273,14 @@ static void add_extras(struct client *c, uint64_t n) {
         add_sync(c, time_us);
 }
 
+/* It stands before the event, so that a position behind the event is behind the mark as well. */
+static void add_mark(struct client *c, uint64_t i) {
+    uint64_t every = c->server->faults.every[FAULT_MARK];
+    if (!every || i % every != 0 || (c->request.filter.kinds && c->request.endpoint == ENDPOINT_EVENTS)) return;
+    misbehave_mark(c->request.endpoint == ENDPOINT_EVENTS, i, feed_time(&c->server->feed, c->sim, i), &c->extra);
+    add_message(c, bl_buf_view(&c->extra));
+}
+
 /* An event counts as served when its frame is complete. */
 static void serve(struct client *c, struct bl_str json) {
     const struct misbehaviour *m = &c->server->faults;
@@ -281,12 +295,16 @@ static void serve(struct client *c, struct bl_str json) {
     add_extras(c, n);
     if (misbehave_at(m, FAULT_CUT, n))
         cut(c, c->out.n);
+    else if (misbehave_at(m, FAULT_RESET, n))
+        reset(c);
     else if (misbehave_at(m, FAULT_CLOSE, n))
         end_with(c, 1001, "server shutting down");
     else if (misbehave_at(m, FAULT_ERROR, n))
         fail_stream(c);
     else if (misbehave_at(m, FAULT_STALL, n))
         c->mood = SILENT;
+    else if (misbehave_at(m, FAULT_VANISH, n))
+        c->mood = GONE;
 }
 
 static void serve_held(struct client *c) {
@@ -325,6 +343,7 @@ static void fill(struct client *c) {
         struct feed_event e = feed_get(&c->server->feed, c->sim, c->next, &c->event);
         c->next++;
         if (!filter_wants(&c->request.filter, &e) || lost_at_cutover(c, c->next - 1)) continue;
+        add_mark(c, c->next - 1);
         struct bl_str message = dress(c, e.json, feed_seq(&c->server->feed, c->next - 1));
         if (!too_large(c, message)) serve_or_hold(c, message);
         if (c->mood != SERVING) return;
@@ -405,7 +424,10 @@ static void listen_to(struct client *c) {
 
 static void keep_alive(struct client *c) {
     int64_t now = bl_mono_ns();
-    if (c->pong_ns && now >= c->pong_ns) {
+    if (c->mood == GONE) {
+        c->pong_ns = 0;
+        c->ping_ns = INT64_MAX;
+    } else if (c->pong_ns && now >= c->pong_ns) {
         c->mood = ENDED;
     } else if (now >= c->ping_ns) {
         add_frame(c, WS_PING, BL_LIT("bluelake"));

@@ -110,6 +110,7 @@ enum bl_rc feed_open(struct feed *f, const struct sim_server_options *o, struct 
                        .lookback_us = o->lookback_us ? o->lookback_us : day_us,
                        .seq_start = o->seq_start ? o->seq_start : 1,
                        .seq_step = 1};
+    if (o->began_us) f->started_ns -= (bl_wall_us() - o->began_us) * 1000;
     if (!o->from_file) {
         if (o->live) f->clock = sim_new(&o->network);
         return BL_OK;

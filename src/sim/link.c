@@ -115,6 +115,11 @@ bool link_write(struct link *l, struct bl_str bytes, int stall_ms) {
     return true;
 }
 
+void link_reset(struct link *l) {
+    struct linger at_once = {.l_onoff = 1};
+    setsockopt(l->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+}
+
 void link_linger(struct link *l, bool politely, int timeout_ms) {
     if (l->ssl && politely) SSL_shutdown(l->ssl);
     ERR_clear_error();

@@ -1,3 +1,5 @@
+#include <inttypes.h>
+
 #include "sim/serving.h"
 
 static const struct {
@@ -6,12 +8,15 @@ static const struct {
 } names[] = {
     {"cut-every", FAULT_CUT},
     {"1006-every", FAULT_CUT},
+    {"reset-every", FAULT_RESET},
     {"close-every", FAULT_CLOSE},
     {"stall-after", FAULT_STALL},
+    {"vanish-after", FAULT_VANISH},
     {"half-frame-every", FAULT_HALF_FRAME},
     {"duplicate-every", FAULT_DUPLICATE},
     {"swap-every", FAULT_SWAP},
     {"poison-every", FAULT_POISON},
+    {"deep-every", FAULT_DEEP},
     {"badutf8-every", FAULT_BAD_UTF8},
     {"bignum-every", FAULT_BIG_NUMBER},
     {"badcid-every", FAULT_BAD_CID},
@@ -20,6 +25,7 @@ static const struct {
     {"bomb-every", FAULT_BOMB},
     {"fragment-every", FAULT_FRAGMENT},
     {"unknown-every", FAULT_UNKNOWN},
+    {"mark-every", FAULT_MARK},
     {"error-every", FAULT_ERROR},
     {"sync-every", FAULT_SYNC},
     {"cutover-drop", FAULT_CUTOVER},
@@ -32,12 +38,15 @@ static const struct {
 
 const char *sim_misbehaviour_help(void) {
     return "cut-every=N         cut the TCP connection after every N events, without a close frame (also: 1006-every)\n"
+           "reset-every=N       reset the TCP connection after every N events: what is on its way is lost\n"
            "close-every=N       close with 1001 after every N events\n"
            "stall-after=N       fall silent after N events, once; the connection stays open\n"
+           "vanish-after=N      fall silent after N events, once, without pings, as a machine that lost its power\n"
            "half-frame-every=N  send half of every N-th event, then cut; the event comes again after a reconnect\n"
            "duplicate-every=N   send every N-th event twice\n"
            "swap-every=N        send every N-th event after its successor\n"
            "poison-every=N      after every N events a message of 5,000 times '['\n"
+           "deep-every=N        after every N events an event whose record is nested 5,000 deep\n"
            "badutf8-every=N     after every N events an event whose text is not UTF-8\n"
            "bignum-every=N      after every N events an event with integers beyond 64 bits\n"
            "badcid-every=N      after every N events an event whose CID is not that of its record\n"
@@ -46,6 +55,10 @@ const char *sim_misbehaviour_help(void) {
            "bomb-every=N        after every N events a compressed message of 1 GiB (only to who asked for zstd)\n"
            "fragment-every=N    every N-th event in three fragments, with pings between them\n"
            "unknown-every=N     after every N events one of an unknown kind\n"
+           "mark-every=N        before every event whose number is a multiple of N a message of an unknown kind that "
+           "tells the\n"
+           "                    number: the same ones on every connection, so that dead letters can be compared with "
+           "the truth\n"
            "error-every=N       after every N events a terminal error frame (v2) and close 1011\n"
            "sync-every=N        after every N events a #sync event (v2)\n"
            "cutover-drop=K      where a replay first meets the live stream, K events are left out\n"
@@ -87,7 +100,7 @@ enum bl_rc misbehave_parse(const char *list, struct misbehaviour *out, struct bl
 
 bool misbehave_at(const struct misbehaviour *m, enum fault fault, uint64_t n) {
     uint64_t every = m->every[fault];
-    return every && (fault == FAULT_STALL ? n == every : n % every == 0);
+    return every && (fault == FAULT_STALL || fault == FAULT_VANISH ? n == every : n % every == 0);
 }
 
 static void open_event(int64_t time_us, const char *collection, const char *rkey, struct bl_buf *out) {
@@ -100,7 +113,7 @@ static void open_event(int64_t time_us, const char *collection, const char *rkey
 
 void misbehave_message(enum fault fault, int64_t time_us, struct bl_buf *out) {
     bl_buf_clear(out);
-    enum { LARGE = 3 << 20, OVERSIZED = 33 << 20 };
+    enum { LARGE = 3 << 20, OVERSIZED = 33 << 20, DEEP = 5000 };
     switch (fault) {
     case FAULT_LARGE:
     case FAULT_OVERSIZED:
@@ -124,7 +137,14 @@ void misbehave_message(enum fault fault, int64_t time_us, struct bl_buf *out) {
                       "\"height\":3}}");
         break;
     case FAULT_POISON:
-        for (int n = 0; n < 5000; n++) bl_buf_byte(out, '[');
+        for (int n = 0; n < DEEP; n++) bl_buf_byte(out, '[');
+        break;
+    case FAULT_DEEP:
+        open_event(time_us, "org.example.deep", "deep-", out);
+        bl_buf_z(out, "{\"$type\":\"org.example.deep\",\"x\":");
+        for (int n = 0; n < DEEP; n++) bl_buf_byte(out, '[');
+        for (int n = 0; n < DEEP; n++) bl_buf_byte(out, ']');
+        bl_buf_z(out, "}}}");
         break;
     case FAULT_BAD_UTF8:
         open_event(time_us, "app.bsky.feed.post", "badutf8-", out);
@@ -136,8 +156,10 @@ void misbehave_message(enum fault fault, int64_t time_us, struct bl_buf *out) {
                       "\"small\":-99999999999999999999,\"third\":0.1}}}");
         break;
     case FAULT_CUT:
+    case FAULT_RESET:
     case FAULT_CLOSE:
     case FAULT_STALL:
+    case FAULT_VANISH:
     case FAULT_HALF_FRAME:
     case FAULT_DUPLICATE:
     case FAULT_SWAP:
@@ -151,7 +173,17 @@ void misbehave_message(enum fault fault, int64_t time_us, struct bl_buf *out) {
     case FAULT_HTTP_503:
     case FAULT_HTTP_429:
     case FAULT_HTTP_400:
+    case FAULT_MARK:
     case FAULT_COUNT:
         break;
     }
+}
+
+void misbehave_mark(bool frame, uint64_t number, int64_t time_us, struct bl_buf *out) {
+    bl_buf_clear(out);
+    bl_buf_z(out, frame
+                      ? "{\"$type\":\"message\",\"payload\":{\"$type\":\"network.bsky.jetstream.subscribeEvents#mark\","
+                      : "{\"did\":\"did:plc:aaaaaaaaaaaaaaaaaaaaaaaa\",\"kind\":\"mark\",\"time_us\":");
+    if (!frame) bl_buf_printf(out, "%" PRId64 ",", time_us);
+    bl_buf_printf(out, "\"mark\":%" PRIu64 "%s", number, frame ? "}}" : "}");
 }

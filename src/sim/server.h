@@ -7,9 +7,9 @@
  * With `v2` it is a host of the newer family: /subscribe events carry `cursor` and cursors below 1e15 are sequence
  * numbers; /xrpc/network.bsky.jetstream.subscribeEvents and getZstdDictionary exist as well.
  *
- * Pace: `rate` events a second from server start, or as fast as each client reads (rate 0). The stream is one for all
- * clients: event i exists from its due time on; a client without cursor starts at the newest. Misbehaviour on demand
- * (names, comma separated): see sim_misbehaviour_help(). */
+ * Pace: `rate` events a second from server start (or `began_us`), or as fast as each client reads (rate 0). The stream
+ * is one for all clients: event i exists from its due time on; a client without cursor starts at the newest.
+ * Misbehaviour on demand (names, comma separated): see sim_misbehaviour_help(). */
 #pragma once
 #include "sim/sim.h"
 
@@ -28,6 +28,7 @@ struct sim_server_options {
     int ping_ms;                              /* 0 means 30,000 */
     bool v2;
     uint64_t seq_start; /* sequence number of event 0; 0 means 1: hosts number differently */
+    int64_t began_us;   /* with `rate`: when event 0 came into existence (wall clock); 0 means now */
     bool live;          /* an event exists once the wall clock reaches its time_us; `rate` is then 0 */
 };
 enum bl_rc sim_server_start(const struct sim_server_options *o, struct sim_server **out, struct bl_error *err);

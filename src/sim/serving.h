@@ -32,6 +32,7 @@ enum link_result link_read(struct link *l, char *p, size_t capacity, size_t *got
 bool link_write(struct link *l, struct bl_str bytes, int stall_ms);
 enum link_wait { LINK_READABLE = 1, LINK_STOPPED = 2 };
 int link_wait(const struct link *l, int timeout_ms); /* bits of enum link_wait */
+void link_reset(struct link *l); /* closing it will end the connection with a TCP reset */
 /* No more writes (`politely`: with TLS's own goodbye); read until the peer closes too. */
 void link_linger(struct link *l, bool politely, int timeout_ms);
 void link_close(struct link *l);
@@ -145,12 +146,15 @@ void frame_error(const char *name, const char *message, struct bl_buf *out);
 
 enum fault {
     FAULT_CUT,
+    FAULT_RESET,
     FAULT_CLOSE,
     FAULT_STALL,
+    FAULT_VANISH,
     FAULT_HALF_FRAME,
     FAULT_DUPLICATE,
     FAULT_SWAP,
     FAULT_POISON,
+    FAULT_DEEP,
     FAULT_BAD_UTF8,
     FAULT_BIG_NUMBER,
     FAULT_BAD_CID,
@@ -168,6 +172,7 @@ enum fault {
     FAULT_HTTP_503,
     FAULT_HTTP_429,
     FAULT_HTTP_400,
+    FAULT_MARK,
     FAULT_UNKNOWN_FRAME,
     FAULT_COUNT
 };
@@ -175,10 +180,12 @@ struct misbehaviour {
     uint64_t every[FAULT_COUNT]; /* 0: never */
 };
 enum bl_rc misbehave_parse(const char *list, struct misbehaviour *out, struct bl_error *err);
-/* Does the n-th event served (from 1) bring the fault? Stalling happens once. */
+/* Does the n-th event served (from 1) bring the fault? Stalling and vanishing happen once. */
 bool misbehave_at(const struct misbehaviour *m, enum fault fault, uint64_t n);
 /* Faults that insert a message of their own: from FAULT_POISON to FAULT_LAST_INSERT. */
 void misbehave_message(enum fault fault, int64_t time_us, struct bl_buf *out);
+/* FAULT_MARK: an unknown kind that names event `number`; `frame`: as a message of the v2 family. */
+void misbehave_mark(bool frame, uint64_t number, int64_t time_us, struct bl_buf *out);
 
 /* ---- client, server ---- */
 

@@ -62,6 +62,8 @@ void source_count_client(struct source *s) {
     atomic_fetch_add_explicit(&s->bytes, bytes - s->client_bytes, memory_order_relaxed);
     if (oversized != s->client_oversized) {
         atomic_fetch_add(&s->oversized, oversized - s->client_oversized);
+        bl_log(BL_WARN, "source skips %llu messages host=%s cause=\"larger than %zu bytes\"",
+               (unsigned long long)(oversized - s->client_oversized), here(s)->name, s->message_max);
         s->data_seen = true;
     }
     s->client_bytes = bytes;
@@ -165,11 +167,11 @@ static bool use_dictionary(struct source *s, const struct dictionary *d, struct 
 static void connected(struct source *s, struct wsclient *client) {
     int64_t margin = s->host_switch_rewind_us > OVERLAP_MARGIN_US ? s->host_switch_rewind_us : OVERLAP_MARGIN_US;
     s->client = client;
-    s->connected_ns = s->last_data_ns = now_ns(s);
+    s->connected_ns = s->last_data_ns = s->last_heard_ns = now_ns(s);
     s->known_us = s->newest_us > s->durable.us ? s->newest_us : s->durable.us;
     s->overlap_until_us = s->asked_us && !s->asked_seq ? s->known_us + margin : 0;
     s->drop_below = s->asked_seq && s->delivered_any ? here(s)->newest_seq : 0;
-    s->client_bytes = s->client_oversized = s->delivered_here = 0;
+    s->client_bytes = s->client_oversized = s->heard_bytes = s->delivered_here = 0;
     s->data_seen = s->first_time_seen = s->first_seq_seen = s->progressed = false;
     atomic_fetch_add(&s->connects, 1);
     atomic_store(&s->connected_since_us, now_us(s));

@@ -62,13 +62,15 @@ static enum step leave_numbering(struct source *s, uint64_t seq) {
     return STEP_AGAIN;
 }
 
+static void note_first(struct source *s, int64_t time_us) {
+    if (s->first_time_seen || !cursor_plausible(time_us)) return;
+    s->first_time_seen = true;
+    check_gap(s, time_us);
+}
+
 /* Times jump back and forth (two instances, replay meeting live), so each message is judged alone. */
 static void deliver(struct source *s, struct bl_str json, int64_t time_us, uint64_t seq, struct source_message *out) {
     bool timed = cursor_plausible(time_us);
-    if (timed && !s->first_time_seen) {
-        s->first_time_seen = true;
-        check_gap(s, time_us);
-    }
     bool overlap = s->overlap_until_us && (!timed || time_us <= s->overlap_until_us);
     if (s->asked_seq ? seq > s->asked_seq : timed ? time_us > s->known_us : !s->overlap_until_us) s->progressed = true;
     if (time_us > s->newest_us && timed) s->newest_us = time_us;
@@ -90,6 +92,7 @@ static void deliver(struct source *s, struct bl_str json, int64_t time_us, uint6
 static enum step take_event(struct source *s, struct bl_str json, int64_t time_us, uint64_t seq,
                             struct source_message *out) {
     if ((seq || time_us) && numbering_changed(s, seq)) return leave_numbering(s, seq);
+    note_first(s, time_us); /* also one that was handed out before: the position may be far behind those */
     if (seq && seq <= s->drop_below) {
         atomic_fetch_add_explicit(&s->repeated, 1, memory_order_relaxed);
         return STEP_AGAIN;

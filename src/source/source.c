@@ -66,6 +66,7 @@ static void init_limits(struct source *s, const struct source_options *o) {
     s->rewind_us = or_default(o->rewind_us, 5 * SECOND_US);
     s->host_switch_rewind_us = or_default(o->host_switch_rewind_us, 60 * SECOND_US);
     s->idle_limit_us = or_default(o->idle_limit_us, (s->filtered ? 600 : 30) * SECOND_US);
+    s->ping_limit_us = or_default(o->ping_limit_us, 90 * SECOND_US);
     s->backoff_min_us = or_default(o->backoff_min_us, SECOND_US / 4);
     s->backoff_max_us = or_default(o->backoff_max_us, 30 * SECOND_US);
     s->message_max = o->message_max ? o->message_max : MESSAGE_MAX_DEFAULT;
@@ -181,23 +182,40 @@ static enum step on_broken(struct source *s, struct bl_error *err) {
     return STEP_AGAIN;
 }
 
+static void note_signs_of_life(struct source *s, int64_t now) {
+    uint64_t bytes = wsclient_bytes(s->client);
+    if (s->data_seen) s->last_data_ns = now;
+    if (s->data_seen || bytes != s->heard_bytes) s->last_heard_ns = now;
+    s->data_seen = false;
+    s->heard_bytes = bytes;
+}
+
+/* How long the silence may still last, 0: it is over with this connection, and why. Data is missed soon where a whole
+ * stream is read; a filter may have nothing to say for long, but a host that lives pings. */
+static int patience_ms(struct source *s, int64_t now, struct bl_error *why) {
+    bool ping_first = s->last_heard_ns + s->ping_limit_us * 1000 < s->last_data_ns + s->idle_limit_us * 1000;
+    int64_t limit_us = ping_first ? s->ping_limit_us : s->idle_limit_us;
+    int64_t left_ns = (ping_first ? s->last_heard_ns : s->last_data_ns) + limit_us * 1000 - now;
+    if (left_ns > 0) return left_ns < INT64_C(3600000000000) ? (int)((left_ns + 999999) / 1000000) : 3600000;
+    char limit[BL_TIME_TEXT_MAX];
+    (void)!bl_fail(why, BL_E_NET, "%s: no %s for %s on an open connection", here(s)->name,
+                   ping_first ? "data and no ping" : "data", bl_format_duration(limit_us, limit));
+    return 0;
+}
+
 /* Nothing is at hand: wait, but no longer than the tick and the patience with a silent host. */
 static enum step await_data(struct source *s, struct tick *tick, struct ws_message *m) {
     struct bl_error err = {0};
-    int64_t now = now_ns(s), limit_ns = s->idle_limit_us * 1000;
-    if (s->data_seen) s->last_data_ns = now;
-    s->data_seen = false;
-    int64_t idle_left_ms = (s->last_data_ns + limit_ns - now + 999999) / 1000000;
-    if (idle_left_ms <= 0) {
-        char limit[BL_TIME_TEXT_MAX];
-        (void)!bl_fail(&err, BL_E_NET, "%s: no data for %s on an open connection", here(s)->name,
-                       bl_format_duration(s->idle_limit_us, limit));
+    int64_t now = now_ns(s);
+    note_signs_of_life(s, now);
+    int silence_ms = patience_ms(s, now, &err);
+    if (silence_ms == 0) {
         source_disconnect(s, true, &err);
         return STEP_AGAIN;
     }
     int tick_ms = tick_left_ms(tick);
     if (tick_ms == 0) return STEP_TICK;
-    enum bl_rc rc = wsclient_next(s->client, idle_left_ms < tick_ms ? (int)idle_left_ms : tick_ms, m, &err);
+    enum bl_rc rc = wsclient_next(s->client, silence_ms < tick_ms ? silence_ms : tick_ms, m, &err);
     if (rc == BL_OK) return STEP_MESSAGE;
     source_count_client(s);
     if (rc == BL_E_TIMEOUT) return STEP_AGAIN;

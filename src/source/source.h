@@ -44,6 +44,7 @@ struct source_options {
     int64_t host_switch_rewind_us; /* overlap when the host changes; 0 means 60 s */
     int64_t
         idle_limit_us; /* no data for so long on an open connection = dead; 0 means 30 s unfiltered, 10 min filtered */
+    int64_t ping_limit_us; /* not even a ping for so long = dead, however patient the filter; 0 means 90 s */
     int64_t backoff_min_us,
         backoff_max_us;            /* 0 means 250 ms and 30 s; doubled with full jitter, reset after progress */
     const char *dictionary_file;   /* zstd dictionary; NULL = no compression */

@@ -34,7 +34,7 @@ struct source {
     size_t host_count;
     struct request requests[2]; /* v1, v2 */
     bool filtered, did_filtered;
-    int64_t rewind_us, host_switch_rewind_us, idle_limit_us, backoff_min_us, backoff_max_us;
+    int64_t rewind_us, host_switch_rewind_us, idle_limit_us, ping_limit_us, backoff_min_us, backoff_max_us;
     char *ca_file;
     size_t message_max;
     struct bl_clock clock;
@@ -58,7 +58,7 @@ struct source {
     size_t host_at;
     struct attempt *attempt;
     struct wsclient *client;
-    int64_t retry_at_ns, connected_ns, last_data_ns;
+    int64_t retry_at_ns, connected_ns, last_data_ns, last_heard_ns;
     int64_t asked_us;    /* position resumed from, before the rewind; 0 = live */
     uint64_t asked_seq;  /* the same as a number, when that was asked for */
     uint64_t drop_below; /* numbers up to this one were handed out already */
@@ -67,7 +67,7 @@ struct source {
     int64_t known_us;    /* newest_us when the connection was made */
     int64_t overlap_until_us;
     int64_t received_us; /* of the bytes at hand */
-    uint64_t client_bytes, client_oversized;
+    uint64_t client_bytes, client_oversized, heard_bytes;
     uint64_t delivered_here; /* messages of this connection */
     bool delivered_any;      /* since the start */
     bool data_seen, first_time_seen, first_seq_seen, progressed;

@@ -119,17 +119,17 @@ class World:
         self.processes = []
         self.ingest_port, self.write_port, self.source_port = free_port(), free_port(), free_port()
 
-    def add(self, *args, log):
-        process = Process(args, self.folder / log)
+    def add(self, *args, log, env=None):
+        process = Process(args, self.folder / log, env)
         self.processes.append(process)
         return process
 
-    def redis(self, *extra):
+    def redis(self, *extra, env=None):
         if self.socket.exists():
             self.socket.unlink()
         process = self.add("redis-server", "--port", 0, "--unixsocket", self.socket, "--dir", self.redis_dir, "--appendonly", "yes",
                            "--appendfsync", "everysec", "--save", "", "--maxmemory", "2gb", "--maxmemory-policy", "noeviction", *extra,
-                           log="redis.log")
+                           log="redis.log", env=env)
         wait_for("Redis accepts", lambda: self.redis_cli("ping") == "PONG")
         return process
 
@@ -144,14 +144,14 @@ class World:
         assert process.alive(), process.text()
         return process
 
-    def ingest(self, *sets):
+    def ingest(self, *sets, env=None):
         settings = [f"redis.socket={self.socket}", f"source.urls=ws://127.0.0.1:{self.source_port}",
                     f"ingest.http=127.0.0.1:{self.ingest_port}", "source.backoff_max=1s", *sets]
-        return self.add(BINARY, "ingest", f"--data={self.lake}", *[f"--set={s}" for s in settings], log="ingest.log")
+        return self.add(BINARY, "ingest", f"--data={self.lake}", *[f"--set={s}" for s in settings], log="ingest.log", env=env)
 
-    def writer(self, *sets):
+    def writer(self, *sets, env=None):
         settings = [f"redis.socket={self.socket}", f"write.http=127.0.0.1:{self.write_port}", "write.interval=1s", *sets]
-        return self.add(BINARY, "write", f"--data={self.lake}", *[f"--set={s}" for s in settings], log="write.log")
+        return self.add(BINARY, "write", f"--data={self.lake}", *[f"--set={s}" for s in settings], log="write.log", env=env)
 
     def query(self, sql):
         done = run("query", "--data", self.lake, "--format", "ndjson", sql)

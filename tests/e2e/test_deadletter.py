@@ -4,7 +4,7 @@ import sqlite3
 
 import pytest
 
-from harness import FIXTURE, run, value_lines
+from harness import FIXTURE, run, value_lines, wait_for
 
 
 @pytest.fixture
@@ -63,3 +63,18 @@ def test_drop_wants_ids_or_all_and_yes(lake):
     run("deadletter", "drop", "--all", "--reason", "too_deep", "--yes", "--data", lake.lake)
     assert letters(lake) == [] and "no dead letters" in run("deadletter", "list", "--data", lake.lake).stdout
     assert value_lines(FIXTURE) and rows(lake) == 5
+
+
+def test_a_flood_of_dead_letters_does_not_wait_for_the_next_commit(world):
+    """A batch takes all there are, not a handful; stopping leaves none behind."""
+    count, every = 8000, 5
+    world.simulator(f"--count={count}", f"--misbehave=mark-every={every}")
+    world.redis()
+    ingest = world.ingest("source.cursor=2026-01-05")
+    queued = lambda: int(world.redis_cli("xlen", "firehose:rejected:queue"))
+    wait_for("ingest has them all", lambda: queued() >= count // every and (world.buffered() or 0) >= count)
+    ingest.stop()
+    writer = world.writer("write.interval=1h")
+    wait_for("the writer handles signals", lambda: "health and metrics" in writer.text())
+    assert writer.stop() == 0
+    assert queued() == 0 and len(letters(world, "--limit", "100000")) == count // every

@@ -1,11 +1,12 @@
 """The lake's disk full, read-only, failing, slow: writing stops loudly, what is in Redis stays there, writing resumes by itself."""
 import json
 import os
+import shutil
 import subprocess
 
 import pytest
 
-from harness import BINARY, Process, get, metric, run, wait_for
+from harness import BINARY, get, metric, run, wait_for
 
 COUNT = 15000
 SHIM = BINARY.parent / "fault_shim.so"
@@ -85,26 +86,162 @@ def test_a_disk_that_really_is_full_loses_nothing(small_disk):
     finish(world, writer)
 
 
-TROUBLES = {"write": "write:1+:28", "fsync": "fsync:1+:5", "rename": "rename:1+:5", "read-only": "open:1+:30", "write-eio": "write:1+:5",
-            "slow": "fsync:1+:d200"}
+def test_a_disk_without_inodes_loses_nothing(small_disk):
+    world = small_disk
+    subprocess.run(["mount", "-o", "remount,nr_inodes=400", str(world.lake)], check=True)
+    fill(world)
+    crowd = world.lake / "crowd"
+    crowd.mkdir()
+    files = 0
+    try:
+        while True:
+            (crowd / str(files)).touch()
+            files += 1
+    except OSError:
+        pass
+    for n in range(40):  # room for the catalogue, not for the files of a batch
+        (crowd / str(n)).unlink(missing_ok=True)
+    writer = world.writer("write.min_free=0", "write.interval=200ms")
+    wait_for("the writer is up", lambda: answers(world.write_port))
+    (crowd / "last").touch()
+    shutil.rmtree(crowd)
+    finish(world, writer)
+
+
+def shimmed(folder, under, shim=SHIM):
+    """Environment of a process whose calls below `under` fail as the files in `folder` say (tests/fault/shim.c)."""
+    folder.mkdir(exist_ok=True)
+    return {**os.environ, "LD_PRELOAD": str(shim), "BL_SHIM_CONTROL": str(folder), "BL_SHIM_UNDER": str(under)}
+
+
+EIO, ENOSPC, EROFS, EDQUOT, EMFILE = 5, 28, 30, 122, 24
+# calls that fail, and how; in the order of a commit
+TROUBLES = {"read-only": {"open": EROFS, "rename": EROFS, "unlink": EROFS}, "full": {"write": ENOSPC, "truncate": ENOSPC}, "over-quota": {"write": EDQUOT},
+            "write-eio": {"write": EIO}, "half-writes": {"write": "short"}, "fsync": {"fsync": EIO}, "rename": {"rename": EIO}, "no-files": {"open": EMFILE},
+            "slow": {"fsync": "d200", "write": "d5"}}
+HARMLESS = ["slow", "half-writes"]  # they take longer, that is all
 
 
 @needs_shim
 @pytest.mark.parametrize("trouble", TROUBLES)
 def test_a_failing_disk_heals(world, trouble):
-    fill(world)
-    broken = world.folder / "broken"
-    env = {**os.environ, "LD_PRELOAD": str(SHIM), "BL_SHIM": TROUBLES[trouble], "BL_SHIM_WHILE": str(broken), "BL_SHIM_UNDER": str(world.lake)}
-    settings = [f"redis.socket={world.socket}", f"write.http=127.0.0.1:{world.write_port}", "write.interval=200ms", "write.batch_rows=4000"]
-    writer = Process([BINARY, "write", f"--data={world.lake}", *[f"--set={s}" for s in settings]], world.folder / "write.log", env)
-    world.processes.append(writer)
+    world.simulator(f"--count={COUNT}", "--rate=3000")
+    world.redis()
+    orders = world.folder / "orders"
+    writer = world.writer("write.interval=200ms", env=shimmed(orders, world.lake))
+    ingest = world.ingest("source.cursor=2026-01-05")
     wait_for("something is written", lambda: world.catalog_rows() > 0)
-    broken.touch()
-    more = world.ingest()  # de-duplicated, but it makes the writer work
-    wait_for("the writer answers", lambda: answers(world.write_port) or not writer.alive())
-    if trouble != "slow" and world.catalog_rows() < COUNT:
-        wait_for("the trouble is told", lambda: not writer.alive() or why_not_ready(world.write_port) or world.catalog_rows() >= COUNT, 30)
+    for call, order in TROUBLES[trouble].items():
+        (orders / call).write_text(str(order))
+    if trouble in HARMLESS:
+        rows = world.catalog_rows()
+        wait_for("writing goes on", lambda: world.catalog_rows() > rows + 1000)
+    else:
+        wait_for("the trouble is told", lambda: why_not_ready(world.write_port))
+        rows = world.catalog_rows()
+        wait_for("more waits in Redis", lambda: metric(world.write_port, "redis_buffer_events_count") > 2000)
+        assert world.catalog_rows() == rows and metric(world.write_port, "bluelake_ready") == 0
+        wait_for("it is an alert", lambda: "LAKE_FAILURE" in json.loads(get(world.write_port, "/health")[1])["alerts"])
     assert writer.alive(), writer.text()[-2000:]
-    broken.unlink()
-    more.stop()
+    for call in TROUBLES[trouble]:
+        (orders / call).unlink()
+    wait_for("everything is in the lake", lambda: world.catalog_rows() >= COUNT or not writer.alive())
+    wait_for("it is ready again", lambda: why_not_ready(world.write_port) is None)
+    assert ingest.stop() == 0, ingest.text()
     finish(world, writer)
+
+
+def spilling(world, under):
+    """Redis is down, and what comes is being written to the spill; (writer, ingest, orders)."""
+    world.simulator(f"--count={COUNT}", "--rate=1500")
+    redis = world.redis()
+    orders = world.folder / "orders"
+    ingest = world.ingest("source.cursor=2026-01-05", "ingest.spill_after=200ms", "ingest.breaker_retry=100ms", "ingest.queue_bytes=1m",
+                          env=shimmed(orders, under))
+    wait_for("some is buffered", lambda: answers(world.ingest_port) and metric(world.ingest_port, "bluelake_events_buffered_total") > 500)
+    redis.kill()
+    wait_for("some is spilled", lambda: metric(world.ingest_port, "bluelake_events_spilled_total") > 500)
+    return ingest, orders
+
+
+@needs_shim
+@pytest.mark.parametrize("trouble", ["full", "write-eio", "half-writes", "fsync", "read-only"])
+def test_a_failing_disk_under_the_spill_loses_nothing(world, trouble):
+    ingest, orders = spilling(world, world.lake / "spill")
+    for call, order in TROUBLES[trouble].items():
+        (orders / call).write_text(str(order))
+    if trouble not in HARMLESS and trouble != "read-only":  # an open segment is written on
+        wait_for("the trouble is told", lambda: "cannot spill to disk" in ingest.text())
+    wait_for("upstream waits or the spill goes on", lambda: metric(world.ingest_port, "bluelake_ingest_queue_bytes") > 500_000
+             or metric(world.ingest_port, "bluelake_events_received_total") >= COUNT - 500)
+    for call in TROUBLES[trouble]:
+        (orders / call).unlink()
+    world.redis()
+    writer = world.writer("write.interval=200ms")
+    wait_for("everything is in the lake", lambda: world.catalog_rows() >= COUNT or not ingest.alive())
+    assert metric(world.ingest_port, "bluelake_spill_damaged_segments") == 0
+    assert ingest.stop() == 0, ingest.text()
+    finish(world, writer)
+
+
+@needs_shim
+@pytest.mark.parametrize("tear", ["cut", "zeros", "garbage", "gone", "rotten"])
+def test_a_torn_spill_is_asked_for_again_upstream(world, tear):
+    ingest, _ = spilling(world, world.lake / "spill")
+    ingest.kill()
+    newest = max((world.lake / "spill").glob("*.seg"), key=lambda path: int(path.stem.split("-")[1]))
+    whole = newest.read_bytes()
+    assert len(whole) > 2000
+    torn = {"cut": whole[:-700], "zeros": whole[:-700] + bytes(700), "garbage": whole[:-700] + os.urandom(700), "gone": b"",
+            "rotten": whole[:300] + os.urandom(20) + whole[320:]}[tear]
+    newest.write_bytes(torn)
+    world.redis()
+    ingest.start()
+    writer = world.writer("write.interval=200ms")
+    wait_for("everything is in the lake", lambda: world.catalog_rows() >= COUNT or not ingest.alive())
+    assert (metric(world.ingest_port, "bluelake_spill_damaged_segments") > 0) == (tear == "rotten")
+    assert ingest.stop() == 0, ingest.text()
+    finish(world, writer)
+
+
+@needs_shim
+@pytest.mark.parametrize("trouble", ["full", "fsync"])
+def test_a_failing_disk_under_redis_is_bridged_by_the_spill(world, trouble):
+    """Redis refuses writes while its append-only file cannot be written (MISCONF), and takes them again by itself."""
+    world.simulator(f"--count={COUNT}", "--rate=1500")
+    orders = world.folder / "orders"
+    world.redis(env=shimmed(orders, world.redis_dir, SHIM.with_name("fault_shim_files.so")))
+    writer = world.writer("write.interval=200ms")
+    ingest = world.ingest("source.cursor=2026-01-05", "ingest.spill_after=200ms", "ingest.breaker_retry=100ms")
+    wait_for("something is written", lambda: world.catalog_rows() > 0)
+    for call, order in TROUBLES[trouble].items():
+        (orders / call).write_text(str(order))
+    wait_for("Redis refuses", lambda: "MISCONF" in world.redis_cli("set", "probe", "1"))
+    wait_for("events are spilled", lambda: (metric(world.ingest_port, "bluelake_events_spilled_total") or 0) > 500)
+    for call in TROUBLES[trouble]:
+        (orders / call).unlink()
+    wait_for("Redis takes again", lambda: world.redis_cli("set", "probe", "1") == "OK")
+    world.redis_cli("del", "probe")
+    wait_for("everything is in the lake", lambda: world.catalog_rows() >= COUNT or not ingest.alive())
+    assert ingest.stop() == 0, ingest.text()
+    finish(world, writer)
+
+
+def test_leftovers_of_a_crash_are_removed_and_a_damaged_file_is_told(world):
+    fill(world)
+    writer = world.writer("write.interval=200ms")
+    wait_for("everything is in the lake", lambda: world.catalog_rows() >= COUNT)
+    assert writer.stop() == 0
+    file = max(world.lake.glob("*/**/*.parquet"), key=lambda path: path.stat().st_size)
+    half = file.read_bytes()[: file.stat().st_size // 2]
+    unlisted, staged = file.with_name("likes-1-2.parquet"), world.lake / ".staging/write-likes-9.parquet"
+    for leftover in unlisted, staged:
+        leftover.parent.mkdir(exist_ok=True)
+        leftover.write_bytes(half)
+    writer.start()
+    wait_for("the writer is up", lambda: answers(world.write_port))
+    finish(world, writer)
+    assert not staged.exists() and not unlisted.exists()
+    file.write_bytes(half)
+    done = run("verify", "--data", world.lake, "--json", check=False)
+    assert done.returncode == 3 and file.name in done.stdout + done.stderr

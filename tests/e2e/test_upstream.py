@@ -6,6 +6,7 @@ import collections
 import json
 import os
 import random
+import re
 import signal
 import time
 
@@ -19,6 +20,8 @@ EVENTS = "/xrpc/network.bsky.jetstream.subscribeEvents"
 V1, V1_ON_V2, V2 = "v1", "v1-on-v2-host", "v2"
 EVERYWHERE = [V1, V1_ON_V2, V2]
 DICTIONARY = SHARED / "data/subscribe_events_20260811.zdict"
+SHIM = BINARY.parent / "fault_shim.so"
+needs_shim = pytest.mark.skipif(not SHIM.exists() or "asan" in str(BINARY), reason="the preloaded shim is not for this build")
 needs_dictionary = pytest.mark.skipif(not DICTIONARY.exists(), reason="the shared dictionary is not here")
 
 
@@ -45,12 +48,12 @@ class Host:
 class Collection:
     """Redis, writer and ingest reading from `hosts`."""
 
-    def __init__(self, world, hosts, *sets):
+    def __init__(self, world, hosts, *sets, env=None):
         self.world = world
         self.sets = [f"source.urls={','.join(host.url for host in hosts)}", f"data={world.lake}", "source.backoff_min=20ms",
                      "source.backoff_max=500ms", *sets]
         world.redis()
-        self.writer, self.ingest = world.writer(), world.ingest(*self.sets)
+        self.writer, self.ingest = world.writer(env=env), world.ingest(*self.sets, env=env)
 
     def wait(self, rows, seconds=60):
         wait_for(f"{rows} rows", lambda: self.world.catalog_rows() >= rows or self.fail_if_dead(), seconds)
@@ -84,31 +87,95 @@ class Collection:
         return [json.loads(line) for line in run("gaps", "--data", self.world.lake, "--json").stdout.splitlines()]
 
 
-# row of the table, name, where, faults, arguments of the simulator, settings, what verify has to know
+CUT, SILENT = r"without a close frame \(1006\)", "no data for 1"
+# row of the table, name, where, faults, arguments of the simulator, settings, what verify has to know, and the proof that the host did
+# misbehave: what ingest's log says at least so many times
 DISTURBED = [
-    (2, "cut", EVERYWHERE, "cut-every=700", [], [], ""),
-    (2, "half-frame", EVERYWHERE, "half-frame-every=650", [], [], ""),
-    (3, "silent", EVERYWHERE, "silent-first=2", [], ["source.idle_limit=1s"], ""),
-    (3, "stall", EVERYWHERE, "stall-after=1000", [], ["source.idle_limit=1s"], ""),
-    (5, "poison", EVERYWHERE, "poison-every=300", [], [], ""),
-    (6, "early-start", [V1_ON_V2, V2], "cut-every=1500,early-start=3000", [], [], ""),
-    (7, "time-cursor-is-no-floor", EVERYWHERE, "cut-every=900", ["--seq-start=90000000"], [f"source.cursor={START}"], ""),
-    (8, "shared-times", EVERYWHERE, "cut-every=777", ["--batch=60"], [], ",batch=60"),
-    (10, "duplicates", EVERYWHERE, "duplicate-every=3,cut-every=2000", [], [], ""),
-    (1, "swapped", [V1], "swap-every=50,cut-every=750", [], [], ""),
-    (12, "restart", EVERYWHERE, "close-every=1000,http-503-first=3", [], [], ""),
-    (12, "error-frames", [V2], "error-every=1000", [], [], ""),
-    (14, "too-many-requests", EVERYWHERE, "http-429-first=1", [], [], ""),
-    (15, "fragments", EVERYWHERE, "fragment-every=2", [], [], ""),
-    (15, "oversized", EVERYWHERE, "oversized-every=2500", [], [], ""),
+    (1, "swapped", [V1], "swap-every=50,cut-every=750", [], [], "", CUT, 5),
+    (2, "cut", EVERYWHERE, "cut-every=700", [], [], "", CUT, 5),
+    (2, "reset", EVERYWHERE, "reset-every=700", [], [], "", "source disconnect .*(reset|1006)", 5),
+    (2, "half-frame", EVERYWHERE, "half-frame-every=650", [], [], "", CUT, 5),
+    (3, "silent", EVERYWHERE, "silent-first=2", [], ["source.idle_limit=1s"], "", SILENT, 2),
+    (3, "stall", EVERYWHERE, "stall-after=1000", [], ["source.idle_limit=1s"], "", SILENT, 1),
+    (3, "vanished", EVERYWHERE, "vanish-after=1000", [], ["source.ping_limit=1s"], "", "no data and no ping for 1", 1),
+    (7, "time-cursor-is-no-floor", EVERYWHERE, "cut-every=900", ["--seq-start=90000000"], [f"source.cursor={START}"], "",
+     r"source connect .*cursor=17\d{14} ", 5),
+    (8, "shared-times", EVERYWHERE, "cut-every=777", ["--batch=60"], [], ",batch=60", CUT, 5),
+    (12, "restart", EVERYWHERE, "close-every=1000,http-503-first=3", [], [], "", r"HTTP 503|closed the connection: 1001", 8),
+    (12, "error-frames", [V2], "error-every=1000", [], [], "", "ends the stream: InternalError something went wrong", 5),
+    (14, "too-many-requests", EVERYWHERE, "http-429-first=1", [], [], "", r"wait_ms=(9\d\d|1000) .*HTTP 429", 1),
+    (15, "fragments", EVERYWHERE, "fragment-every=2", [], [], "", "source connect", 1),
+    (15, "oversized", EVERYWHERE, "oversized-every=2500", [], [], "", "source skips 1 messages .*larger than 33554432 bytes", 2),
 ]
 CASES = [pytest.param(protocol, *case[3:], id=f"row{case[0]}-{case[1]}-{protocol}") for case in DISTURBED for protocol in case[2]]
 
 
-@pytest.mark.parametrize("protocol, faults, args, sets, more", CASES)
-def test_a_disturbed_stream_is_whole_in_the_lake(world, protocol, faults, args, sets, more):
+@pytest.mark.parametrize("protocol, faults, args, sets, more, proof, times", CASES)
+def test_a_disturbed_stream_is_whole_in_the_lake(world, protocol, faults, args, sets, more, proof, times):
     host = Host(world, protocol).start("--misbehave", faults, *args)
-    Collection(world, [host], *sets).wait(COUNT).stop().verify(more=more)
+    collection = Collection(world, [host], *sets).wait(COUNT)
+    collection.stop().verify(more=more)
+    assert len(re.findall(proof, collection.ingest.text())) >= times, collection.ingest.text()[-3000:]
+    assert not collection.gaps() and not collection.letters()
+
+
+@pytest.mark.parametrize("protocol", EVERYWHERE)
+def test_row10_repeated_events_are_kept_once_and_counted(world, protocol):
+    host = Host(world, protocol).start("--misbehave", "duplicate-every=3,cut-every=2000")
+    collection = Collection(world, [host]).wait(COUNT)
+    wait_for("the repetitions", lambda: metric(world.write_port, "bluelake_events_duplicate_total") >= COUNT // 3 - 5)  # a few are dropped by number
+    collection.stop().verify()
+
+
+@pytest.mark.parametrize("protocol", [V1_ON_V2, V2])
+def test_row6_a_host_that_starts_an_hour_early_repeats_and_nothing_is_there_twice(world, protocol):
+    """A time is all that means something at another host; this one takes it for the beginning of what it has not sealed yet."""
+    first = Host(world, V1, "first").start("--rate", "1500")
+    second = Host(world, protocol, "second").start("--seq-start=5000", "--misbehave", "early-start=6000")
+    collection = Collection(world, [first, second], "source.host_switch_rewind=100ms").wait(3000)
+    first.process.kill()
+    collection.wait(COUNT)
+    wait_for("the repetitions", lambda: metric(world.write_port, "bluelake_events_duplicate_total") >= 3000)
+    collection.stop().verify()
+    assert not collection.gaps()
+
+
+@pytest.mark.parametrize("protocol", EVERYWHERE)
+@pytest.mark.parametrize("how", ["silent-first=1000", "vanish-after=1000"])
+def test_row3_a_silent_host_makes_room_for_the_next(world, protocol, how):
+    silent = Host(world, protocol, "silent").start("--misbehave", how)
+    other = Host(world, protocol, "other").start(*(["--seq-start=777777"] if protocol != V1 else []))
+    collection = Collection(world, [silent, other], "source.idle_limit=1s").wait(COUNT)
+    assert SILENT in collection.ingest.text() and f"source connect host=127.0.0.1:{other.port}" in collection.ingest.text()
+    collection.stop().verify()
+
+
+def test_row4_a_filtered_stream_that_has_nothing_to_say_is_idle_and_one_that_is_dead_is_left(world):
+    nobody = "did:plc:" + "2" * 24  # who never writes
+    host = Host(world, V1).start("--rate", "500", "--ping", "200ms")
+    collection = Collection(world, [host], f"source.dids={nobody}", "source.ping_limit=2s", "ready.received=1s")
+    state = lambda: json.loads(get(world.ingest_port, "/health")[1])
+    wait_for("ingest answers", lambda: collection.metric("bluelake_jetstream_connected") == 1)
+    wait_for("the stream is idle", lambda: state()["stream"] == "idle")
+    time.sleep(3)  # longer than both limits: what is tested is that nothing happens
+    assert get(world.ingest_port, "/ready")[0] == 200 and collection.metric("bluelake_jetstream_connects_total") == 1
+    os.kill(host.process.child.pid, signal.SIGSTOP)  # open, and not even pings: a machine that hangs
+    wait_for("the dead host is left", lambda: "no data and no ping for 2" in collection.ingest.text())
+    wait_for("it shows", lambda: get(world.ingest_port, "/ready")[0] == 503 and state()["stream"] == "down")
+    os.kill(host.process.child.pid, signal.SIGCONT)
+    wait_for("it is back", lambda: get(world.ingest_port, "/ready")[0] == 200)
+    collection.stop()
+
+
+@pytest.mark.parametrize("protocol", EVERYWHERE)
+def test_row4_a_whole_stream_that_falls_silent_is_not_ready(world, protocol):
+    host = Host(world, protocol).start("--misbehave", "stall-after=1000")
+    collection = Collection(world, [host], "ready.received=1s").wait(900)
+    wait_for("it shows", lambda: get(world.ingest_port, "/ready")[0] == 503)
+    state = json.loads(get(world.ingest_port, "/ready")[1])
+    assert state["stream"] == "silent" and "received is late" in state["error"] and state["jetstream_connected"] is True
+    assert get(world.ingest_port, "/health")[0] == 200
+    collection.stop()
 
 
 @pytest.mark.parametrize("protocol", [V1])
@@ -119,6 +186,8 @@ def test_row1_events_lost_where_replay_meets_live_come_with_the_next_overlap(wor
 
 # what stands behind "after every N events", the fault, and what becomes of it: rows or dead letters
 INSERTED = [
+    (5, "poison-every=300", 0, {"too_deep": COUNT // 300}),
+    (5, "deep-every=300", 0, {"too_deep": COUNT // 300}),
     (15, "large-every=1500", COUNT // 1500, {}),
     (17, "badutf8-every=1000", 0, {"utf8": COUNT // 1000}),
     (18, "bignum-every=1000", COUNT // 1000, {}),
@@ -133,9 +202,52 @@ def test_odd_events_cost_nothing_but_themselves(world, protocol, row, fault, row
     collection = Collection(world, [host]).wait(COUNT + rows)
     if letters:
         wait_for("the dead letters", lambda: sum(collection.letters().values()) >= sum(letters.values()))
+    kept_cids = metric(world.write_port, "bluelake_cids_kept_total")
     collection.stop().verify(extras=rows)
+    if row == 19:
+        assert kept_cids == rows and world.query("SELECT count(*) n FROM others WHERE cid_verified = false") == [{"n": rows}]
     found = collection.letters()
     assert all(found[reason] == n for reason, n in letters.items()) and sum(found.values()) == sum(letters.values()), found
+
+
+def test_each_reason_to_refuse_a_message_is_counted_and_nothing_else_is_lost(world, tmp_path):
+    good = run("simulate", "--ndjson", "--count", 1500).stdout.splitlines()
+    like = next(json.loads(line) for line in good if '"app.bsky.feed.like"' in line and '"create"' in line)
+
+    def but(**changes):
+        event = {**like, "commit": {**like["commit"]}}
+        for name, value in changes.items():
+            at = event["commit"] if name in event["commit"] else event
+            at[name] = value
+            if value is None:
+                del at[name]
+        return json.dumps(event)
+
+    bad = {
+        "json_syntax": ["{", "", but()[:-1], but() + "x", '{"a":01}'], "not_object": ["[]", "7", '"text"', "null"],
+        "missing_field": [but(did=None), but(time_us=None), but(kind=None), but(collection=None), but(rkey=None), but(rev=None), but(operation=None), "{}"],
+        "wrong_type": [but(did=7), but(time_us="1767571200000000"), but(kind=[]), but(rev={}), but(collection=1)],
+        "bad_did": [but(did="did:"), but(did="nobody"), but(did="")], "bad_nsid": [but(collection="likes"), but(collection="")],
+        "bad_rkey": [but(rkey="a/b"), but(rkey=""), but(rkey="..")], "bad_rev": [but(rev="yesterday"), but(rev="")],
+        "bad_time": [but(time_us=0), but(time_us=-1), but(time_us=1767571200), but(time_us=9 * 10**18)],
+        "unknown_kind": [but(kind="wave")], "unknown_operation": [but(operation="replace")],
+        "too_deep": [but(record=json.loads("[" * 500 + "]" * 500))], "too_large": [but(record={"text": "x" * (9 << 20)})],
+        "utf8": [but(rkey="a").replace('"a"', '"caf\udce9"')],
+    }
+    lines = good[:500] + [line for group in bad.values() for line in group if line] + good[500:]
+    path = tmp_path / "mixed.ndjson"
+    path.write_bytes(b"".join(line.encode(errors="surrogateescape") + b"\n" for line in lines))
+    expected = {reason: sum(1 for line in group if line) for reason, group in bad.items()}
+    collection = Collection(world, [Host(world, V1).start("--from", path, count=0)]).wait(len(good))
+    wait_for("the dead letters", lambda: sum(collection.letters().values()) >= sum(expected.values()))
+    page = get(world.ingest_port, "/metrics")[1]
+    assert {reason: int(n) for reason, n in re.findall(r'bluelake_events_rejected_total{reason="(\w+)"} (\d+)', page) if n != "0"} == expected
+    collection.stop()
+    assert collection.letters() == expected
+    truth = tmp_path / "good.ndjson"
+    truth.write_text("".join(line + "\n" for line in good))
+    result = json.loads(run("verify", "--data", world.lake, "--against", truth, "--json").stdout)
+    assert (result["missing"], result["twice"], result["different"], result["unexpected"], result["problems"]) == (0, 0, 0, 0, 0)
 
 
 @pytest.mark.parametrize("protocol", EVERYWHERE)
@@ -220,6 +332,68 @@ def test_row9_another_host_takes_over_with_enough_overlap(world, before, after):
     assert not collection.gaps()
 
 
+def another_instance(world, tmp_path, skew):
+    """The same events as another instance of the network tells them: its own times, `skew` seconds off and unsteady, in another order."""
+    dice, events = random.Random(9), [json.loads(line) for line in run("simulate", "--ndjson", "--count", COUNT).stdout.splitlines()]
+    for event in events:
+        event["time_us"] += int(skew * 1e6) + dice.randrange(-200_000, 200_000)
+    events.sort(key=lambda event: event["time_us"] + dice.randrange(300_000))
+    path = tmp_path / "elsewhere.ndjson"
+    path.write_text("".join(json.dumps(event) + "\n" for event in events))
+    return path, events
+
+
+def timeless(event):
+    return canonical({k: v for k, v in event.items() if k not in ("time_us", "cursor")})
+
+
+@pytest.mark.parametrize("skew", [-2, 2])
+@pytest.mark.parametrize("protocol", EVERYWHERE)
+def test_row9_another_instance_with_other_times_and_another_order_takes_over(world, tmp_path, protocol, skew):
+    path, events = another_instance(world, tmp_path, skew)
+    first = Host(world, V1, "first").start("--rate", "1500")
+    second = Host(world, protocol, "second").start("--rate", "3000", "--from", path, *(["--seq-start=9"] if protocol != V1 else []), count=0)
+    collection = Collection(world, [first, second], f"source.cursor={START}", "source.host_switch_rewind=5s").wait(2000)
+    first.process.kill()
+    collection.wait(COUNT).stop()
+    lake = [json.loads(line) for line in run("export", "--data", world.lake).stdout.split("\n") if line]
+    assert collections.Counter(map(timeless, lake)) == collections.Counter(map(timeless, events))
+
+
+def test_a_host_whose_name_nobody_knows_makes_room_for_the_next(world):
+    host = Host(world, V1).start()
+    nameless = "ws://" + "x" * 64 + ".example"  # no such name can exist: nobody is asked
+    collection = Collection(world, [host], f"source.urls={nameless},{host.url}").wait(COUNT)
+    collection.stop().verify()
+    assert re.search(r"source backoff host=x{64}", collection.ingest.text()), collection.ingest.text()[-2000:]
+
+
+def test_every_class_of_event_is_in_the_log(world):
+    host = Host(world, V1).start("--misbehave", "poison-every=1000,cut-every=2500", "--rate", "3000")
+    collection = Collection(world, [host], f"source.cursor={START}").wait(COUNT)
+    log = collection.stop().ingest.text()
+    for line in [r"INFO .*source connect host=\S+ peer=\S+ protocol=v1 cursor=17\d{14}", r"INFO .*source disconnect host=\S+ code=1006 messages=\d+ cursor=17\d{14}",
+                 r"INFO .*source backoff host=\S+ next=\S+ wait_ms=\d+", r"WARN .*message refused reason=too_deep bytes=5000 refused_so_far=\d",
+                 r"INFO .*flow events_per_second=[\d.]+ received=\d+ buffered=\d+ refused=\d+ lag_seconds=\S+ cursor=\d+ host=127"]:
+        assert re.search(line, log), (line, log[-3000:])
+
+
+@pytest.mark.parametrize("sets, wanted", [
+    (["source.collections=posts"], lambda e: e["kind"] != "commit" or e["commit"]["collection"] == "app.bsky.feed.post"),
+    (["source.collections=app.bsky.graph.*"], lambda e: e["kind"] != "commit" or e["commit"]["collection"].startswith("app.bsky.graph.")),
+], ids=["type", "prefix"])
+@pytest.mark.parametrize("protocol", EVERYWHERE)
+def test_a_small_part_of_the_stream_is_that_part(world, protocol, sets, wanted):
+    truth = [json.loads(line) for line in run("simulate", "--ndjson", "--count", COUNT).stdout.splitlines()]
+    part = [event for event in truth if wanted(event)]
+    assert 0 < len(part) < COUNT / 2
+    host = Host(world, protocol).start("--misbehave", "cut-every=300")
+    collection = Collection(world, [host], *sets).wait(len(part))
+    collection.stop()
+    lake = [json.loads(line) for line in run("export", "--data", world.lake).stdout.split("\n") if line]
+    assert collections.Counter(map(timeless, lake)) == collections.Counter(map(timeless, part))
+
+
 @pytest.mark.parametrize("protocol", EVERYWHERE)
 def test_row11_a_position_too_old_is_on_record_as_a_gap(world, protocol):
     host = Host(world, protocol).start("--network-rate", "30", count=1000)
@@ -230,6 +404,8 @@ def test_row11_a_position_too_old_is_on_record_as_a_gap(world, protocol):
     collection.ingest.start()
     collection.wait(1000 + 500)
     wait_for("the gap", collection.gaps)
+    wait_for("the alert", lambda: "JETSTREAM_GAP" in json.loads(get(world.ingest_port, "/health")[1])["alerts"])
+    assert collection.metric("bluelake_gaps_total") == 1
     collection.stop()
     (gap,) = collection.gaps()
     assert gap["reason"] == "cursor_too_old" and not gap["healed"] and gap["host"] == f"127.0.0.1:{host.port}"
@@ -254,6 +430,30 @@ def test_a_gap_is_healed_by_a_host_that_looks_back_further(world, protocol):
     wait_for("the gap is healed", lambda: collection.gaps() and all(gap["healed"] for gap in collection.gaps()))
     assert collection.metric("bluelake_gaps_healed_total") == 1 and collection.metric("bluelake_gaps_total") == 1
     collection.stop().verify(more=",rate=30")
+
+
+def test_row23_what_left_accounts_wrote_is_not_shown_and_comes_back_with_them(world, tmp_path):
+    gone, hidden, back, there = (f"did:plc:{letter * 24}" for letter in "abcd")
+
+    def at(n, did, kind, inner):
+        return {"did": did, "time_us": 1767571200000000 + n * 1000, "kind": kind, kind: inner}
+
+    def post(n, did):
+        record = {"$type": "app.bsky.feed.post", "text": f"bluelake of {did}", "createdAt": START, "langs": ["en"]}
+        return at(n, did, "commit", {"rev": f"3kaaaaaaaaa{did[-1]}2", "operation": "create", "collection": "app.bsky.feed.post", "rkey": "3kaaaaaaaaa2a", "record": record})
+
+    def account(n, did, active, status=None):
+        return at(n, did, "account", {"active": active, "did": did, "seq": n, **({"status": status} if status else {}), "time": START})
+
+    events = [*(post(n, did) for n, did in enumerate([gone, hidden, back, there])), account(10, gone, False, "deleted"), account(11, hidden, False, "takendown"),
+              account(12, back, False, "deactivated"), account(13, back, True)]
+    path = tmp_path / "accounts.ndjson"
+    path.write_text("".join(json.dumps(event) + "\n" for event in events))
+    collection = Collection(world, [Host(world, V2).start("--from", path, count=0)]).wait(len(events))
+    collection.stop()
+    found = run("search", "bluelake", "--data", world.lake, "--json").stdout
+    assert back in found and there in found and gone not in found and hidden not in found, found
+    assert world.query("SELECT count(*) n FROM posts") == [{"n": 4}], "nothing is thrown away"
 
 
 @pytest.mark.parametrize("protocol", EVERYWHERE)
@@ -283,14 +483,16 @@ def test_row16_bombs_are_passed_over(world, protocol):
 
 @pytest.mark.parametrize("protocol", EVERYWHERE)
 def test_row26_a_reader_that_cannot_go_on_is_cut_off_and_loses_nothing(world, protocol):
-    count = 60000
-    host = Host(world, protocol).start(count=count)
-    collection = Collection(world, [host], "ingest.queue_bytes=1m", "redis.timeout=2s").wait(500)
+    count = 120000
+    host = Host(world, protocol).start("--rate", "15000", count=count)
+    collection = Collection(world, [host], f"source.cursor={START}", "ingest.queue_bytes=1m", "ingest.spill_bytes=0", "redis.timeout=2s").wait(500)
     redis = [p for p in world.processes if "redis-server" in p.args[0]][0]
     os.kill(redis.child.pid, signal.SIGSTOP)
-    time.sleep(8)  # longer than a host waits for a reader
+    time.sleep(10)  # longer than a host waits for a reader
     os.kill(redis.child.pid, signal.SIGCONT)
-    collection.wait(count, 120).stop().verify(count)
+    collection.wait(count, 120)
+    assert collection.metric("bluelake_jetstream_connects_total") >= 2, "the host did not cut it off"
+    collection.stop().verify(count)
 
 
 @pytest.mark.parametrize("protocol", EVERYWHERE)
@@ -305,6 +507,26 @@ def test_row27_killed_at_any_moment_it_goes_on_where_it_was(world, protocol):
         victim.kill()
         victim.start()
     collection.wait(COUNT).stop().verify()
+
+
+@needs_shim
+@pytest.mark.parametrize("jump", ["86400", "-86400"])
+@pytest.mark.parametrize("protocol", EVERYWHERE)
+def test_row28_a_clock_that_is_set_moves_neither_timers_nor_position(world, protocol, jump):
+    """Forward by a day, back, and so on, while the host cuts the connection again and again."""
+    host = Host(world, protocol).start("--rate", "1500", "--misbehave", "cut-every=700")
+    jumped = world.folder / "jumped"
+    shimmed = {**os.environ, "LD_PRELOAD": str(SHIM), "BL_SHIM_CLOCK": jump, "BL_SHIM_WHILE": str(jumped)}
+    collection = Collection(world, [host], f"source.cursor={START}", env=shimmed)
+    for n in range(4):
+        wait_for("some more events", lambda: world.catalog_rows() >= n * 1200 or collection.fail_if_dead())
+        jumped.unlink() if jumped.exists() else jumped.touch()
+    collection.wait(COUNT)
+    assert "no data for" not in collection.ingest.text()
+    days = re.findall(r"^(\d{4}-\d\d-\d\d)T", collection.ingest.text(), re.M)
+    assert len(set(days)) >= 2, "the clock was not set"
+    collection.stop().verify()
+    assert not collection.gaps() and not collection.letters()
 
 
 @pytest.mark.parametrize("protocols", [(V1, V1), (V2, V2), (V1, V2)])

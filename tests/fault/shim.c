@@ -1,11 +1,16 @@
 /* shim: fails one chosen system call or allocation of a process, third-party code included.
  *
  * Preloaded (LD_PRELOAD). Environment:
- *   BL_SHIM=CALL:N[:ERRNO]   the N-th call of this class fails, once; with "N+" it and all after it fail; "dMS" for
- * ERRNO: it is slow BL_SHIM_WHILE=FILE       ... but only while this file exists, so that the trouble can begin and end
+ *   BL_SHIM=CALL:N[:ERRNO]   the N-th call of this class fails, once; with "N+" it and all after it fail; "dMS" in
+ *                            place of ERRNO: it is slow
+ *   BL_SHIM_WHILE=FILE       ... but only while this file exists, so that the trouble can begin and end
+ *   BL_SHIM_CONTROL=DIR      while the file DIR/CALL exists, every call of the class fails with the number in it as
+ *                            ERRNO, "dMS" makes it slow, "short" lets a write end half-way
  *   BL_SHIM_COUNT=FILE       at exit: "CALL number" lines, to know how many there are
  *   BL_SHIM_UNDER=DIR        only calls on files below this folder count (not sockets, not allocations)
- * Classes: open read write fsync rename connect unlink truncate alloc. Calls before main are not counted. */
+ *   BL_SHIM_CLOCK=SECONDS    the wall clock is so much ahead (or behind: -SECONDS), only while BL_SHIM_WHILE exists
+ * Classes: open read write fsync rename connect unlink truncate reply alloc; a failed reply is an error message of Redis
+ * in place of what it said (on Unix sockets). Calls before main are not counted. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -16,22 +21,24 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
-enum class { OPEN, READ, WRITE, FSYNC, RENAME, CONNECT, UNLINK, TRUNCATE, ALLOC, CLASSES };
+enum class { OPEN, READ, WRITE, FSYNC, RENAME, CONNECT, UNLINK, TRUNCATE, REPLY, ALLOC, CLASSES };
 static const char *const names[CLASSES] = {"open",    "read",   "write",    "fsync", "rename",
-                                           "connect", "unlink", "truncate", "alloc"};
-static const int errors[CLASSES] = {EMFILE, EIO, ENOSPC, EIO, EIO, ECONNREFUSED, EIO, ENOSPC, ENOMEM};
+                                           "connect", "unlink", "truncate", "reply", "alloc"};
+static const int errors[CLASSES] = {EMFILE, EIO, ENOSPC, EIO, EIO, ECONNREFUSED, EIO, ENOSPC, 0, ENOMEM};
 
 static atomic_long counts[CLASSES];
 static enum class wanted = CLASSES;
 static long wanted_at;
 static bool from_then_on, running;
 static int wanted_errno, delay_ms;
+static long clock_jump_s;
 static char while_file[512], under[512];
-static char count_file[512];
+static char count_file[512], control[512];
 
 static void parse(const char *text) {
     for (int c = 0; c < CLASSES; c++) {
@@ -49,10 +56,14 @@ static void parse(const char *text) {
 __attribute__((constructor)) static void set_up(void) {
     const char *text = getenv("BL_SHIM"), *file = getenv("BL_SHIM_COUNT");
     if (text) parse(text);
+    const char *jump = getenv("BL_SHIM_CLOCK");
+    if (jump) clock_jump_s = strtol(jump, NULL, 10);
     const char *only = getenv("BL_SHIM_WHILE");
     if (only) snprintf(while_file, sizeof while_file, "%s", only);
     const char *folder = getenv("BL_SHIM_UNDER");
     if (folder) snprintf(under, sizeof under, "%s", folder);
+    const char *folder_of_faults = getenv("BL_SHIM_CONTROL");
+    if (folder_of_faults) snprintf(control, sizeof control, "%s", folder_of_faults);
     if (file) snprintf(count_file, sizeof count_file, "%s", file);
     running = true;
 }
@@ -76,6 +87,45 @@ static bool is_under(int fd, const char *path) {
     return strncmp(path, under, strlen(under)) == 0;
 }
 
+static void pause_ms(int ms) { nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000L}, NULL); }
+
+/* The calls that look at the control folder are the kernel's own, so that they are not counted. */
+static bool ordered(enum class c, char order[static 32]) {
+    char path[600];
+    snprintf(path, sizeof path, "%s/%s", control, names[c]);
+    int fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return false;
+    long n = syscall(SYS_read, fd, order, 31);
+    syscall(SYS_close, fd);
+    order[n > 0 ? n : 0] = 0;
+    return n > 0;
+}
+
+static bool fails_by_order(enum class c) {
+    char order[32];
+    int saved = errno;
+    bool any = ordered(c, order);
+    errno = saved;
+    if (!any || order[0] == 's') return false;
+    if (order[0] == 'd') {
+        pause_ms((int)strtol(order + 1, NULL, 10));
+        errno = saved;
+        return false;
+    }
+    errno = (int)strtol(order, NULL, 10);
+    return true;
+}
+
+/* How much of a write of `n` bytes is carried out. */
+static size_t cut_short(int fd, size_t n) {
+    char order[32];
+    int saved = errno;
+    bool cut =
+        running && control[0] && n > 1 && (!under[0] || is_under(fd, NULL)) && ordered(WRITE, order) && order[0] == 's';
+    errno = saved;
+    return cut ? n / 2 : n;
+}
+
 /* `fd` or, when it is not NULL, `path` says what the call is about. */
 static bool fails(enum class c, int fd, const char *path) {
     if (!running) return false;
@@ -83,6 +133,7 @@ static bool fails(enum class c, int fd, const char *path) {
     bool counts_here = !under[0] || is_under(fd, path);
     errno = before;
     if (!counts_here) return false;
+    if (control[0] && c != ALLOC && fails_by_order(c)) return true;
     long n = atomic_fetch_add(&counts[c], 1) + 1;
     if (c != wanted || (from_then_on ? n < wanted_at : n != wanted_at)) return false;
     int saved = errno;
@@ -91,7 +142,7 @@ static bool fails(enum class c, int fd, const char *path) {
         return false;
     }
     if (delay_ms) {
-        nanosleep(&(struct timespec){delay_ms / 1000, delay_ms % 1000 * 1000000L}, NULL);
+        pause_ms(delay_ms);
         return false;
     }
     errno = wanted_errno;
@@ -112,14 +163,12 @@ static void *next(const char *name) {
         return real arguments;                                                                                         \
     }
 
-WRAP(READ, ssize_t, read, (int fd, void *p, size_t n), (fd, p, n), fd, NULL)
 WRAP(READ, ssize_t, pread, (int fd, void *p, size_t n, off_t at), (fd, p, n, at), fd, NULL)
 WRAP(READ, ssize_t, pread64, (int fd, void *p, size_t n, off64_t at), (fd, p, n, at), fd, NULL)
-WRAP(READ, ssize_t, recv, (int fd, void *p, size_t n, int flags), (fd, p, n, flags), fd, NULL)
 WRAP(READ, ssize_t, recvmsg, (int fd, struct msghdr *m, int flags), (fd, m, flags), fd, NULL)
-WRAP(WRITE, ssize_t, write, (int fd, const void *p, size_t n), (fd, p, n), fd, NULL)
-WRAP(WRITE, ssize_t, pwrite, (int fd, const void *p, size_t n, off_t at), (fd, p, n, at), fd, NULL)
-WRAP(WRITE, ssize_t, pwrite64, (int fd, const void *p, size_t n, off64_t at), (fd, p, n, at), fd, NULL)
+WRAP(WRITE, ssize_t, write, (int fd, const void *p, size_t n), (fd, p, cut_short(fd, n)), fd, NULL)
+WRAP(WRITE, ssize_t, pwrite, (int fd, const void *p, size_t n, off_t at), (fd, p, cut_short(fd, n), at), fd, NULL)
+WRAP(WRITE, ssize_t, pwrite64, (int fd, const void *p, size_t n, off64_t at), (fd, p, cut_short(fd, n), at), fd, NULL)
 WRAP(WRITE, ssize_t, writev, (int fd, const struct iovec *v, int n), (fd, v, n), fd, NULL)
 WRAP(WRITE, ssize_t, send, (int fd, const void *p, size_t n, int flags), (fd, p, n, flags), fd, NULL)
 WRAP(WRITE, ssize_t, sendmsg, (int fd, const struct msghdr *m, int flags), (fd, m, flags), fd, NULL)
@@ -132,6 +181,44 @@ WRAP(CONNECT, int, connect, (int fd, const struct sockaddr *a, socklen_t n), (fd
 WRAP(UNLINK, int, unlink, (const char *path), (path), -1, path)
 WRAP(TRUNCATE, int, ftruncate, (int fd, off_t n), (fd, n), fd, NULL)
 WRAP(TRUNCATE, int, ftruncate64, (int fd, off64_t n), (fd, n), fd, NULL)
+
+/* CLOCK_MONOTONIC goes on undisturbed, as it does when somebody sets the clock. */
+int clock_gettime(clockid_t id, struct timespec *t) {
+    static int (*real)(clockid_t, struct timespec *);
+    if (!real) real = (int (*)(clockid_t, struct timespec *))next("clock_gettime");
+    int rc = real(id, t), saved = errno;
+    if (rc == 0 && id == CLOCK_REALTIME && running && clock_jump_s && access(while_file, F_OK) == 0)
+        t->tv_sec += clock_jump_s;
+    errno = saved;
+    return rc;
+}
+
+static bool is_unix_socket(int fd) {
+    int domain = 0;
+    socklen_t n = sizeof domain;
+    return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &n) == 0 && domain == AF_UNIX;
+}
+
+/* What a client of Redis hears instead of an answer. */
+static ssize_t refusal(int fd, void *p, size_t n, ssize_t got) {
+    static const char text[] = "-ERR the fault shim says no\r\n";
+    int saved = errno;
+    bool refused = got > 0 && n >= sizeof text && is_unix_socket(fd) && fails(REPLY, fd, NULL);
+    errno = saved;
+    if (refused) memcpy(p, text, sizeof text - 1);
+    return refused ? (ssize_t)sizeof text - 1 : got;
+}
+
+#define WRAP_HEARING(name, parameters, arguments)                                                                      \
+    ssize_t name parameters;                                                                                           \
+    ssize_t name parameters {                                                                                          \
+        static ssize_t(*real) parameters;                                                                              \
+        if (!real) real = (ssize_t(*) parameters)next(#name);                                                          \
+        if (fails(READ, fd, NULL)) return -1;                                                                          \
+        return refusal(fd, p, n, real arguments);                                                                      \
+    }
+WRAP_HEARING(read, (int fd, void *p, size_t n), (fd, p, n))
+WRAP_HEARING(recv, (int fd, void *p, size_t n, int flags), (fd, p, n, flags))
 
 #define WRAP_OPEN(name)                                                                                                \
     int name(const char *path, int flags, ...);                                                                        \
@@ -148,6 +235,7 @@ WRAP(TRUNCATE, int, ftruncate64, (int fd, off64_t n), (fd, n), fd, NULL)
 WRAP_OPEN(open)
 WRAP_OPEN(open64)
 
+#ifndef SHIM_WITHOUT_ALLOC
 /* The allocator under malloc is reached by its own names: dlsym itself allocates. */
 void *__libc_malloc(size_t n);
 void *__libc_calloc(size_t count, size_t n);
@@ -165,3 +253,4 @@ int posix_memalign(void **out, size_t alignment, size_t n) {
     *out = p;
     return 0;
 }
+#endif

@@ -1,4 +1,5 @@
-/* fuzz_decode COUNT [SEED]: mutated events, judged by bluelake and by jansson, which must agree.
+/* fuzz_decode COUNT [SEED [FOLDER]]: the corpus in FOLDER as it stands, then mutated events, judged by bluelake and by
+ * jansson, which must agree.
  *
  * Checked for each: both accept or both refuse the JSON; the columns hold what jansson reads; an accepted event,
  * decoded, verified and encoded, equals the original by json_equal and, digit for digit, by js_equal.
@@ -18,6 +19,7 @@
 
 #include "base/io.h"
 #include "base/rng.h"
+#include "corpus.h"
 #include "event/event.h"
 #include "event/json.h"
 
@@ -361,11 +363,16 @@ static void mutate(struct bl_buf *b, const struct corpus *c, struct bl_rng *r) {
     }
 }
 
+static void check_kept(void *context, struct bl_str input) {
+    (void)context;
+    check_one(input);
+}
+
 int main(int argc, char **argv) {
     int64_t count = 50000, seed = 1;
     if ((argc > 1 && !bl_parse_i64(bl_str(argv[1]), 0, INT64_MAX, &count)) ||
-        (argc > 2 && !bl_parse_i64(bl_str(argv[2]), 0, INT64_MAX, &seed)) || argc > 3) {
-        fprintf(stderr, "usage: fuzz_decode [COUNT [SEED]]\n");
+        (argc > 2 && !bl_parse_i64(bl_str(argv[2]), 0, INT64_MAX, &seed)) || argc > 4) {
+        fprintf(stderr, "usage: fuzz_decode [COUNT [SEED [FOLDER]]]\n");
         return 2;
     }
     static struct corpus corpus;
@@ -373,6 +380,7 @@ int main(int argc, char **argv) {
     load(&corpus, BL_REPO_DIR "/tests/fixtures/events.ndjson");
     if (access(real, R_OK) == 0) load(&corpus, real);
     split(&corpus);
+    size_t kept = argc > 3 ? corpus_each(argv[3], check_kept, NULL) : 0;
     struct bl_buf text = {.max = 1 << 20};
     int64_t accepted = 0;
     for (int64_t i = 0; i < count; i++) {
@@ -385,8 +393,8 @@ int main(int argc, char **argv) {
         accepted += check_one(bl_strn(exact, text.n));
         free(exact);
     }
-    printf("%lld mutations, %lld accepted, %lld refused, 0 differences\n", (long long)count, (long long)accepted,
-           (long long)(count - accepted));
+    printf("%zu inputs of the corpus; %lld mutations, %lld accepted, %lld refused, 0 differences\n", kept,
+           (long long)count, (long long)accepted, (long long)(count - accepted));
     bl_buf_release(&text);
     bl_buf_release(&corpus.text);
     bl_buf_release(&scratch);

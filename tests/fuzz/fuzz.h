@@ -1,15 +1,25 @@
-/* fuzz: what the small harnesses share: seeds, mutation, and a main for both ways of running.
+/* fuzz: what the small harnesses share: seeds, mutation, and a main for all ways of running.
  *
  * A harness includes this once, defines its seeds, its words and fuzz_one, which aborts (fuzz_fail) when a property
- * does not hold. Run as `fuzz_NAME COUNT [SEED]` by ctest, or linked with libFuzzer (BL_LIBFUZZER). */
+ * does not hold. One whose seeds are not text defines FUZZ_MAKES_SEEDS before the include, and fuzz_make_seed instead.
+ *
+ *   fuzz_NAME COUNT [SEED [FOLDER]]   by ctest: the corpus in FOLDER as it stands, then COUNT mutations
+ *   fuzz_NAME --seeds FOLDER          writes the seeds as files, for libFuzzer to begin with
+ *   libfuzzer_NAME                    the same check under libFuzzer (BL_LIBFUZZER) */
 #pragma once
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include "corpus.h"
 
+#ifdef FUZZ_MAKES_SEEDS
+static void fuzz_make_seed(size_t n, struct bl_buf *out);
+#else
 static const char *const fuzz_seeds[];
+static inline void fuzz_make_seed(size_t n, struct bl_buf *out);
+#endif
 static const char *const fuzz_words[];
 static const size_t fuzz_seed_count, fuzz_word_count;
 /* True when the input was accepted; for the summary only. */
@@ -34,7 +44,7 @@ static inline void fuzz_splice(struct bl_buf *b, size_t at, size_t cut, struct b
     if (at > b->n) at = b->n;
     if (cut > b->n - at) cut = b->n - at;
     if (!bl_buf_reserve(b, with.n)) return;
-    memmove(b->p + at + with.n, b->p + at + cut, b->n - at - cut);
+    if (b->n > at + cut) memmove(b->p + at + with.n, b->p + at + cut, b->n - at - cut);
     if (with.n) memcpy(b->p + at, with.p, with.n);
     b->n += with.n - cut;
 }
@@ -65,34 +75,75 @@ static inline void fuzz_mutate(struct bl_buf *b, struct bl_rng *r) {
     }
 }
 
+#ifndef FUZZ_MAKES_SEEDS
+static inline void fuzz_make_seed(size_t n, struct bl_buf *out) {
+    bl_buf_z(out, fuzz_seeds[n]);
+}
+#endif
+
 #ifdef BL_LIBFUZZER
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    (void)fuzz_seed_count, (void)fuzz_make_seed; /* the corpus on disk takes their place */
     fuzz_one(bl_strn(data, size));
     return 0;
 }
 #else
+struct fuzz_pool {
+    struct bl_buf inputs[1024];
+    size_t count;
+};
+
+static inline struct bl_buf *fuzz_add(struct fuzz_pool *pool) {
+    BL_ASSERT(pool->count < sizeof pool->inputs / sizeof *pool->inputs);
+    return &pool->inputs[pool->count++];
+}
+
+static inline void fuzz_run_kept(void *context, struct bl_str input) {
+    fuzz_one(input);
+    bl_buf_str(fuzz_add(context), input);
+}
+
+static inline int fuzz_write_seeds(const char *folder) {
+    for (size_t i = 0; i < fuzz_seed_count; i++) {
+        BL_CLEANUP(bl_freep) char *path = bl_xasprintf("%s/seed-%zu", folder, i);
+        BL_CLEANUP(bl_buf_release) struct bl_buf seed = {0};
+        struct bl_error err = {0};
+        fuzz_make_seed(i, &seed);
+        if (bl_write_file_atomic(path, bl_buf_view(&seed), &err) == BL_OK) continue;
+        fprintf(stderr, "%s\n", err.message);
+        return 1;
+    }
+    return 0;
+}
+
+static inline bool fuzz_mutated(const struct fuzz_pool *pool, int64_t seed, int64_t i) {
+    struct bl_rng r = {bl_mix64((uint64_t)seed * BL_GOLDEN) + (uint64_t)i * 977};
+    BL_CLEANUP(bl_buf_release) struct bl_buf text = {.max = 1 << 20};
+    bl_buf_str(&text, bl_buf_view(&pool->inputs[fuzz_below(&r, pool->count)]));
+    for (size_t edits = i < (int64_t)fuzz_seed_count ? 0 : fuzz_below(&r, 6); edits; edits--) fuzz_mutate(&text, &r);
+    char *exact = bl_xmalloc(text.n ? text.n : 1); /* AddressSanitizer sees a read past the end */
+    if (text.n) memcpy(exact, text.p, text.n);
+    bool accepted = fuzz_one(bl_strn(exact, text.n));
+    free(exact);
+    return accepted;
+}
+
 int main(int argc, char **argv) {
     int64_t count = 20000, seed = 1, accepted = 0;
+    static struct fuzz_pool pool;
+    if (argc == 3 && strcmp(argv[1], "--seeds") == 0) return fuzz_write_seeds(argv[2]);
     if ((argc > 1 && !bl_parse_i64(bl_str(argv[1]), 0, INT64_MAX, &count)) ||
-        (argc > 2 && !bl_parse_i64(bl_str(argv[2]), 0, INT64_MAX, &seed)) || argc > 3) {
-        fprintf(stderr, "usage: %s [COUNT [SEED]]\n", argv[0]);
+        (argc > 2 && !bl_parse_i64(bl_str(argv[2]), 0, INT64_MAX, &seed)) || argc > 4) {
+        fprintf(stderr, "usage: %s [COUNT [SEED [FOLDER]]] | --seeds FOLDER\n", argv[0]);
         return 2;
     }
-    struct bl_buf text = {.max = 1 << 20};
-    for (int64_t i = 0; i < count; i++) {
-        struct bl_rng r = {bl_mix64((uint64_t)seed * BL_GOLDEN) + (uint64_t)i * 977};
-        bl_buf_clear(&text);
-        bl_buf_z(&text, fuzz_seeds[fuzz_below(&r, fuzz_seed_count)]);
-        for (size_t edits = i < (int64_t)fuzz_seed_count ? 0 : fuzz_below(&r, 6); edits; edits--)
-            fuzz_mutate(&text, &r);
-        char *exact = bl_xmalloc(text.n ? text.n : 1); /* AddressSanitizer sees a read past the end */
-        if (text.n) memcpy(exact, text.p, text.n);
-        accepted += fuzz_one(bl_strn(exact, text.n));
-        free(exact);
-    }
-    printf("%lld inputs, %lld accepted, every property held\n", (long long)count, (long long)accepted);
-    bl_buf_release(&text);
+    for (size_t i = 0; i < fuzz_seed_count; i++) fuzz_make_seed(i, fuzz_add(&pool));
+    size_t kept = argc > 3 ? corpus_each(argv[3], fuzz_run_kept, &pool) : 0;
+    for (int64_t i = 0; i < count; i++) accepted += fuzz_mutated(&pool, seed, i);
+    printf("%zu inputs of the corpus, %lld mutated ones, %lld of these accepted, every property held\n", kept,
+           (long long)count, (long long)accepted);
+    for (size_t i = 0; i < pool.count; i++) bl_buf_release(&pool.inputs[i]);
     return 0;
 }
 #endif

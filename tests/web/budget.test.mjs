@@ -4,7 +4,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
-import { BASE, launch, open, search, settled } from './page.mjs';
+import { BASE, launch, open, search, settled, SLACK } from './page.mjs';
 
 const DIST = fileURLToPath(new URL('../../web/dist/', import.meta.url));
 let browser;
@@ -53,8 +53,8 @@ test('it is there quickly and does not jump', async () => {
       }),
   );
   console.log(`first paint ${Math.round(measured.fcp)} ms, largest ${Math.round(measured.lcp)} ms, shift ${measured.cls.toFixed(3)}`);
-  assert.ok(measured.fcp > 0 && measured.fcp < 1800);
-  assert.ok(measured.lcp < 2500);
+  assert.ok(measured.fcp > 0 && measured.fcp < 1800 * SLACK);
+  assert.ok(measured.lcp < 2500 * SLACK);
   assert.ok(measured.cls < 0.1);
   await watched.close();
 });

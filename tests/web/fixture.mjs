@@ -67,3 +67,19 @@ export function events() {
   });
   return lines.map((line) => `${JSON.stringify(line)}\n`).join('');
 }
+
+const line = (event) => `${JSON.stringify(event)}\n`;
+
+/** A post of the day after all the others. */
+export function laterPost(text) {
+  const us = START_US + 24 * 3600 * 1_000_000;
+  const record = { $type: 'app.bsky.feed.post', createdAt: new Date(us / 1000).toISOString(), text };
+  return line({ did: ALICE.did, time_us: us, kind: 'commit', commit: { rev: tid(us), operation: 'create', collection: 'app.bsky.feed.post', rkey: tid(us), record, cid: CID } });
+}
+
+/** That a post was deleted, two days after. */
+export function removal(uri) {
+  const us = START_US + 48 * 3600 * 1_000_000;
+  const [, , did, collection, rkey] = uri.split('/');
+  return line({ did, time_us: us, kind: 'commit', commit: { rev: tid(us), operation: 'delete', collection, rkey } });
+}

@@ -17,6 +17,7 @@ const VIEWS = {
   empty: search({ q: 'qqqqqqqqzzzz' }),
   wrong: search({ q: 'cats form:alice.example.com' }),
   hostile: search({ q: 'xylophone' }),
+  cited: search({ q: 'coffee', asof: '2026-01-05T12:00:00Z', cited: '700.1.1767571300.00000000' }),
   explore: '#/explore',
   collection: '#/collection',
 };

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { events } from './fixture.mjs';
 
+export const BINARY = process.env.BLUELAKE ?? fileURLToPath(new URL('../../build/release/bluelake', import.meta.url));
 const LOG = fileURLToPath(new URL('../../build/web-server.log', import.meta.url));
 // Another collection on this machine is none of this server's business.
 const NO_PEERS = ['--set', 'ingest.http=127.0.0.1:9', '--set', 'write.http=127.0.0.1:9'];
@@ -19,6 +20,13 @@ function run(binary, args, options = {}) {
     if (code !== 0) throw new Error(`${binary} ${args.join(' ')}: exit ${code}`);
   });
   return { child, ended };
+}
+
+/** Adds lines of NDJSON to a lake. */
+export async function importLines(binary, lake, lines) {
+  const into = run(binary, ['import', '--data', lake, '-'], { stdio: ['pipe', 'ignore', 'inherit'] });
+  into.child.stdin.end(lines);
+  await into.ended;
 }
 
 async function fill(binary, lake, count) {
@@ -64,17 +72,18 @@ async function untilReady(base) {
   throw new Error('the server did not become ready');
 }
 
-export async function startServer(binary, count) {
+export async function startServer(binary, count, sets = []) {
   const lake = await mkdtemp(join(tmpdir(), 'bluelake-web-'));
   try {
     await fill(binary, lake, count);
     await plantGap(lake);
     await run(binary, ['views', '--refresh', '--data', lake], { stdio: ['ignore', 'ignore', 'inherit'] }).ended;
-    const child = spawn(binary, ['serve', '--data', lake, '--http', '127.0.0.1:0', '--set', 'serve.row_limit=0', ...NO_PEERS], { stdio: ['ignore', 'pipe', openSync(LOG, 'w')] });
+    const child = spawn(binary, ['serve', '--data', lake, '--http', '127.0.0.1:0', '--set', 'serve.row_limit=0', ...NO_PEERS, ...sets.flatMap((each) => ['--set', each])], { stdio: ['ignore', 'pipe', openSync(LOG, 'w')] });
     const base = await address(child);
     await untilReady(base);
     return {
       base,
+      lake,
       async stop() {
         child.kill('SIGTERM');
         await once(child, 'close');

@@ -51,6 +51,7 @@ export interface Counts {
   bucket?: 'hour' | 'day';
   total: number;
   partial: boolean;
+  snapshot: number;
 }
 export type Cell = string | number | boolean | null | object;
 export interface View {
@@ -113,6 +114,13 @@ export function address(path: string, parameters?: URLSearchParams): string {
   return `${BASE}${path}${query ? `?${query}` : ''}`;
 }
 
+/** A browser does not tell a page whether a server of another origin is away or unwilling. */
+function unreachable(): string {
+  const there = new URL(address('/'), location.href).origin;
+  if (there === location.origin) return 'Check that it is running, then try again.';
+  return `Check that ${there} is running, and that its setting serve.cors_origins lists ${location.origin}.`;
+}
+
 export async function request(path: string, parameters?: URLSearchParams, signal?: AbortSignal): Promise<Response> {
   const key = sessionStorage.getItem(KEY);
   let response: Response;
@@ -124,7 +132,7 @@ export async function request(path: string, parameters?: URLSearchParams, signal
     });
   } catch (error) {
     if (signal?.aborted) throw error;
-    throw new ApiError('The server does not answer.', 0, 'unreachable', null, 'Check that it is running, then try again.');
+    throw new ApiError('The server does not answer.', 0, 'unreachable', null, unreachable());
   }
   if (!response.ok) throw await refusal(response);
   return response;

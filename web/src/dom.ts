@@ -39,6 +39,7 @@ const ICONS = {
   gear: 'M12 9a3 3 0 1 0 0 6 3 3 0 0 0 0-6zM12 3v3M12 18v3M3 12h3M18 12h3M5.600 5.600l2.100 2.100M16.300 16.300l2.100 2.100M18.400 5.600l-2.100 2.100M7.700 16.300l-2.100 2.100',
   search: 'M11 4a7 7 0 1 0 0 14 7 7 0 0 0 0-14zM16 16l5 5',
   close: 'M6 6l12 12M18 6L6 18',
+  quote: 'M5 17V11a4 4 0 0 1 4-4M5 12h4v5H5M14 17V11a4 4 0 0 1 4-4M14 12h4v5h-4',
   external: 'M14 4h6v6M20 4l-9 9M18 14v5H5V6h5',
   download: 'M12 4v11M7 11l5 5 5-5M5 20h14',
   link: 'M10 14a4 4 0 0 0 6 0l3-3a4 4 0 0 0-6-6l-1 1M14 10a4 4 0 0 0-6 0l-3 3a4 4 0 0 0 6 6l1-1',
@@ -54,6 +55,18 @@ export function icon(name: keyof typeof ICONS): SVGElement {
   path.setAttribute('d', ICONS[name]);
   svg.appendChild(path);
   return svg;
+}
+
+/** To the clipboard, which a page may not use everywhere; the label says for a moment what came of it. */
+export async function copyText(text: string, label: HTMLElement, elsewhere = 'Select the text and copy it'): Promise<void> {
+  const before = label.textContent;
+  try {
+    await navigator.clipboard.writeText(text);
+    label.textContent = 'Copied';
+  } catch {
+    label.textContent = elsewhere;
+  }
+  setTimeout(() => (label.textContent = before), 2500);
 }
 
 let ids = 0;

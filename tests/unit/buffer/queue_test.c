@@ -263,24 +263,62 @@ static void rejected_messages_wait_in_order_until_dropped(void **state) {
     size_t count = 0;
     struct buffer_depth depth;
     static const char nul[] = "{\"a\0b";
-    EXPECT_OK(buffer_reject(buffer, "json_syntax", "byte 3", 11, bl_strn(nul, sizeof nul - 1), &err), &err);
-    EXPECT_OK(buffer_reject(buffer, "too_large", "", 12, BL_LIT(""), &err), &err);
-    EXPECT_OK(buffer_read_rejected(buffer, 8, got, &count, &err), &err);
+    EXPECT_OK(buffer_reject(buffer, &(struct buffer_note){"json_syntax", "byte 3", 11, 0, bl_strn(nul, sizeof nul - 1)},
+                            NULL, &err),
+              &err);
+    EXPECT_OK(buffer_reject(buffer, &(struct buffer_note){"too_large", "", 12, 0, BL_LIT("")}, NULL, &err), &err);
+    EXPECT_OK(buffer_read_rejected(buffer, NULL, 8, got, &count, &err), &err);
     assert_int_equal(count, 2);
     assert_string_equal(got[0].reason, "json_syntax");
     assert_string_equal(got[0].detail, "byte 3");
     assert_int_equal(got[0].received_us, 11);
     EXPECT(bl_str_eq(got[0].message, bl_strn(nul, sizeof nul - 1)));
     assert_int_equal(got[1].message.n, 0);
+    char first[sizeof got[0].id];
+    memcpy(first, got[0].id, sizeof first);
+    EXPECT_OK(buffer_read_rejected(buffer, first, 8, got, &count, &err), &err);
+    assert_int_equal(count, 1);
+    assert_string_equal(got[0].reason, "too_large");
     EXPECT_OK(buffer_depth(buffer, &depth, &err), &err);
     assert_int_equal(depth.rejected, 2);
-    EXPECT_OK(buffer_drop_rejected(buffer, (const char *const[]){got[0].id}, 1, &err), &err);
-    EXPECT_OK(buffer_read_rejected(buffer, 8, got, &count, &err), &err);
+    EXPECT_OK(buffer_drop_rejected(buffer, (const char *const[]){first}, 1, &err), &err);
+    EXPECT_OK(buffer_read_rejected(buffer, NULL, 8, got, &count, &err), &err);
     assert_int_equal(count, 1);
     assert_string_equal(got[0].reason, "too_large");
     struct buffer_position position;
     EXPECT_OK(buffer_load_position(buffer, &position, &err), &err);
     assert_int_equal(position.rejected, 2);
+}
+
+static int64_t settled(void) {
+    struct bl_error err = {0};
+    int64_t settled_us = 0;
+    EXPECT_OK(buffer_settled(buffer, &settled_us, &err), &err);
+    return settled_us;
+}
+
+static void what_waits_holds_the_settled_position_back(void **state) {
+    (void)state;
+    struct bl_error err = {0};
+    struct buffer_position position;
+    assert_int_equal(settled(), 0);
+    append_block(buffer, &ingest, EV_posts, 3);
+    struct buffer_batch batch = read_as(buffer, "w", 10, 1000);
+    int64_t first_us = batch.entries[0].block.first_us;
+    assert_int_equal(settled(), first_us);
+    ack(buffer, &batch.entries[0]);
+    EXPECT_OK(buffer_load_position(buffer, &position, &err), &err);
+    assert_int_equal(settled(), position.cursor_us);
+
+    struct buffer_note note = {"utf8", "", 11, position.cursor_us - 5, BL_LIT("x")};
+    struct buffer_rejected got[2];
+    uint64_t number = 0;
+    size_t count = 0;
+    EXPECT_OK(buffer_reject(buffer, &note, &number, &err), &err);
+    EXPECT(number == 1 && settled() == position.cursor_us - 5);
+    EXPECT_OK(buffer_read_rejected(buffer, NULL, 2, got, &count, &err), &err);
+    EXPECT_OK(buffer_drop_rejected(buffer, (const char *const[]){got[0].id}, 1, &err), &err);
+    assert_int_equal(settled(), position.cursor_us);
 }
 
 static void one_writer_holds_the_lease(void **state) {
@@ -380,6 +418,7 @@ int main(void) {
         CASE(damaged_metadata_is_reported_with_its_field),
         CASE(only_the_newest_incarnations_are_remembered),
         CASE(rejected_messages_wait_in_order_until_dropped),
+        CASE(what_waits_holds_the_settled_position_back),
         CASE(one_writer_holds_the_lease),
         CASE(vanished_queues_are_made_anew_and_reading_goes_on),
         CASE(a_queue_that_vanished_is_known_until_its_numbers_begin_anew),

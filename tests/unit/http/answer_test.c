@@ -98,25 +98,34 @@ static void finish(struct pool_job *job) {
     pthread_mutex_unlock(&c->lock);
 }
 
-static void call(struct call *c, const char *target) {
+/* True: a worker has it. */
+static bool start(struct call *c, const char *target) {
     c->rq.target = bl_str(target);
     snprintf(c->rq.address, sizeof c->rq.address, "127.0.0.1");
     pthread_mutex_init(&c->lock, NULL);
     pthread_cond_init(&c->changed, NULL);
     c->sink = (struct http_sink){start_sink, write_sink, c};
     c->res.sink = &c->sink;
-    if (!server_begin(server, &c->rq, &c->res)) {
-        c->job = (struct pool_job){.weight = server_weight(&c->rq),
-                                   .fd = -1,
-                                   .gone = &c->rq.gone,
-                                   .run = run,
-                                   .refuse = refuse,
-                                   .release = finish};
-        pool_submit(server->pool, &c->job);
-        pthread_mutex_lock(&c->lock);
-        while (!c->done) pthread_cond_wait(&c->changed, &c->lock);
-        pthread_mutex_unlock(&c->lock);
-    }
+    if (server_begin(server, &c->rq, &c->res)) return false;
+    c->job = (struct pool_job){.weight = server_weight(&c->rq),
+                               .fd = -1,
+                               .gone = &c->rq.gone,
+                               .same = server_sameness(server, &c->rq),
+                               .run = run,
+                               .refuse = refuse,
+                               .release = finish};
+    pool_submit(server->pool, &c->job);
+    return true;
+}
+
+static void wait_for(struct call *c) {
+    pthread_mutex_lock(&c->lock);
+    while (!c->done) pthread_cond_wait(&c->changed, &c->lock);
+    pthread_mutex_unlock(&c->lock);
+}
+
+static void call(struct call *c, const char *target) {
+    if (start(c, target)) wait_for(c);
     server_end(server, &c->rq, &c->res, (int64_t)http_body(&c->res).n, true);
 }
 
@@ -185,6 +194,67 @@ static void an_answer_is_kept_until_the_lake_changes(void **state) {
     end(&first);
     end(&second);
     end(&third);
+}
+
+static void an_answer_serves_a_little_longer_while_the_lake_grows(void **state) {
+    (void)state;
+    struct call first = {0}, second = {0}, third = {0};
+    int64_t snapshot = pool_snapshot(server->pool);
+    EXPECT_RC(conf_set(&conf, BL_LIT("serve.cache_ttl"), BL_LIT("1h"), NULL), BL_OK);
+    assert_int_equal(status_of(&first, "/search?text=number&limit=4"), 200);
+    fixture_posts(&fixture,
+                  &(struct post){.time_us = START_US + INT64_C(190000000),
+                                 .did = "did:plc:bob",
+                                 .operation = "create",
+                                 .rkey = "meanwhile",
+                                 .text = "number of others"},
+                  1);
+    int64_t until = bl_mono_ns() + INT64_C(10000000000);
+    while (pool_snapshot(server->pool) == snapshot && bl_mono_ns() < until)
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    const char *etag = http_header_of(&first.res, "ETag");
+    assert_int_equal(status_of(&second, "/search?text=number&limit=4"), 200);
+    assert_string_equal(second.res.cache, "hit");
+    assert_string_equal(http_header_of(&second.res, "ETag"), etag);
+    EXPECT(occurrences(http_body(&second.res), "number of others") == 0);
+    EXPECT_RC(conf_set(&conf, BL_LIT("serve.cache_ttl"), BL_LIT("0"), NULL), BL_OK);
+    third.rq.if_none_match = bl_str(etag);
+    assert_int_equal(status_of(&third, "/search?text=number&limit=4"), 200);
+    assert_string_equal(third.res.cache, "miss");
+    EXPECT(occurrences(http_body(&third.res), "number of others") == 1);
+    EXPECT_RC(conf_set(&conf, BL_LIT("serve.cache_ttl"), BL_LIT("2s"), NULL), BL_OK);
+    end(&first);
+    end(&second);
+    end(&third);
+}
+
+static void what_many_ask_at_once_is_looked_for_once(void **state) {
+    (void)state;
+    enum { ASKING = 40 };
+    static struct call calls[ASKING];
+    int misses = 0;
+    memset(calls, 0, sizeof calls);
+    for (int i = 0; i < ASKING; i++) EXPECT(start(&calls[i], "/search?q=number+OR+nothing&limit=7") || i > 0);
+    for (int i = 0; i < ASKING; i++) {
+        if (calls[i].job.run) wait_for(&calls[i]);
+        assert_int_equal(calls[i].res.status, 200);
+        assert_int_equal(occurrences(http_body(&calls[i].res), "\"timestamp\""), 7);
+        misses += strcmp(calls[i].res.cache, "miss") == 0;
+        end(&calls[i]);
+    }
+    assert_int_equal(misses, 1);
+}
+
+static void a_connection_too_many_is_told_so_and_may_still_ask_for_health(void **state) {
+    (void)state;
+    struct call search = {.rq = {.crowded = true}}, health = {.rq = {.crowded = true}};
+    assert_int_equal(status_of(&search, "/search?text=number"), 503);
+    EXPECT(http_header_of(&search.res, "Retry-After"));
+    assert_string_equal(http_header_of(&search.res, "Connection"), "close");
+    assert_int_equal(status_of(&health, "/health"), 200);
+    assert_string_equal(http_header_of(&health.res, "Connection"), "close");
+    end(&search);
+    end(&health);
 }
 
 static void an_export_is_csv_with_its_count_and_hash_behind(void **state) {
@@ -304,6 +374,9 @@ static void keys_open_what_their_scopes_say(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(pages_follow_each_other_and_end_at_the_row_limit),
                                        cmocka_unit_test(an_answer_is_kept_until_the_lake_changes),
+                                       cmocka_unit_test(an_answer_serves_a_little_longer_while_the_lake_grows),
+                                       cmocka_unit_test(what_many_ask_at_once_is_looked_for_once),
+                                       cmocka_unit_test(a_connection_too_many_is_told_so_and_may_still_ask_for_health),
                                        cmocka_unit_test(an_export_is_csv_with_its_count_and_hash_behind),
                                        cmocka_unit_test(bad_input_is_never_the_servers_fault),
                                        cmocka_unit_test(only_listed_origins_and_reading_methods_get_through),

@@ -72,6 +72,19 @@ static bool has(struct cache *c, const char *key, size_t n) {
     return hit;
 }
 
+static void the_cache_tells_how_old_an_answer_is(void **state) {
+    (void)state;
+    struct cache *c = cache_new(10000, &clock_by_hand);
+    struct cache_entry entry = {0};
+    put(c, "a", 10, 10);
+    fake_ns += 3 * SECOND;
+    EXPECT(cache_get(c, BL_LIT("a"), &entry) && entry.age_us == 3000000);
+    put(c, "a", 10, 10);
+    EXPECT(cache_get(c, BL_LIT("a"), &entry) && entry.age_us == 0);
+    bl_buf_release(&entry.body);
+    cache_free(&c);
+}
+
 static void the_cache_forgets_what_was_used_longest_ago_and_what_is_old(void **state) {
     (void)state;
     struct cache *c = cache_new(10000, &clock_by_hand);
@@ -225,6 +238,9 @@ static void cells_follow_the_rfc_and_are_no_formulas(void **state) {
     expect_cell("-1", false, "\"'-1\"");
     expect_cell("@SUM(A1)", false, "\"'@SUM(A1)\"");
     expect_cell("\tx", false, "\"'\tx\"");
+    expect_cell("\xef\xbc\x9d" "cmd()", false, "\"'\xef\xbc\x9d" "cmd()\""); /* full width */
+    expect_cell("\xef\xbc\xa0" "SUM", false, "\"'\xef\xbc\xa0" "SUM\"");
+    expect_cell("\xef\xbc\x81", false, "\"\xef\xbc\x81\"");
     expect_cell("=cmd()", true, "\"=cmd()\"");
     expect_cell("a=b", false, "\"a=b\"");
 }
@@ -259,6 +275,7 @@ static void the_last_minute_is_told(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(a_bucket_empties_and_refills_evenly),
                                        cmocka_unit_test(a_full_table_never_punishes_a_newcomer),
+                                       cmocka_unit_test(the_cache_tells_how_old_an_answer_is),
                                        cmocka_unit_test(the_cache_forgets_what_was_used_longest_ago_and_what_is_old),
                                        cmocka_unit_test(a_ring_hands_on_every_byte_in_order),
                                        cmocka_unit_test(a_ring_ends_the_writer_when_nobody_reads),

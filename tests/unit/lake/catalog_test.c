@@ -186,6 +186,16 @@ static void the_ledger_tells_missing_from_forgotten_offsets(void **state) {
     l = ledger(c, EV_likes);
     assert_true(l.next_offset == 30 && l.missing == 3 && l.forgotten == 5);
 
+    struct catalog_intake again = restart; /* delivered twice by a crash, then forgotten by Redis and numbered anew */
+    again.repeated = true;
+    commit(c, (struct catalog_commit){.intake = &again, .intake_count = 1});
+    struct catalog_ledger same = ledger(c, EV_likes);
+    assert_memory_equal(&same, &l, sizeof l);
+    again.offset = 30;
+    commit(c, (struct catalog_commit){.intake = &again, .intake_count = 1});
+    l = ledger(c, EV_likes);
+    assert_true(l.next_offset == 40 && l.missing == 3 && l.forgotten == 5 && l.duplicates == same.duplicates + 10);
+
     uint64_t seq = 0;
     EXPECT_OK(catalog_committed_seq(c, ~UINT64_C(0), EV_likes, &seq, &err), &err);
     assert_int_equal(seq, 5);

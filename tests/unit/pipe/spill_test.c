@@ -5,8 +5,10 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/io.h"
 #include "base/rng.h"
 #include "expect.h"
+#include "obs/log.h"
 #include "pipe/recent.h"
 #include "pipe/spill.h"
 
@@ -242,6 +244,71 @@ static void a_torn_tail_is_cut_off_silently(void **state) {
     spill_close(&s);
 }
 
+/* A file system may give back as zeros what a power cut kept it from writing. */
+static void a_tail_of_zeros_is_cut_off_silently(void **state) {
+    struct world *w = *state;
+    struct spill *s = open_spill(w, INT64_MAX);
+    spill_begin(s, 1, nothing);
+    fill(s, 1, 3, 1000);
+    spill_close(&s);
+    char path[128];
+    snprintf(path, sizeof path, "%s/0000000000000001-1.seg", w->folder);
+    struct stat whole, cut;
+    EXPECT(stat(path, &whole) == 0 && truncate(path, whole.st_size + 4096) == 0);
+    s = open_spill(w, INT64_MAX);
+    assert_int_equal(spill_damaged(s), 0);
+    assert_int_equal(spill_cursor(s), 1003);
+    drain(s, 1, 3);
+    EXPECT(!spill_waiting(s) && stat(path, &cut) == 0 && cut.st_size == whole.st_size);
+    spill_close(&s);
+}
+
+static void overwrite(const char *path, struct bl_str bytes) {
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0644);
+    EXPECT(fd >= 0 && write(fd, bytes.p, bytes.n) == (ssize_t)bytes.n);
+    close(fd);
+}
+
+/* Every prefix of a file, and the file with any one bit turned: what is read is the beginning of what was written, in
+ * order, and no cursor stands behind what is not read. */
+static void whatever_becomes_of_a_file_order_is_kept_and_no_cursor_runs_ahead(void **state) {
+    struct world *w = *state;
+    enum { RECORDS = 6 };
+    struct spill *s = open_spill(w, INT64_MAX);
+    spill_begin(s, 1, nothing);
+    fill(s, 1, RECORDS, 20);
+    spill_close(&s);
+    char path[128];
+    snprintf(path, sizeof path, "%s/0000000000000001-1.seg", w->folder);
+    struct bl_buf file = {0};
+    struct bl_error err = {0};
+    EXPECT_OK(bl_read_file(path, 1 << 20, &file, &err), &err);
+    bl_log_setup("test", (enum bl_level)(BL_ERROR_LEVEL + 1), false); /* thousands of damages */
+    for (size_t i = 0; i < file.n * 9; i++) { /* the ninth round cuts */
+        size_t at = i % file.n, n = i / file.n == 8 ? at : file.n;
+        char kept = file.p[at];
+        if (n == file.n) file.p[at] ^= (char)(1 << i / file.n);
+        overwrite(path, bl_strn(file.p, n));
+        file.p[at] = kept;
+        s = open_spill(w, INT64_MAX);
+        int64_t cursor = spill_cursor(s);
+        struct spill_record r;
+        int read = 0;
+        while (spill_waiting(s) && spill_peek(s, &r, &err) == BL_OK) {
+            assert_int_equal(r.block.seq, ++read);
+            spill_consume(s);
+        }
+        EXPECT(cursor <= 1000 + read);
+        size_t header = 16 + 8 * EV_TYPE_COUNT, last = file.n - (file.n - header) / RECORDS;
+        if (at >= header) EXPECT(read < RECORDS);
+        if (at >= header && n == file.n) EXPECT(spill_damaged(s) == (at < last)); /* the last may be torn as well */
+        if (n < file.n) EXPECT(spill_damaged(s) == 0);
+        spill_close(&s);
+    }
+    bl_log_setup("test", BL_INFO, false);
+    bl_buf_release(&file);
+}
+
 static void damage_is_told_and_no_cursor_behind_it_is_believed(void **state) {
     struct world *w = *state;
     struct spill *s = open_spill(w, INT64_MAX);
@@ -301,15 +368,30 @@ static void what_redis_forgot_is_found_among_the_recent(void **state) {
     keep(&r, EV_likes, 55, 5, 4);
     uint64_t sent[EV_TYPE_COUNT] = {[EV_posts] = 130, [EV_likes] = 60}, has[EV_TYPE_COUNT];
     memcpy(has, sent, sizeof has);
-    EXPECT(recent_after(&r, has, sent) && marked(&r) == 0);
+    EXPECT(recent_after(&r, has, 0, sent) && marked(&r) == 0);
     has[EV_posts] = 110;
-    EXPECT(recent_after(&r, has, sent) && marked(&r) == 1);
+    EXPECT(recent_after(&r, has, 0, sent) && marked(&r) == 1);
     has[EV_posts] = 100, has[EV_likes] = 50;
-    EXPECT(recent_after(&r, has, sent) && marked(&r) == 4);
+    EXPECT(recent_after(&r, has, 0, sent) && marked(&r) == 4);
     has[EV_posts] = 90; /* forgot more than is kept */
-    EXPECT(!recent_after(&r, has, sent));
+    EXPECT(!recent_after(&r, has, 0, sent));
     has[EV_posts] = 105; /* somebody else counts, too */
-    EXPECT(!recent_after(&r, has, sent));
+    EXPECT(!recent_after(&r, has, 0, sent));
+    recent_clear(&r);
+}
+
+static void notes_redis_forgot_are_found_by_their_number(void **state) {
+    (void)state;
+    struct recent r = {0};
+    struct note note = {.reason = "gap", .detail = "d", .received_us = 7};
+    uint64_t sent[EV_TYPE_COUNT] = {[EV_posts] = 10};
+    keep(&r, EV_posts, 0, 10, 1);
+    recent_add_note(&r, &note, BL_LIT("first"), 1, 2);
+    recent_add_note(&r, &note, BL_LIT("second"), 3, 3); /* the one before was counted twice */
+    EXPECT(recent_after(&r, sent, 3, sent) && marked(&r) == 0);
+    EXPECT(recent_after(&r, sent, 2, sent) && marked(&r) == 1 && r.tail->again);
+    EXPECT(recent_after(&r, sent, 0, sent) && marked(&r) == 2 && !r.head->again);
+    EXPECT(bl_str_eq(r.tail->block.data, BL_LIT("second")) && strcmp(r.tail->note.reason, "gap") == 0);
     recent_clear(&r);
 }
 
@@ -326,6 +408,15 @@ static void the_recent_are_bounded_by_age_and_size(void **state) {
         EXPECT(r.bytes <= RECENT_BYTES);
     }
     free(large);
+    large = bl_xcalloc(1, RECENT_BYTES + 1); /* a refused message of that size exists */
+    for (uint64_t i = 0; i < 2; i++) {
+        recent_add_note(&r, &(struct note){.reason = "too_large"}, bl_strn(large, RECENT_BYTES + 1), i,
+                        (int64_t)RECENT_US * 1000 + 3);
+        EXPECT(r.head == r.tail && r.head->number == i);
+    }
+    keep(&r, EV_posts, 2, 1, (int64_t)RECENT_US * 1000 + 4);
+    EXPECT(r.head == r.tail && !r.head->is_note);
+    free(large);
     recent_clear(&r);
     EXPECT(r.bytes == 0 && !r.head && !r.tail);
 }
@@ -339,9 +430,12 @@ int main(void) {
         CASE(reading_and_writing_take_turns),
         CASE(the_bound_is_kept_and_what_is_there_stays_good),
         CASE(a_torn_tail_is_cut_off_silently),
+        CASE(a_tail_of_zeros_is_cut_off_silently),
+        CASE(whatever_becomes_of_a_file_order_is_kept_and_no_cursor_runs_ahead),
         CASE(damage_is_told_and_no_cursor_behind_it_is_believed),
         CASE(the_first_segment_tells_what_redis_must_have),
         CASE(what_redis_forgot_is_found_among_the_recent),
+        CASE(notes_redis_forgot_are_found_by_their_number),
         CASE(the_recent_are_bounded_by_age_and_size),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

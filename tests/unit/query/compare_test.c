@@ -13,7 +13,9 @@
 enum { POSTS = 3000, HOURS = 12, QUERIES = 600 };
 
 /* Sanitizers make each search many times slower; `make test` asks for fewer there. */
-static int queries_tried(void) { return getenv("BL_TEST_QUICK") ? QUERIES / 5 : QUERIES; }
+static int queries_tried(void) {
+    return getenv("BL_TEST_QUICK") ? QUERIES / 5 : QUERIES;
+}
 static const int64_t START_US = INT64_C(1795219200000000) /* 2026-11-21 */, HOUR_US = INT64_C(3600000000);
 
 static struct post posts[POSTS];
@@ -438,12 +440,11 @@ static void compare_without_limit(struct query *q, struct query_search s, const 
     free(counts.buckets);
 }
 
-static void every_search_finds_what_a_naive_scan_finds(void **state) {
-    (void)state;
-    struct bl_rng r = {.state = 42};
-    struct query *q = fixture_query(&lake, 0);
+/* How many hits `count` random searches had, each compared with a naive scan. */
+static size_t compare_searches(struct query *q, uint64_t seed, int count) {
+    struct bl_rng r = {.state = seed};
     size_t hits = 0;
-    for (int i = 0; i < queries_tried(); i++) {
+    for (int i = 0; i < count; i++) {
         struct bl_error err = {0};
         BL_CLEANUP(bl_buf_release) struct bl_buf text = {0}, got = {0}, want = {0};
         struct question *question = random_question(&r, (int)bl_rng_below(&r, 4));
@@ -462,7 +463,49 @@ static void every_search_finds_what_a_naive_scan_finds(void **state) {
         hits += (size_t)stats.hits;
         free_question(question);
     }
-    EXPECT(hits > 10000); /* the questions were worth asking */
+    return hits;
+}
+
+static void every_search_finds_what_a_naive_scan_finds(void **state) {
+    (void)state;
+    struct query *q = fixture_query(&lake, 0);
+    EXPECT(compare_searches(q, 42, queries_tried()) > 10000); /* the questions were worth asking */
+    query_close(&q);
+}
+
+static void in_index(const char *command) {
+    BL_CLEANUP(bl_freep) char *whole = bl_xasprintf("cd %s/index && %s", lake.dir, command);
+    EXPECT(system(whole) == 0);
+}
+
+/* The index says nothing that the files do not say, and nobody has to look after it. */
+static void an_index_that_is_missing_damaged_or_of_another_file_changes_nothing(void **state) {
+    (void)state;
+    struct bl_rng r = {.state = 9};
+    const int few = queries_tried() / 20;
+    in_index("rm -f -- *.seg");
+    struct query *q = fixture_query(&lake, 0);
+    compare_searches(q, 1, few);
+    in_index("rm -f -- *.seg"); /* under an open session */
+    compare_searches(q, 2, few);
+    query_close(&q);
+    q = fixture_query(&lake, 0);
+    compare_searches(q, 4, few);
+    query_close(&q);
+    for (uint64_t round = 0; round < 10; round++) {
+        char command[300];
+        snprintf(command, sizeof command,
+                 "for f in *.seg; do printf '\\252' | dd of=$f bs=1 seek=$(( $(stat -c %%s $f) * %u / 100 )) "
+                 "conv=notrunc status=none; done",
+                 (unsigned)bl_rng_below(&r, 100));
+        in_index(command);
+        q = fixture_query(&lake, 0);
+        compare_searches(q, 10 + round, few / 3 + 1);
+        query_close(&q);
+    }
+    in_index("last=; for f in posts-*.seg; do [ -z \"$last\" ] || cp $last $f; last=$f; done; : > $last");
+    q = fixture_query(&lake, 0);
+    compare_searches(q, 3, few);
     query_close(&q);
 }
 
@@ -509,6 +552,7 @@ static void folding_equals_ilike_for_every_character(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_search_finds_what_a_naive_scan_finds),
+        cmocka_unit_test(an_index_that_is_missing_damaged_or_of_another_file_changes_nothing),
         cmocka_unit_test(a_common_word_reads_only_the_newest_files),
         cmocka_unit_test(folding_equals_ilike_for_every_character),
     };

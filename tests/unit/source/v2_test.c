@@ -184,6 +184,33 @@ static void every_event_comes_once_and_equal_across_cuts(void **state) {
     sim_free(&sim);
 }
 
+/* As while Redis takes nothing: the position stands still, and a reconnect begins there, long before what is new. */
+static void a_position_far_behind_what_was_handed_out_is_no_gap(void **state) {
+    (void)state;
+    struct place p;
+    struct source_message m;
+    const struct sim_server_options host = {.network.rate = 1, .count = COUNT},
+                                    half = {.network.rate = 1, .count = COUNT / 2};
+    serve_at(&p, half, 0); /* the rest can only come over another connection */
+    struct source *s = open_source((struct source_options){0}, &p);
+    for (uint64_t i = 0; i < COUNT; i++) {
+        take(s, &m);
+        EXPECT(m.seq == 1 + i);
+        if (i == COUNT / 2 - 1) {
+            int port = sim_server_port(p.server);
+            sim_server_stop(&p.server);
+            serve_at(&p, host, port);
+        }
+        if (i > 0) continue;
+        struct source_cursor first = {.us = m.time_us, .seq = m.seq};
+        snprintf(first.host, sizeof first.host, "%s", m.host);
+        source_set_cursor(s, &first);
+    }
+    EXPECT(stats_of(s).connects > 1 && stats_of(s).gaps == 0);
+    source_close(&s);
+    sim_server_stop(&p.server);
+}
+
 static void a_stored_number_is_used_at_its_host_alone(void **state) {
     (void)state;
     struct sim *sim = sim_new(&(struct sim_options){0});
@@ -348,6 +375,7 @@ int main(void) {
         cmocka_unit_test(what_has_no_place_is_kept),
         cmocka_unit_test(infos_errors_and_strangers_are_told_apart),
         cmocka_unit_test(every_event_comes_once_and_equal_across_cuts),
+        cmocka_unit_test(a_position_far_behind_what_was_handed_out_is_no_gap),
         cmocka_unit_test(a_stored_number_is_used_at_its_host_alone),
         cmocka_unit_test(a_number_too_old_is_a_gap_and_the_stream_goes_on_at_the_floor),
         cmocka_unit_test(a_host_that_counts_anew_is_resumed_by_time),

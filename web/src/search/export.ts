@@ -1,7 +1,7 @@
 // The download of everything that matches. The bytes pass through the page, so that it can show how far they are and tell a whole file
 // from one that broke off: the server ends the connection without an end in that case, and nothing is saved.
 import { ApiError, request, wasAborted } from '../api';
-import { h, icon, saveAs, uniqueId } from '../dom';
+import { h, icon, replace, saveAs, uniqueId } from '../dom';
 import { bytes, count, day, plural } from '../format';
 import { toFilters, type Query } from './query';
 
@@ -12,6 +12,7 @@ const FORMATS: Record<Format, { label: string; type: string }> = {
   parquet: { label: 'Parquet', type: 'application/vnd.apache.parquet' },
 };
 const REDRAW_MS = 150;
+const HASHED_MAX = 512e6; // the browser hashes a whole file at once
 
 /** Rows so far. A line break inside of quotes belongs to a value; the first line of a CSV file is its header. */
 export function rowCounter(format: Format): (chunk: Uint8Array) => number | null {
@@ -52,6 +53,13 @@ async function receive(response: Response, format: Format, progress: (now: Progr
   return { blob: new Blob(parts, { type: FORMATS[format].type }), ...now };
 }
 
+/** What `sha256sum` says of the file; null where the browser offers no hashing (plain http) or the file is very large. */
+async function sha256(blob: Blob): Promise<string | null> {
+  if (!globalThis.crypto?.subtle || blob.size > HASHED_MAX) return null;
+  const hash = new Uint8Array(await crypto.subtle.digest('SHA-256', await blob.arrayBuffer()));
+  return [...hash].map((byte) => byte.toString(16).padStart(2, '0')).join('');
+}
+
 export interface ExportControl {
   element: HTMLElement;
   panel: HTMLElement;
@@ -83,11 +91,13 @@ export function exportControl(): ExportControl {
     }
     said.textContent = `Exporting: ${now.rows === null ? '' : `${count(now.rows)}${expected ? ` of ${count(expected)}` : ''} rows, `}${bytes(now.bytes)}`;
   };
-  const finish = (blob: Blob, got: Progress, chosen: Format, response: Response): void => {
+  const finish = async (blob: Blob, got: Progress, chosen: Format, response: Response): Promise<void> => {
     const name = `bluesky-posts-${day(new Date())}.${chosen}`;
     saveAs(blob, name);
     const cut = response.headers.get('X-Truncated') === 'true' ? ' The server gives no more rows than these: narrow the dates to get the rest.' : '';
-    said.textContent = `Saved ${name}: ${got.rows === null ? '' : `${plural(got.rows, 'row')}, `}${bytes(got.bytes)}.${cut}`;
+    const other = !cut && expected !== null && got.rows !== null && got.rows !== expected ? ` ${count(expected)} were counted before: the lake has changed in between.` : '';
+    const hash = await sha256(blob);
+    replace(said, `Saved ${name}: ${got.rows === null ? '' : `${plural(got.rows, 'row')}, `}${bytes(got.bytes)}.${cut}${other}`, hash && ' SHA-256 ', hash && h('code', {}, hash));
   };
   const run = async (): Promise<void> => {
     if (!query || running) return;
@@ -107,7 +117,7 @@ export function exportControl(): ExportControl {
     try {
       const response = await request('/export', parameters, running.signal);
       const whole = await receive(response, chosen, (now) => progress((got = now)));
-      finish(whole.blob, whole, chosen, response);
+      await finish(whole.blob, whole, chosen, response);
     } catch (error) {
       panel.classList.add('wrong');
       said.textContent = explain(error, got);

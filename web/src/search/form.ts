@@ -110,6 +110,8 @@ export function searchForm(submit: (query: Query) => void): SearchForm {
     end: end.input.value,
     lang: lang.input.value,
     exact: exact.checked,
+    asof: '',
+    cited: '',
     cursor: '',
     page: 1,
     size,

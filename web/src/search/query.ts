@@ -9,12 +9,15 @@ export interface Query {
   end: string;
   lang: string;
   exact: boolean;
+  asof: string; // a citation's end of the range
+  cited: string; // what it found then
   cursor: string;
   page: number;
   size: number;
 }
 export type Field = 'q' | 'username' | 'start' | 'end' | 'lang';
 export const SIZES = [10, 25, 50, 100];
+const MOMENT = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z$/;
 
 export function fromAddress(parameters: URLSearchParams): Query {
   const value = (name: string): string => parameters.get(name) ?? '';
@@ -27,6 +30,8 @@ export function fromAddress(parameters: URLSearchParams): Query {
     end: value('end'),
     lang: value('lang'),
     exact: value('exact') === 'true',
+    asof: MOMENT.test(value('asof')) ? value('asof') : '',
+    cited: value('cited'),
     cursor: value('cursor'),
     page: Number.isInteger(page) && page > 1 && value('cursor') ? page : 1,
     size: SIZES.includes(size) ? size : SIZES[0]!,
@@ -42,6 +47,7 @@ function filters(query: Query): URLSearchParams {
 
 export function toAddress(query: Query): string {
   const parameters = filters(query);
+  for (const name of ['asof', 'cited'] as const) if (query[name]) parameters.set(name, query[name]);
   if (query.size !== SIZES[0]) parameters.set('size', String(query.size));
   if (query.cursor) {
     parameters.set('page', String(query.page));
@@ -54,6 +60,7 @@ export function toAddress(query: Query): string {
 export function toFilters(query: Query): URLSearchParams {
   const parameters = filters(query);
   if (query.username) parameters.set('username', query.username.replace(/^@/, ''));
+  if (query.asof && (!query.end || query.end >= query.asof.slice(0, 10))) parameters.set('end', query.asof);
   return parameters;
 }
 

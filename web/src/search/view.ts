@@ -1,8 +1,9 @@
 // The search view: form, then answer. One address, one answer; a newer question makes an older one's answer irrelevant.
 import { ApiError, get, wasAborted, type Counts, type SearchAnswer, type Status } from '../api';
-import { h, icon, replace, uniqueId } from '../dom';
+import { copyText, h, icon, replace, uniqueId } from '../dom';
 import { count, duration, moment, plural } from '../format';
 import { empty, failed, notice, waiting } from '../states';
+import { citeControl, citedNotice } from './cite';
 import { exportControl } from './export';
 import { searchForm } from './form';
 import { histogram } from './histogram';
@@ -42,23 +43,25 @@ function gapNotice(answer: SearchAnswer): HTMLElement | null {
 export function searchView(container: HTMLElement): MountedView {
   let asked: Query | null = null;
   let work: AbortController | null = null;
-  let total: { n: number; partial: boolean } | null = null;
+  let counts: Counts | null = null;
   let counted = '';
   const trail: string[] = [];
 
   const form = searchForm((query) => go(query));
   const bars = histogram();
   const exporter = exportControl();
+  const citer = citeControl();
+  const cited = h('div');
   const summary = h('p', { class: 'summary', role: 'status', 'aria-live': 'polite' });
   const body = h('div', { class: 'results-body' });
   const sizeId = uniqueId('size');
   const size = h('select', { id: sizeId, class: 'input compact' });
   for (const each of SIZES) size.append(h('option', { value: each }, each));
   size.addEventListener('change', () => asked && go({ ...asked, size: Number(size.value), cursor: '', page: 1 }));
-  const copy = h('button', { type: 'button', class: 'button quiet' }, icon('link'), h('span', {}, 'Copy link'));
-  copy.addEventListener('click', () => void copyLink(copy));
-  const tools = h('div', { class: 'tools' }, h('div', { class: 'field-inline' }, h('label', { for: sizeId }, 'Rows'), size), copy, exporter.element);
-  const results = h('section', { class: 'card results', 'aria-label': 'Results' }, h('div', { class: 'results-head' }, h('h2', {}, 'Results'), summary, tools), exporter.panel, bars.element, body);
+  const copyLabel = h('span', {}, 'Copy link');
+  const copy = h('button', { type: 'button', class: 'button quiet', onclick: () => void copyText(location.href, copyLabel, 'Copy it from the address bar') }, icon('link'), copyLabel);
+  const tools = h('div', { class: 'tools' }, h('div', { class: 'field-inline' }, h('label', { for: sizeId }, 'Rows'), size), copy, citer.element, exporter.element);
+  const results = h('section', { class: 'card results', 'aria-label': 'Results' }, h('div', { class: 'results-head' }, h('h2', {}, 'Results'), summary, tools), exporter.panel, citer.panel, cited, bars.element, body);
 
   container.append(hero(), form.element, results, comingSoon());
 
@@ -82,7 +85,7 @@ export function searchView(container: HTMLElement): MountedView {
   function summarize(answer: SearchAnswer): void {
     const shown = answer.results.length;
     const whole = !answer.meta.has_more && asked!.page === 1 && !answer.meta.truncated;
-    const all = whole ? count(shown) : total ? `${total.partial ? 'at least ' : ''}${count(total.n)}` : '…';
+    const all = whole ? count(shown) : counts ? `${counts.partial ? 'at least ' : ''}${count(counts.total)}` : '…';
     const page = asked!.page > 1 ? ` · page ${asked!.page}` : '';
     summary.textContent = shown === 0 ? '' : `${count(shown)} of ${all} results${page}`;
   }
@@ -91,6 +94,7 @@ export function searchView(container: HTMLElement): MountedView {
     const query = asked!;
     const { results: posts, meta } = answer;
     summarize(answer);
+    citer.setQuery(query, meta.gaps.length);
     tools.hidden = posts.length === 0;
     const cut = meta.truncated ? notice('info', 'No more than the newest 1,000 results can be paged through here. Narrow the dates to see older ones.') : null;
     if (posts.length === 0) {
@@ -136,18 +140,22 @@ export function searchView(container: HTMLElement): MountedView {
 
   async function countAll(query: Query, signal: AbortSignal, then: () => void): Promise<void> {
     const key = toFilters(query).toString();
-    if (key === counted && total) return then();
+    const tell = (known: Counts): void => {
+      exporter.setQuery(query, known.partial ? null : known.total);
+      replace(cited, citedNotice(query, known));
+      then();
+    };
+    if (key === counted && counts) return tell(counts);
     counted = '';
-    total = null;
+    counts = null;
     bars.element.hidden = false;
     bars.wait();
     try {
-      const counts = await get<Counts>('/counts', toFilters(query), signal);
-      total = { n: counts.total, partial: counts.partial };
+      const known = await get<Counts>('/counts', toFilters(query), signal);
+      counts = known;
       counted = key;
-      exporter.setQuery(query, counts.total);
-      await bars.show(counts);
-      then();
+      await bars.show(known);
+      tell(known);
     } catch (error) {
       if (!wasAborted(error)) bars.fail(error instanceof ApiError ? error.message : 'the answer broke off');
     }
@@ -173,6 +181,8 @@ export function searchView(container: HTMLElement): MountedView {
     tools.hidden = true;
     summary.textContent = 'Searching…';
     exporter.setQuery(query, null);
+    citer.setQuery(query, 0);
+    replace(cited, citedNotice(query, null));
     replace(body, wait.element);
     let answer: SearchAnswer | null = null;
     void countAll(query, mine.signal, () => answer && work === mine && answer.results.length > 0 && summarize(answer));
@@ -209,6 +219,8 @@ export function searchView(container: HTMLElement): MountedView {
         summary.textContent = '';
         bars.element.hidden = true;
         exporter.panel.hidden = true;
+        citer.panel.hidden = true;
+        replace(cited);
         setBusy(false);
         welcome();
         return;
@@ -217,15 +229,4 @@ export function searchView(container: HTMLElement): MountedView {
     },
     leave() {},
   };
-}
-
-async function copyLink(button: HTMLButtonElement): Promise<void> {
-  const words = button.querySelector('span')!;
-  try {
-    await navigator.clipboard.writeText(location.href);
-    words.textContent = 'Copied';
-  } catch {
-    words.textContent = 'Copy it from the address bar';
-  }
-  setTimeout(() => (words.textContent = 'Copy link'), 2500);
 }
