@@ -53,7 +53,7 @@ struct sender {
     int64_t settled_due_ns, position_due_ns;
     int64_t last_log_ns, last_spill_log_ns;
     bool counters_changed; /* of the loss: Redis's counters were not merely older */
-    unsigned vanished;     /* types whose queues have vanished: numbered anew before the next block */
+    unsigned vanished;     /* types to be numbered anew before the next block */
 
     _Atomic bool lost, breaker_open, redis_up;
     _Atomic int64_t last_durable_us, spill_size;
@@ -563,6 +563,11 @@ static bool spill_follows(const struct sender *s, const struct buffer_position *
     return true;
 }
 
+/* Redis no longer has what its counters, if there are any, speak of. */
+static bool is_emptied(const struct sender *s, const struct buffer_position *position) {
+    return position->cursor_us == 0 || s->counters_changed || position->vanished;
+}
+
 static void choose_resume(struct sender *s, const struct buffer_position *position, struct resume *out) {
     *out = (struct resume){.cursor_us = position->cursor_us};
     memcpy(out->host, position->host, sizeof out->host);
@@ -570,8 +575,7 @@ static void choose_resume(struct sender *s, const struct buffer_position *positi
         out->cursor_us = spill_cursor(s->spill);
         snprintf(out->host, sizeof out->host, "%.*s", BL_ARG(spill_cursor_host(s->spill)));
     }
-    bool emptied = position->cursor_us == 0 || s->counters_changed || position->vanished;
-    if (!emptied || (out->cursor_us && s->settled_us >= out->cursor_us)) return;
+    if (!is_emptied(s, position) || (out->cursor_us && s->settled_us >= out->cursor_us)) return;
     int64_t lost_to_us = s->durable.cursor_us > out->cursor_us ? s->durable.cursor_us : out->cursor_us;
     *out = (struct resume){.lost_to_us = lost_to_us};
     if (!s->settled_us) return;
@@ -581,12 +585,12 @@ static void choose_resume(struct sender *s, const struct buffer_position *positi
            bl_format_time(out->cursor_us, 3, when));
 }
 
-/* The settled position goes to disk first: once the counters begin anew Redis no longer knows that it lost anything. */
-static void number_anew(struct sender *s, unsigned types) {
-    s->vanished = types;
-    if (types) write_position(s);
-    for (unsigned t = 0; t < EV_TYPE_COUNT; t++)
-        if (types >> t & 1) s->received[t] = 0;
+/* The settled position goes to disk first: once the counters begin anew Redis no longer knows that it lost anything. All
+ * of them do: those of a metadata hash that was made anew are not worth more than none. */
+static void number_anew(struct sender *s) {
+    write_position(s);
+    s->vanished = (1u << EV_TYPE_COUNT) - 1;
+    memset(s->received, 0, sizeof s->received);
 }
 
 enum bl_rc sender_start(struct sender *s, const struct buffer_position *position, uint64_t incarnation,
@@ -594,7 +598,8 @@ enum bl_rc sender_start(struct sender *s, const struct buffer_position *position
     s->incarnation = incarnation;
     s->known_incarnation = 0;
     memcpy(s->received, position->received, sizeof s->received);
-    number_anew(s, position->vanished);
+    s->vanished = 0;
+    if (is_emptied(s, position)) number_anew(s);
     recent_clear(&s->recent);
     discard_queue(s);
     if (s->spill) {

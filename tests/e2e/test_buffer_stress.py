@@ -4,7 +4,6 @@ import re
 import signal
 import sqlite3
 import subprocess
-import time
 
 import pytest
 
