@@ -13,7 +13,7 @@ BURST  ?= 120
 # The build with crash points compiled in, for tests/fault only.
 FAULTS = build/faults
 
-.PHONY: help run build test asan bench fuzz kill-test soak capacity faults-build crash-matrix interop load-test web test-web fmt docs check-docs clean setup-run setup-test setup-web
+.PHONY: help run build test asan bench fuzz kill-test soak capacity faults-build crash-matrix fault-sweep chaos interop load-test web test-web fmt docs check-docs clean setup-run setup-test setup-web
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## ?/\1\t/' | expand -t 14
@@ -48,6 +48,12 @@ faults-build: setup-test
 
 crash-matrix: faults-build ## kill the roles at every commit step, many times each
 	@python3 tests/fault/matrix.py --full
+
+fault-sweep: faults-build ## every system call and allocation of small runs fails once (hours)
+	@python3 tests/fault/sweep.py --full
+
+chaos: faults-build ## everything goes wrong at random, then the lake is compared (SEED=1 MINUTES=30)
+	@python3 tests/fault/chaos.py --seed $(SEED) --minutes $(or $(MINUTES),30)
 
 bench: setup-test build ## measure: rates and ratios against named peers
 	@bench/run.sh

@@ -42,7 +42,13 @@ count_one() {
     fi
 }
 # A build is no test case, unless it fails.
-count_build() {
+count_# The points tried, and their sum.
+count_faults() {
+    grep -E '^(crash matrix|fault sweep|chaos): ' "$log"
+    count_pytest "$1"
+}
+
+build() {
     [ "$1" = 0 ] && return
     grep -E 'error|warning|FAILED' "$log" || tail -n 60 "$log"
     count 0 1
@@ -114,6 +120,11 @@ if step 'Release build' count_build build $release -DCMAKE_BUILD_TYPE=Release -D
     step "Soak: ${SOAK_MINUTES:-5} minutes at 100,000 events a minute, and a burst" count_one \
         $python tests/fault/soak.py --minutes "${SOAK_MINUTES:-5}" --burst-seconds 30 --times-only-reported
     unset BLUELAKE BL_BINARY
+fi
+if step 'Build with crash points' count_build build build/faults -DCMAKE_BUILD_TYPE=Release -DBL_FAULTS=ON; then
+    step 'Crash matrix, every point once' count_faults python3 tests/fault/matrix.py
+    step 'Fault sweep, a sample' count_faults python3 tests/fault/sweep.py
+    step 'Chaos, 40 s of storms' count_faults python3 tests/fault/chaos.py --seed 1 --minutes 0.7 --storm 8-14
 fi
 if step 'Build with address and undefined-behaviour sanitizers' count_build \
     build $asan -DCMAKE_BUILD_TYPE=Debug -DBL_TESTS=ON -DBL_SANITIZE=address,undefined; then

@@ -52,6 +52,11 @@ struct sender {
     int64_t settled_us, settled_written_us;               /* settled_us 0 = unknown */
     int64_t settled_due_ns, position_due_ns;
     int64_t last_log_ns, last_spill_log_ns;
+    struct {
+        bool any;
+        enum ev_type type;
+        uint64_t incarnation, seq;
+    } doubt;               /* the block whose append was not answered: Redis may hold and count it */
     bool counters_changed; /* of the loss: Redis's counters were not merely older */
     unsigned vanished;     /* types to be numbered anew before the next block */
 
@@ -205,7 +210,15 @@ static enum bl_rc append(struct sender *s, enum ev_type type, struct block *bloc
     s->vanished = 0;
     block->offset = s->received[type];
     struct buffer_append one = {.type = type, .block = *block};
-    BL_TRY(buffer_append(s->buffer, &one, 1, cursor_us, host, err));
+    enum bl_rc rc = buffer_append(s->buffer, &one, 1, cursor_us, host, err);
+    if (rc == BL_E_NET) {
+        s->doubt.any = true;
+        s->doubt.type = type;
+        s->doubt.incarnation = block->incarnation;
+        s->doubt.seq = block->seq;
+    }
+    if (rc != BL_OK) return rc;
+    s->doubt.any = false;
     s->received[type] += block->count;
     if (cursor_us) s->redis_cursor_us = cursor_us;
     return BL_OK;
@@ -364,6 +377,11 @@ static bool spill_items(struct sender *s, struct item *first) {
     return durable > 0;
 }
 
+static bool in_doubt(const struct sender *s, const struct spill_record *r) {
+    return s->doubt.any && s->doubt.type == r->type && s->doubt.seq == r->block.seq &&
+           s->doubt.incarnation == r->block.incarnation;
+}
+
 static enum bl_rc send_record(struct sender *s, struct spill_record *r, struct bl_error *err) {
     char host[256];
     if (!r->is_block) {
@@ -376,7 +394,9 @@ static enum bl_rc send_record(struct sender *s, struct spill_record *r, struct b
         BL_TRY(buffer_stored_seqs(s->buffer, r->block.incarnation, s->known_seq, err));
         s->known_incarnation = r->block.incarnation;
     }
-    if (r->block.seq <= s->known_seq[r->type]) return BL_OK; /* drained before, by this run or an earlier one */
+    /* Drained before, by this run or an earlier one. One that arrived unanswered is not counted here yet: buffer_append
+     * finds it. */
+    if (r->block.seq <= s->known_seq[r->type] && !in_doubt(s, r)) return BL_OK;
     snprintf(host, sizeof host, "%.*s", BL_ARG(r->host));
     BL_TRY(append_surely(s, r->type, &r->block, r->cursor_us, host, err));
     s->known_seq[r->type] = r->block.seq;
@@ -607,7 +627,7 @@ enum bl_rc sender_start(struct sender *s, const struct buffer_position *position
         spill_begin(s->spill, incarnation, spill_waiting(s->spill) ? NULL : s->received);
     }
     choose_resume(s, position, resume);
-    s->counters_changed = false;
+    s->counters_changed = s->doubt.any = false;
     s->redis_cursor_us = position->cursor_us;
     s->failing_since_ns = s->next_probe_ns = 0;
     s->closing = s->abandoned = false;

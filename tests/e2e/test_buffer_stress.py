@@ -4,10 +4,15 @@ import re
 import signal
 import sqlite3
 import subprocess
+import sys
+import time
 
 import pytest
 
-from harness import free_port, get, metric, run, wait_for
+from harness import BINARY, REPO, free_port, get, metric, run, wait_for
+
+sys.path.insert(0, str(REPO / "tests/fault"))
+from proxy import Proxy  # noqa: E402
 
 COUNT, RATE = 40000, 12000
 BEGINNING = "source.cursor=2026-01-05"  # where the simulated network begins; without it a paced one is joined live
@@ -108,6 +113,26 @@ def test_a_redis_that_answers_late_or_refuses_to_write(flow, trouble):
         wait_for("the breaker opens", lambda: ingest_metric(flow, "buffer_breaker_open") == 1)
         flow.redis_cli("replicaof", "no", "one")
     finish(flow, ingest, writer)
+
+
+def test_a_block_that_arrived_unanswered_and_was_spilled_is_counted_once(world):
+    """Redis carries the append out and its answer is lost: the block goes to disk, and is recognised when it is drained."""
+    world.simulator(f"--count={COUNT}", f"--rate={RATE}")
+    port = free_port()
+    world.redis("--port", port)
+    link = Proxy(port)
+    try:
+        ingest, writer = start(world, ["redis.socket=", f"redis.port={link.port}", "redis.timeout=200ms", "ingest.spill_after=1ms"])
+        for part in range(1, 5):
+            until_buffered(world, COUNT * part // 8)
+            link.set("deaf")
+            wait_for("the breaker opens", lambda: ingest_metric(world, "buffer_breaker_open") == 1)
+            link.set("pass")
+            wait_for("the breaker closes", lambda: ingest_metric(world, "buffer_breaker_open") == 0)
+        assert ingest_metric(world, "sessions_restarted_total") == 0
+        finish(world, ingest, writer)
+    finally:
+        link.close()
 
 
 @pytest.mark.parametrize("policy", ["noeviction", "allkeys-lru"])

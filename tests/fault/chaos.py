@@ -517,6 +517,8 @@ def report(chaos, rounds, result, wrong):
     if result:
         print("%(rows)d rows, %(compared)d events compared: %(missing)d missing, %(twice)d twice, %(different)d different, %(unexpected)d unexpected, "
               "%(problems)d problems; %(marks)d marks, all dead letters (%(letters)d with repetitions)" % result)
+    good = 2 * rounds + (not wrong)
+    print(f"{good} passed, {1 if wrong else 0} failed in {time.monotonic() - chaos.started:.1f}s")
     print(f"chaos: seed {chaos.chosen.seed}, {rounds} rounds, {sum(chaos.injected.values())} faults, slowest recovery {chaos.slowest:.1f} s, "
           f"{time.monotonic() - chaos.started:.0f} s: {'FAILED' if wrong else 'nothing lost, nothing twice, nothing changed'}")
 

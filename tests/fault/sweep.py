@@ -200,13 +200,13 @@ class Sweep:
 def choose(total, most):
     if most is None or total <= most:
         return range(1, total + 1)
-    return sorted({1 + round(i * (total - 1) / (most - 1)) for i in range(most)})
+    return sorted({1 + round(i * (total - 1) / (most - 1)) for i in range(most)}) if most > 1 else [1 + total // 2]
 
 
 def most_of(scenario, call, chosen):
     """How many of this class of calls are tried; None: all."""
     if not chosen.full:
-        return chosen.most or (10 if isinstance(scenario, Import) else 3)
+        return chosen.most or (3 if isinstance(scenario, Import) else 1)
     if call == "alloc":
         return min((n for n in (scenario.most_allocations, chosen.allocations, chosen.most) if n), default=None)
     return chosen.most
@@ -238,6 +238,7 @@ def main():
             sweep.simulator.close()
     tried = collections.Counter(f"{scenario.name} {call}" for scenario, call, _ in jobs)
     print(", ".join(f"{count} x {name}" for name, count in tried.items()))
+    print(f"{len(jobs) - len(sweep.failures)} passed, {len(sweep.failures)} failed in {time.monotonic() - started:.1f}s")
     print(f"fault sweep: {len(jobs)} faults tried, {len(sweep.failures)} failures, {time.monotonic() - started:.0f} s")
     for failure in sorted(sweep.failures):
         print("FAILED", failure)
