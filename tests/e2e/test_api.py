@@ -31,7 +31,7 @@ class Server:
     def __init__(self, folder, lake, *sets, http="127.0.0.1:0", name="serve"):
         defaults = ["serve.row_limit=0", f"ingest.http=127.0.0.1:{free_port()}", f"write.http=127.0.0.1:{free_port()}"]
         self.process = Process([BINARY, "serve", "--data", lake, "--http", http, *[f"--set={s}" for s in [*defaults, *sets]]], folder / f"{name}.log")
-        found = wait_for("the server's address", lambda: re.search(r"http://[\d.]+:(\d+)", self.process.text()) or not self.process.alive())
+        found = wait_for("the server's address", lambda: re.search(r"http://\S+:(\d+)$", self.process.text(), re.M) or not self.process.alive())
         assert found is not True, self.process.text()
         self.port = int(found.group(1))
         self.lake = lake
@@ -49,8 +49,11 @@ class Server:
         return answer.json()
 
     def resident(self):
-        pages = int(open(f"/proc/{self.process.child.pid}/statm").read().split()[1])
-        return pages * resource.getpagesize()
+        """Bytes of its own; the files it has mapped are the kernel's to keep or drop."""
+        return int(re.search(r"RssAnon:\s+(\d+) kB", open(f"/proc/{self.process.child.pid}/status").read()).group(1)) * 1024
+
+    def descriptors(self):
+        return len(os.listdir(f"/proc/{self.process.child.pid}/fd"))
 
     def stop(self):
         assert self.process.stop(30) == 0, self.process.text()[-3000:]

@@ -30,9 +30,11 @@ def environment(**extra):
 class Simulator:
     """One simulated network, served to any number of cases at once: each connection starts where its cursor says."""
 
-    def __init__(self, folder, count, *extra):
-        self.count = count
-        self.process = Process([BINARY, "simulate", "--listen=127.0.0.1:0", f"--count={count}", *extra], pathlib.Path(folder) / "simulator.log")
+    def __init__(self, folder, count, *extra, marks=0, log="simulator.log"):
+        self.count, self.marks = count, marks
+        if marks:
+            extra = (*extra, f"--misbehave=mark-every={marks}")
+        self.process = Process([BINARY, "simulate", "--listen=127.0.0.1:0", f"--count={count}", *extra], pathlib.Path(folder) / log)
         found = wait_for("the simulator listens", lambda: re.search(r"listening on (ws://\S+)/subscribe", self.process.text()))
         self.url = found.group(1)
 
@@ -103,21 +105,54 @@ class Case:
     def queued(self):
         return sum(int(self.cli("xlen", key) or 0) for key in self.cli("keys", "firehose:*:queue").split())
 
-    def finish(self, count=None):
+    def finish(self, *sets):
         """Everything still to do, without faults, then the proof."""
-        count = count or self.simulator.count
-        ingest, writer = self.ingest(), self.writer()
+        count = self.simulator.count
+        ingest, writer = self.ingest(*sets), self.writer()
         wait_for(f"{count} events in the lake ({self.folder})", lambda: self.rows() >= count or not writer.alive() or not ingest.alive(), 120)
         for child in (ingest, writer):
             assert child.alive(), child.text()[-3000:]
         self.stop(ingest, writer)
         return self.verify(count)
 
+    def note_gap(self):
+        """What ingest leaves in Redis about a gap; the writer makes it a row."""
+        note = {"from_us": 1, "to_us": 2, "healed": 0, "reason": "a test", "host": "h"}
+        self.cli("xadd", "firehose:rejected:queue", "*", "reason", "gap", "detail", "", "received_us", 3, "message", json.dumps(note))
+
     def stop(self, *children):
         for child in children:
-            wait_for("the role handles signals", lambda: "metrics on http" in child.text() or not child.alive())
+            self.handles_signals(child)
             code = child.stop()
             assert code == 0, f"exit {code}\n{child.text()[-3000:]}"
+
+    @staticmethod
+    def handles_signals(child):
+        wait_for("the role handles signals", lambda: "metrics on http" in child.text()[child.log_before:] or not child.alive())
+
+    def end(self, child):
+        """Stop a role that may be killed at a crash point while it stops: was it?"""
+        self.handles_signals(child)
+        code = child.stop()
+        assert code in (0, -signal.SIGKILL), f"exit {code}\n{child.text()[-3000:]}"
+        return code == -signal.SIGKILL
+
+    def letters(self):
+        """(distinct marks, letters in all, letters that are no marks)."""
+        with contextlib.closing(sqlite3.connect(f"file:{self.lake}/catalog.sqlite?mode=ro", uri=True, timeout=10)) as db:
+            messages = [bytes(row[0]) for row in db.execute("SELECT message FROM dead_letters")]
+        found = [re.search(rb'"mark":(\d+)', message) for message in messages]
+        return {int(f.group(1)) for f in found if f}, len(messages), [m for m, f in zip(messages, found) if not f]
+
+    def gaps(self):
+        return [json.loads(line) for line in command("gaps", "--data", self.lake, "--json").stdout.splitlines()]
+
+    def verify_letters(self, once=False):
+        """Every mark the simulator sent is a dead letter, and nothing else is one."""
+        marks, letters, others = self.letters()
+        sent = set(range(0, self.simulator.count, self.simulator.marks))
+        assert marks == sent and not others, f"marks missing {sorted(sent - marks)}, never sent {sorted(marks - sent)}, others {others[:3]}"
+        assert not once or letters == len(sent), f"{letters} letters of {len(sent)} marks"
 
     def verify(self, count=None, buffer=True):
         count = count or self.simulator.count

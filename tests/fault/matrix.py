@@ -8,17 +8,20 @@ Needs build/faults (CMake option BL_FAULTS). Prints the number of points and of 
 import argparse
 import collections
 import concurrent.futures
+import contextlib
+import datetime
 import json
 import pathlib
 import shutil
+import sqlite3
 import sys
 import tempfile
 import threading
 import time
 
-from bench import Case, Simulator, command, ended_by_fault, environment, settle, wait_for
+from bench import Case, Simulator, command, environment, settle, wait_for
 
-POISON = ["--misbehave", "poison-every=900"]
+MARKS = 900
 
 
 class Ingest:
@@ -36,13 +39,11 @@ class Ingest:
     def run(self, case, env):
         child = case.ingest(env=env)
         settle(child, lambda: case.cursor() >= self.matrix.last_cursor)
-        crashed = ended_by_fault(child)
-        if child.alive():
-            case.stop(child)
-        return crashed
+        return case.end(child)
 
     def finish(self, case):
         case.finish()
+        case.verify_letters()
 
 
 class Spill(Ingest):
@@ -56,10 +57,7 @@ class Spill(Ingest):
         settle(child, lambda: sum(p.stat().st_size for p in spill.glob("*.seg")) > 500000)
         case.cli("config", "set", "maxmemory", "2gb")
         settle(child, lambda: case.cursor() >= self.matrix.last_cursor and not list(spill.glob("*.seg")))
-        crashed = ended_by_fault(child)
-        if child.alive():
-            case.stop(child)
-        return crashed
+        return case.end(child)
 
 
 class Write(Ingest):
@@ -75,16 +73,15 @@ class Write(Ingest):
     def run(self, case, env):
         child = case.writer(env=env)
         settle(child, lambda: case.rows() >= self.matrix.simulator.count and case.queued() == 0)
-        crashed = ended_by_fault(child)
-        if child.alive():
-            case.stop(child)
-        return crashed
+        return case.end(child)
 
     def finish(self, case):
         writer = case.writer()
         wait_for("all is in the lake", lambda: not writer.alive() or (case.rows() >= self.matrix.simulator.count and case.queued() == 0), 60)
         case.stop(writer)
         case.verify()
+        case.verify_letters(once=True)
+        assert [gap["reason"] for gap in case.gaps()] == ["a test"], case.gaps()
 
 
 class Sweep(Write):
@@ -149,14 +146,111 @@ class CompactSweep(Compact):
         return case
 
 
-SCENARIOS = [Ingest, Spill, Write, Sweep, Import, Compact, CompactSweep]
+class Replay(Import):
+    """Dead letters that are valid now become rows; whatever happens, each is a letter or a row."""
+    name = "replay"
+
+    def case(self, folder):
+        case = Case(folder, self.matrix.simulator)
+        shutil.copytree(self.matrix.letters, case.lake)
+        return case
+
+    def load(self, case, env=None):
+        return command("deadletter", "replay", "--all", "--data", case.lake, env=env)
+
+    def finish(self, case):
+        super().finish(case)
+        assert case.letters()[1] == 0
+
+
+class Paced(Ingest):
+    """The last part of the stream comes while the case runs, so that something follows on what Redis forgets."""
+    RATE, AHEAD = 4000, 3.0
+
+    def case(self, folder):
+        case = Case(folder, self.matrix.simulator)
+        case.redis_process = case.redis("--aof-load-truncated", "yes")
+        began = datetime.datetime.fromtimestamp(time.time() - self.AHEAD, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        case.simulator = Simulator(folder, self.matrix.simulator.count, f"--rate={self.RATE}", f"--began={began}", marks=MARKS)
+        case.children.append(case.simulator.process)
+        return case
+
+    def half(self):
+        return self.RATE * self.AHEAD * 0.8
+
+    def ingest(self, case, env=None):
+        return case.ingest("source.cursor=2026-01-05", env=env)
+
+    def finish(self, case):
+        case.finish("source.cursor=2026-01-05")
+        case.verify_letters()
+
+
+class Forget(Paced):
+    """Redis comes back without the end of its append-only file while ingest (crashes) goes on."""
+    name = "forget"
+
+    def run(self, case, env):
+        child = self.ingest(case, env)
+        settle(child, lambda: case.buffered() >= self.half())
+        case.redis_process.kill()
+        aof = max((case.redis_dir / "appendonlydir").glob("*.incr.aof"))
+        with open(aof, "r+b") as file:
+            file.truncate(aof.stat().st_size * 6 // 10)
+        case.redis("--aof-load-truncated", "yes")
+        settle(child, lambda: case.cursor() >= self.matrix.last_cursor)
+        return case.end(child)
+
+
+class Empty(Paced):
+    """Redis is emptied under an ingest (crashes) that knows nothing of the blocks before it: it starts over."""
+    name = "empty"
+
+    def run(self, case, env):
+        first = self.ingest(case)
+        settle(first, lambda: case.buffered() >= self.half())
+        first.kill()
+        child = self.ingest(case, env)
+        before = case.buffered()
+        settle(child, lambda: case.buffered() > before)
+        case.cli("flushall")
+        settle(child, lambda: case.cursor() >= self.matrix.last_cursor)
+        return case.end(child)
+
+
+class Gap(Ingest):
+    """The host no longer has what follows on the stored position."""
+    name = "gap"
+
+    def case(self, folder):
+        case = super().case(folder)
+        case.simulator = Simulator(folder, self.matrix.simulator.count, "--lookback=20s", marks=MARKS)
+        case.children.append(case.simulator.process)
+        host = case.simulator.url.removeprefix("ws://")
+        case.cli("hset", "firehose:metadata", "cursor_us", self.matrix.times[0] - 100 * 1000000, "cursor_host", host)
+        return case
+
+    def finish(self, case):
+        ingest, writer = case.ingest(), case.writer()
+        wait_for("the last event is buffered", lambda: case.cursor() >= self.matrix.last_cursor and case.queued() == 0)
+        case.stop(ingest, writer)
+        gaps = case.gaps()
+        assert len({(gap["from_us"], gap["to_us"]) for gap in gaps}) == 1, gaps
+        lost = sum(gaps[0]["from_us"] < t < gaps[0]["to_us"] for t in self.matrix.times)
+        done = command("verify", "--data", case.lake, f"--against-simulator=seed=1,count={len(self.matrix.times)}", "--json")
+        result = json.loads(done.stdout)
+        wrong = [result[k] for k in ("problems", "twice", "different", "unexpected") if result[k]]
+        assert not wrong and 0 < lost == result["missing"], (lost, result)
+
+
+SCENARIOS = [Ingest, Spill, Forget, Empty, Gap, Write, Sweep, Import, Replay, Compact, CompactSweep]
 
 
 class Matrix:
     def __init__(self, folder, count, workers):
         self.folder = pathlib.Path(folder)
         self.workers = workers
-        self.simulator = Simulator(folder, count, *POISON)
+        self.simulator = Simulator(folder, count, marks=MARKS)
         self.failures = []
         self.lock = threading.Lock()
         self.prepare(count)
@@ -165,12 +259,14 @@ class Matrix:
         events = command("simulate", "--ndjson", f"--count={count}").stdout
         self.file = self.folder / "events.ndjson"
         self.file.write_text(events)
-        self.last_cursor = max(json.loads(line)["time_us"] for line in events.splitlines())
+        self.times = [json.loads(line)["time_us"] for line in events.splitlines()]
+        self.last_cursor = max(self.times)
         case = Case(self.folder / "fill", self.simulator)
         redis = case.redis()
         ingest = case.ingest()
         wait_for("the buffer holds everything", lambda: case.cursor() >= self.last_cursor and case.buffered() >= count)
         case.stop(ingest)
+        case.note_gap()
         redis.stop()
         self.filled = case.redis_dir
         case.socket.unlink(missing_ok=True)
@@ -180,6 +276,18 @@ class Matrix:
             piece = self.folder / f"piece{part}.ndjson"
             piece.write_text("".join(lines[part::2]))
             command("import", "--data", self.scattered, piece)
+        self.with_letters(lines)
+
+    def with_letters(self, lines):
+        """A lake in which every tenth event is a dead letter."""
+        self.letters = self.folder / "letters"
+        piece = self.folder / "most.ndjson"
+        piece.write_text("".join(line for i, line in enumerate(lines) if i % 10))
+        command("import", "--data", self.letters, piece)
+        with contextlib.closing(sqlite3.connect(self.letters / "catalog.sqlite")) as db:
+            db.executemany("INSERT INTO dead_letters(type, reason, detail, origin, received_us, message) VALUES(NULL, 'too_deep', '', ?, ?, ?)",
+                           [(f"test {i}", i, line.encode()) for i, line in enumerate(lines[::10])])
+            db.commit()
 
     def hits(self, scenario):
         """How often each point is passed when nothing goes wrong."""
