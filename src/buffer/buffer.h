@@ -75,8 +75,8 @@ struct buffer_note {
     int64_t after_us; /* asked from there upstream, the message comes again; 0 = unknown */
     struct bl_str message;
 };
-/* `number` (may be NULL) becomes how many Redis has counted with this one: behind `rejected` of a position loaded later,
- * Redis forgot it. BL_E_FORGOTTEN as in buffer_append. */
+/* `number` (may be NULL) becomes how many Redis has counted with this one: behind `rejected` of a position loaded
+ * later, Redis forgot it. BL_E_FORGOTTEN as in buffer_append. */
 enum bl_rc buffer_reject(struct buffer *b, const struct buffer_note *note, uint64_t *number, struct bl_error *err);
 
 /* ---- the writer's side ---- */

@@ -285,7 +285,8 @@ static enum bl_rc commit(struct buffer *b, unsigned queued, redisReply **results
         BL_CRASH_POINT("buffer.answer");
         if (first != BL_OK) continue;
         first = redis_check(c, r, err);
-        if (first == BL_OK && i == queued + 1) first = r->type == REDIS_REPLY_NIL ? forgotten(b, err) : check_results(c, r, err);
+        if (first == BL_OK && i == queued + 1)
+            first = r->type == REDIS_REPLY_NIL ? forgotten(b, err) : check_results(c, r, err);
         if (first == BL_OK && i == queued + 1 && results) {
             *results = r;
             r = NULL;
@@ -360,7 +361,8 @@ static enum bl_rc watch_counts(struct buffer *b, const struct buffer_append *blo
     redis_words(&a, "HMGET " KEY_METADATA " updated_us");
     for (size_t i = 0; i < count; i++) redis_arg_printf(&a, "received:%s", ev_schema(blocks[i].type)->name);
     BL_TRY(redis_call(&b->conn, &a, &counts, err));
-    if (!redis_is_array(counts, count + 1)) return bl_fail(err, BL_E_BACKEND, "HMGET " KEY_METADATA ": unexpected answer");
+    if (!redis_is_array(counts, count + 1))
+        return bl_fail(err, BL_E_BACKEND, "HMGET " KEY_METADATA ": unexpected answer");
     uint64_t added[EV_TYPE_COUNT] = {0};
     for (size_t i = 0; i < count; i++) {
         uint64_t counted = 0;

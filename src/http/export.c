@@ -22,7 +22,8 @@ struct export {
     EVP_MD_CTX *sha256;
     int64_t rows;
     bool raw;  /* no guard against formulas */
-    bool held; /* nothing leaves before the end, so that the head can say whether it was cut; a large one says so last */
+    bool
+        held; /* nothing leaves before the end, so that the head can say whether it was cut; a large one says so last */
     struct bl_arena cells;
 };
 

@@ -34,9 +34,9 @@ enum bl_rc index_segment(struct index *x, struct duck *duck, const struct catalo
 /* The same of a file of accounts or profiles. */
 enum bl_rc index_roster(struct index *x, struct duck *duck, const struct catalog_file *file, struct roster **out,
                         struct bl_error *err);
-/* Builds those of `files` that are missing, on up to `threads` threads, each with a DuckDB of its own. What fails is left
- * for index_segment to fail at. `go_on` is asked before each file, on any of the threads. Takes nothing but a look at
- * the folder when nothing is missing. */
+/* Builds those of `files` that are missing, on up to `threads` threads, each with a DuckDB of its own. What fails is
+ * left for index_segment to fail at. `go_on` is asked before each file, on any of the threads. Takes nothing but a look
+ * at the folder when nothing is missing. */
 void index_prepare(struct index *x, const struct catalog_file *const *files, size_t count, int threads,
                    bool (*go_on)(void *context), void *context);
 /* How many files the two have built, for whoever says what an answer took. */

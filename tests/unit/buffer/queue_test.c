@@ -263,7 +263,9 @@ static void rejected_messages_wait_in_order_until_dropped(void **state) {
     size_t count = 0;
     struct buffer_depth depth;
     static const char nul[] = "{\"a\0b";
-    EXPECT_OK(buffer_reject(buffer, &(struct buffer_note){"json_syntax", "byte 3", 11, 0, bl_strn(nul, sizeof nul - 1)}, NULL, &err), &err);
+    EXPECT_OK(buffer_reject(buffer, &(struct buffer_note){"json_syntax", "byte 3", 11, 0, bl_strn(nul, sizeof nul - 1)},
+                            NULL, &err),
+              &err);
     EXPECT_OK(buffer_reject(buffer, &(struct buffer_note){"too_large", "", 12, 0, BL_LIT("")}, NULL, &err), &err);
     EXPECT_OK(buffer_read_rejected(buffer, NULL, 8, got, &count, &err), &err);
     assert_int_equal(count, 2);
