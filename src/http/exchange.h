@@ -11,7 +11,7 @@
 
 enum {
     HTTP_VALUES_MAX = 24,
-    HTTP_HEADERS_MAX = 20,
+    HTTP_HEADERS_MAX = 24,
     HTTP_BODY_MAX = 96 << 20,
     HTTP_ID_MAX = 20,
     HTTP_KEY_NAME_MAX = 64

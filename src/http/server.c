@@ -144,9 +144,9 @@ static void add_cors_headers(const struct http_server *s, const struct http_requ
     if (s->conf->serve_cors_origins.count) http_header(res, "Vary", "Origin, Accept-Encoding");
     if (!rq->origin.n || rq->origin.n > 300 || !origin_allowed(s, rq->origin)) return;
     http_header_printf(res, "Access-Control-Allow-Origin", "%.*s", BL_ARG(rq->origin));
-    http_header(
-        res, "Access-Control-Expose-Headers",
-        "X-Request-Id, X-Truncated, ETag, Retry-After, Content-Disposition, X-RateLimit-Limit, X-RateLimit-Remaining");
+    http_header(res, "Access-Control-Expose-Headers",
+                "X-Request-Id, X-Snapshot, X-Truncated, ETag, Retry-After, Content-Disposition, X-RateLimit-Limit, "
+                "X-RateLimit-Remaining");
 }
 
 static void answer_options(struct http_response *res) {
@@ -265,6 +265,7 @@ static void add_etag(const struct http_request *rq, struct http_response *res, i
     char etag[ETAG_MAX];
     etag_of(rq, snapshot, etag);
     http_header_printf(res, "ETag", "%s", etag);
+    http_header_printf(res, "X-Snapshot", "%" PRId64, snapshot);
     http_header(res, "Cache-Control", "private, no-cache");
 }
 

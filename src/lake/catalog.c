@@ -383,6 +383,8 @@ static void account_offset(struct catalog_ledger *l, const struct catalog_intake
         l->missing -= in->written < l->missing ? in->written : l->missing; /* what was not written was not missing */
         return;
     }
+    /* Numbered anew: the buffer lost its contents, and everything that was not in the lake is asked for again. */
+    if (in->offset == 0 && l->next_offset > 0) l->missing = 0;
     if (in->offset > l->next_offset) l->missing += (int64_t)(in->offset - l->next_offset);
     if (in->offset < l->next_offset) l->forgotten += (int64_t)(l->next_offset - in->offset);
     l->next_offset = in->offset + received;

@@ -49,15 +49,17 @@ enum bl_rc intake_chunk(struct lake *lake, const struct chunk *chunk, const stru
                         struct intake_counts *counts, struct bl_error *err) {
     bool mixed = from->type == EV_TYPE_COUNT;
     struct tally tallies[EV_TYPE_COUNT] = {0};
-    for (size_t i = 0; i < chunk->count; i++) {
+    enum bl_rc rc = BL_OK;
+    for (size_t i = 0; i < chunk->count && rc == BL_OK; i++) {
         enum { AHEAD = 8 }; /* events were decoded on another core: they are fetched first, then what they lead to */
         if (i + 2 * AHEAD < chunk->count) __builtin_prefetch(chunk->events[i + 2 * AHEAD]);
         if (i + AHEAD < chunk->count) lake_expect(lake, chunk->events[i + AHEAD], chunk->ids[i + AHEAD]);
-        BL_TRY(append_event(lake, chunk, i, &tallies[mixed ? chunk->events[i]->type : from->type], err));
+        rc = append_event(lake, chunk, i, &tallies[mixed ? chunk->events[i]->type : from->type], err);
     }
+    if (rc != BL_OK && !mixed) return rc; /* half a block is never committed */
     /* Lines of a file that are no event belong to no type; the ledger keeps them with the catch-all. */
     struct tally *dead_tally = &tallies[mixed ? EV_others : from->type];
-    for (size_t i = 0; i < chunk->dead_count; i++) {
+    for (size_t i = 0; i < chunk->dead_count && rc == BL_OK; i++) {
         const struct dead_line *dead = &chunk->dead[i];
         note_dead(lake, from, i + 1, from->type, ev_reason_name(dead->reason), dead->detail, dead->line);
         dead_tally->received++;
@@ -68,6 +70,7 @@ enum bl_rc intake_chunk(struct lake *lake, const struct chunk *chunk, const stru
         note_ledger(lake, from, (enum ev_type)t, &tallies[t]);
         add_counts(counts, (enum ev_type)t, &tallies[t]);
     }
+    if (rc != BL_OK) return rc;
     counts->cids_verified += (int64_t)chunk->cids_verified;
     counts->cids_kept += (int64_t)chunk->cids_kept;
     return BL_OK;

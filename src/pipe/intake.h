@@ -20,7 +20,9 @@ struct intake_counts {
     int64_t cids_verified, cids_kept;
 };
 /* Adds to `counts`. The lake must have room for a whole chunk: commit before
- * its memory is used up, a chunk is never split over two commits. */
+ * its memory is used up, a chunk is never split over two commits. After a
+ * failure the batch may hold part of a chunk: of a file's chunk that part is
+ * in the ledger and may be committed, of a block it must be forgotten. */
 enum bl_rc intake_chunk(struct lake *lake, const struct chunk *chunk, const struct intake_source *from,
                         struct intake_counts *counts, struct bl_error *err);
 /* Must the batch be committed before the next chunk? A chunk of sparse events opens a file for each hour it touches. */

@@ -53,6 +53,7 @@ struct sender {
     int64_t settled_due_ns, position_due_ns;
     int64_t last_log_ns, last_spill_log_ns;
     bool counters_changed; /* of the loss: Redis's counters were not merely older */
+    unsigned vanished;     /* types whose queues have vanished: numbered anew before the next block */
 
     _Atomic bool lost, breaker_open, redis_up;
     _Atomic int64_t last_durable_us, spill_size;
@@ -200,6 +201,8 @@ static void note_durable(struct sender *s, int64_t cursor_us, const char *host) 
 
 static enum bl_rc append(struct sender *s, enum ev_type type, struct block *block, int64_t cursor_us, const char *host,
                          struct bl_error *err) {
+    if (s->vanished) BL_TRY(buffer_number_anew(s->buffer, s->vanished, err));
+    s->vanished = 0;
     block->offset = s->received[type];
     struct buffer_append one = {.type = type, .block = *block};
     BL_TRY(buffer_append(s->buffer, &one, 1, cursor_us, host, err));
@@ -220,6 +223,13 @@ static enum bl_rc send_again(struct sender *s, struct sent *r, struct bl_error *
     return append(s, r->type, &r->block, r->cursor_us, r->host, err);
 }
 
+static enum bl_rc lose_session(struct sender *s, bool counters_changed, const char *why, struct bl_error *err) {
+    s->counters_changed = counters_changed;
+    atomic_store(&s->lost, true);
+    BL_CRASH_POINT("ingest.session_lost");
+    return bl_fail(err, BL_E_FORGOTTEN, "%s: starting over", why);
+}
+
 /* Another Redis process, or other counters, than the block's offset was taken from. What is missing of the last seconds
  * is sent again, in order; a block (`current`, NULL when a note is next) whose answer was lost with the connection may
  * be there already: buffer_append finds it. */
@@ -227,14 +237,13 @@ static enum bl_rc catch_up(struct sender *s, enum ev_type type, const struct blo
     struct buffer_position position;
     BL_TRY(buffer_load_position(s->buffer, &position, err));
     metric_add(M_went_back, 0, 1);
+    if (position.vanished & ~s->vanished) return lose_session(s, true, "Redis threw away a queue", err);
     uint64_t sent[EV_TYPE_COUNT];
     memcpy(sent, s->received, sizeof sent);
     if (current && position.received[type] == sent[type] + current->count) position.received[type] = sent[type];
     if (!recent_after(&s->recent, position.received, position.rejected, sent)) {
-        s->counters_changed = position.cursor_us == 0 || position.cursor_us >= s->redis_cursor_us;
-        atomic_store(&s->lost, true);
-        BL_CRASH_POINT("ingest.session_lost");
-        return bl_fail(err, BL_E_FORGOTTEN, "Redis lost more than the last seconds: starting over");
+        bool changed = position.cursor_us == 0 || position.cursor_us >= s->redis_cursor_us;
+        return lose_session(s, changed, "Redis lost more than the last seconds", err);
     }
     memcpy(s->received, position.received, sizeof s->received);
     int64_t blocks = 0;
@@ -282,7 +291,9 @@ static void count_sent(const struct closed_block *b) {
     metric_add(M_buffered, b->type, b->block.count);
     metric_add(M_blocks, 0, 1);
     metric_add(M_block_bytes, 0, (double)b->block.data.n);
-    metric_observe(M_buffer_latency, (double)(bl_wall_us() - b->first_received_us) / 1e6);
+    double seconds = (double)(bl_wall_us() - b->first_received_us) / 1e6;
+    metric_observe(M_buffer_latency, seconds);
+    if (seconds > metric_get(M_buffer_latency_max, 0)) metric_set(M_buffer_latency_max, 0, seconds);
 }
 
 static enum bl_rc send_item(struct sender *s, struct item *item, struct bl_error *err) {
@@ -453,6 +464,22 @@ static void read_position(struct sender *s) {
     if (!bl_parse_i64(value, 1, INT64_MAX, &s->settled_us)) s->settled_us = 0;
 }
 
+/* While segments wait, the queues may be empty though not everything is in the lake. */
+static void look_at_settled(struct sender *s) {
+    int64_t settled;
+    struct bl_error err = {0};
+    struct buffer_position position;
+    enum bl_rc rc = buffer_settled(s->buffer, &settled, &err);
+    if (rc == BL_E_FORGOTTEN && !s->vanished && buffer_load_position(s->buffer, &position, NULL) == BL_OK) {
+        buffer_suspect(s->buffer); /* the next append compares */
+        if (!position.vanished) return;
+        struct bl_error loss = {0};
+        BL_IGNORE(lose_session(s, true, "Redis threw away a queue", &loss));
+        bl_log_error(err.message, &loss);
+    }
+    if (rc == BL_OK && settled && !has_spilled(s) && !atomic_load(&s->lost)) s->settled_us = settled;
+}
+
 static void housekeeping(struct sender *s) {
     int64_t now = bl_mono_ns();
     if (s->spill) {
@@ -463,10 +490,7 @@ static void housekeeping(struct sender *s) {
     }
     if (now < s->settled_due_ns || s->failing_since_ns) return;
     s->settled_due_ns = now + (int64_t)SETTLED_EVERY_US * 1000;
-    int64_t settled;
-    /* While segments wait, the queues may be empty though not everything is in the lake. */
-    if (!has_spilled(s) && buffer_settled(s->buffer, &settled, NULL) == BL_OK && settled && !atomic_load(&s->lost))
-        s->settled_us = settled;
+    look_at_settled(s);
     if (now < s->position_due_ns) return;
     s->position_due_ns = now + (int64_t)POSITION_EVERY_US * 1000;
     write_position(s);
@@ -546,12 +570,23 @@ static void choose_resume(struct sender *s, const struct buffer_position *positi
         out->cursor_us = spill_cursor(s->spill);
         snprintf(out->host, sizeof out->host, "%.*s", BL_ARG(spill_cursor_host(s->spill)));
     }
-    bool emptied = position->cursor_us == 0 || s->counters_changed;
-    if (!emptied || !s->settled_us || (out->cursor_us && s->settled_us >= out->cursor_us)) return;
-    *out = (struct resume){.cursor_us = s->settled_us - s->conf->source_host_switch_rewind};
+    bool emptied = position->cursor_us == 0 || s->counters_changed || position->vanished;
+    if (!emptied || (out->cursor_us && s->settled_us >= out->cursor_us)) return;
+    int64_t lost_to_us = s->durable.cursor_us > out->cursor_us ? s->durable.cursor_us : out->cursor_us;
+    *out = (struct resume){.lost_to_us = lost_to_us};
+    if (!s->settled_us) return;
+    out->cursor_us = s->settled_us - s->conf->source_host_switch_rewind;
     char when[BL_TIME_TEXT_MAX];
     bl_log(BL_WARN, "Redis lost its contents: asking upstream again from %s, before which everything is in the lake",
            bl_format_time(out->cursor_us, 3, when));
+}
+
+/* The settled position goes to disk first: once the counters begin anew Redis no longer knows that it lost anything. */
+static void number_anew(struct sender *s, unsigned types) {
+    s->vanished = types;
+    if (types) write_position(s);
+    for (unsigned t = 0; t < EV_TYPE_COUNT; t++)
+        if (types >> t & 1) s->received[t] = 0;
 }
 
 enum bl_rc sender_start(struct sender *s, const struct buffer_position *position, uint64_t incarnation,
@@ -559,6 +594,7 @@ enum bl_rc sender_start(struct sender *s, const struct buffer_position *position
     s->incarnation = incarnation;
     s->known_incarnation = 0;
     memcpy(s->received, position->received, sizeof s->received);
+    number_anew(s, position->vanished);
     recent_clear(&s->recent);
     discard_queue(s);
     if (s->spill) {

@@ -40,6 +40,7 @@ void sender_close(struct sender **s);
 struct resume {
     int64_t cursor_us; /* 0 = none known */
     char host[256];
+    int64_t lost_to_us; /* Redis lost what lies between the cursor and here, so it comes again; 0 = nothing was lost */
 };
 /* Start a session: compare segments with what Redis holds, start the thread. `after_loss` when the session before it
  * was lost. */

@@ -239,8 +239,13 @@ size_t find_drop_hidden(struct found *items, size_t count) {
 
 enum bl_rc find_give(const struct found *item, query_hit_fn hit, void *context, struct bl_error *err) {
     BL_CLEANUP(bl_buf_release) struct bl_buf uri = {0};
-    bl_buf_printf(&uri, "at://%.*s/%s/%.*s", BL_ARG(item->hit.did), ev_schema(EV_posts)->collection,
-                  BL_ARG(item->hit.rkey));
+    bl_buf_reserve(&uri, 128);
+    bl_buf_z(&uri, "at://");
+    bl_buf_str(&uri, item->hit.did);
+    bl_buf_byte(&uri, '/');
+    bl_buf_z(&uri, ev_schema(EV_posts)->collection);
+    bl_buf_byte(&uri, '/');
+    bl_buf_str(&uri, item->hit.rkey);
     BL_TRY(bl_buf_check(&uri, "a hit's URI", err));
     struct query_hit complete = item->hit;
     complete.uri = bl_buf_view(&uri);

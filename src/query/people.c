@@ -62,6 +62,7 @@ struct state { /* the newest word on one account */
 };
 struct asked {
     struct bl_str *dids; /* distinct, sorted */
+    uint64_t *accounts;  /* segment_account of each */
     struct state *states;
     size_t count;
 };
@@ -76,17 +77,23 @@ static int by_text(const void *a, const void *b) {
 }
 
 static struct asked distinct(const struct bl_str *dids, size_t count) {
-    struct asked a = {.dids = bl_xcalloc(count, sizeof *a.dids), .states = bl_xcalloc(count, sizeof *a.states)};
+    struct asked a = {.dids = bl_xcalloc(count, sizeof *a.dids),
+                      .accounts = bl_xcalloc(count, sizeof *a.accounts),
+                      .states = bl_xcalloc(count, sizeof *a.states)};
     memcpy(a.dids, dids, count * sizeof *dids);
     qsort(a.dids, count, sizeof *a.dids, by_text);
     for (size_t i = 0; i < count; i++)
         if (i == 0 || !bl_str_eq(a.dids[i], a.dids[i - 1])) a.dids[a.count++] = a.dids[i];
-    for (size_t i = 0; i < a.count; i++) a.states[i].account.active = -1;
+    for (size_t i = 0; i < a.count; i++) {
+        a.accounts[i] = segment_account(a.dids[i]);
+        a.states[i].account.active = -1;
+    }
     return a;
 }
 
 static void release_lookup(struct lookup *l) {
     free(l->asked.dids);
+    free(l->asked.accounts);
     free(l->asked.states);
 }
 
@@ -138,7 +145,7 @@ static enum bl_rc ask_unread(struct lookup *l, enum ev_type type, struct bl_erro
         BL_TRY(watchdog_check(l->q->watchdog, err));
         BL_TRY(index_roster(l->q->index, l->q->duck, files[i], &r, err));
         for (size_t k = 0; k < l->asked.count; k++)
-            if (roster_find(r, l->asked.dids[k], &e))
+            if (roster_find(r, l->asked.dids[k], l->asked.accounts[k], &e))
                 (type == EV_accounts ? note_account : note_profile)(l, &l->asked.states[k], &e);
     }
     return BL_OK;
@@ -159,7 +166,7 @@ static struct person person_of(const struct state *s) {
 
 /* --- Who was asked for before --- */
 
-enum { KEPT = 1 << 15, KEPT_BYTES = 8 << 20 };
+enum { KEPT = 1 << 16, KEPT_BYTES = 16 << 20 };
 struct people { /* as of one snapshot of the lake and one state of the store */
     int64_t snapshot, generation;
     size_t count;

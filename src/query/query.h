@@ -63,6 +63,7 @@ struct query_hit {
 enum { QUERY_CURSOR_MAX = 4096 };
 struct query_search_stats {
     size_t files_listed, files_read; /* of posts, within the range; those opened to look for hits */
+    size_t files_indexed;            /* whose part of the index had to be built for this answer (of any type) */
     int64_t elapsed_us, hits;
     int64_t from_us, to_us;             /* the range that was searched */
     char note[256];                     /* why nothing can be found, such as an unknown handle; "" = nothing to say */

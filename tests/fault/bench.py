@@ -115,6 +115,11 @@ class Case:
         self.stop(ingest, writer)
         return self.verify(count)
 
+    def note_gap(self):
+        """What ingest leaves in Redis about a gap; the writer makes it a row."""
+        note = {"from_us": 1, "to_us": 2, "healed": 0, "reason": "a test", "host": "h"}
+        self.cli("xadd", "firehose:rejected:queue", "*", "reason", "gap", "detail", "", "received_us", 3, "message", json.dumps(note))
+
     def stop(self, *children):
         for child in children:
             self.handles_signals(child)

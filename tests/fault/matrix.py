@@ -266,8 +266,7 @@ class Matrix:
         ingest = case.ingest()
         wait_for("the buffer holds everything", lambda: case.cursor() >= self.last_cursor and case.buffered() >= count)
         case.stop(ingest)
-        note = {"from_us": 1, "to_us": 2, "healed": 0, "reason": "a test", "host": "h"}
-        case.cli("xadd", "firehose:rejected:queue", "*", "reason", "gap", "detail", "", "received_us", 3, "message", json.dumps(note))
+        case.note_gap()
         redis.stop()
         self.filled = case.redis_dir
         case.socket.unlink(missing_ok=True)

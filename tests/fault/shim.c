@@ -9,7 +9,8 @@
  *   BL_SHIM_COUNT=FILE       at exit: "CALL number" lines, to know how many there are
  *   BL_SHIM_UNDER=DIR        only calls on files below this folder count (not sockets, not allocations)
  *   BL_SHIM_CLOCK=SECONDS    the wall clock is so much ahead (or behind: -SECONDS), only while BL_SHIM_WHILE exists
- * Classes: open read write fsync rename connect unlink truncate alloc. Calls before main are not counted. */
+ * Classes: open read write fsync rename connect unlink truncate reply alloc; a failed reply is an error message of Redis
+ * in place of what it said (on Unix sockets). Calls before main are not counted. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -25,10 +26,10 @@
 #include <time.h>
 #include <unistd.h>
 
-enum class { OPEN, READ, WRITE, FSYNC, RENAME, CONNECT, UNLINK, TRUNCATE, ALLOC, CLASSES };
+enum class { OPEN, READ, WRITE, FSYNC, RENAME, CONNECT, UNLINK, TRUNCATE, REPLY, ALLOC, CLASSES };
 static const char *const names[CLASSES] = {"open",    "read",   "write",    "fsync", "rename",
-                                           "connect", "unlink", "truncate", "alloc"};
-static const int errors[CLASSES] = {EMFILE, EIO, ENOSPC, EIO, EIO, ECONNREFUSED, EIO, ENOSPC, ENOMEM};
+                                           "connect", "unlink", "truncate", "reply", "alloc"};
+static const int errors[CLASSES] = {EMFILE, EIO, ENOSPC, EIO, EIO, ECONNREFUSED, EIO, ENOSPC, 0, ENOMEM};
 
 static atomic_long counts[CLASSES];
 static enum class wanted = CLASSES;
@@ -162,10 +163,8 @@ static void *next(const char *name) {
         return real arguments;                                                                                         \
     }
 
-WRAP(READ, ssize_t, read, (int fd, void *p, size_t n), (fd, p, n), fd, NULL)
 WRAP(READ, ssize_t, pread, (int fd, void *p, size_t n, off_t at), (fd, p, n, at), fd, NULL)
 WRAP(READ, ssize_t, pread64, (int fd, void *p, size_t n, off64_t at), (fd, p, n, at), fd, NULL)
-WRAP(READ, ssize_t, recv, (int fd, void *p, size_t n, int flags), (fd, p, n, flags), fd, NULL)
 WRAP(READ, ssize_t, recvmsg, (int fd, struct msghdr *m, int flags), (fd, m, flags), fd, NULL)
 WRAP(WRITE, ssize_t, write, (int fd, const void *p, size_t n), (fd, p, cut_short(fd, n)), fd, NULL)
 WRAP(WRITE, ssize_t, pwrite, (int fd, const void *p, size_t n, off_t at), (fd, p, cut_short(fd, n), at), fd, NULL)
@@ -193,6 +192,33 @@ int clock_gettime(clockid_t id, struct timespec *t) {
     errno = saved;
     return rc;
 }
+
+static bool is_unix_socket(int fd) {
+    int domain = 0;
+    socklen_t n = sizeof domain;
+    return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &n) == 0 && domain == AF_UNIX;
+}
+
+/* What a client of Redis hears instead of an answer. */
+static ssize_t refusal(int fd, void *p, size_t n, ssize_t got) {
+    static const char text[] = "-ERR the fault shim says no\r\n";
+    int saved = errno;
+    bool refused = got > 0 && n >= sizeof text && is_unix_socket(fd) && fails(REPLY, fd, NULL);
+    errno = saved;
+    if (refused) memcpy(p, text, sizeof text - 1);
+    return refused ? (ssize_t)sizeof text - 1 : got;
+}
+
+#define WRAP_HEARING(name, parameters, arguments)                                                                      \
+    ssize_t name parameters;                                                                                           \
+    ssize_t name parameters {                                                                                          \
+        static ssize_t(*real) parameters;                                                                              \
+        if (!real) real = (ssize_t(*) parameters)next(#name);                                                          \
+        if (fails(READ, fd, NULL)) return -1;                                                                          \
+        return refusal(fd, p, n, real arguments);                                                                      \
+    }
+WRAP_HEARING(read, (int fd, void *p, size_t n), (fd, p, n))
+WRAP_HEARING(recv, (int fd, void *p, size_t n, int flags), (fd, p, n, flags))
 
 #define WRAP_OPEN(name)                                                                                                \
     int name(const char *path, int flags, ...);                                                                        \

@@ -6,9 +6,13 @@ is finished without faults, and the lake must hold every event once.
 
     tests/fault/sweep.py            a sample of each class of calls (CI)
     tests/fault/sweep.py --full     every call and every allocation
-Needs build/faults. Prints the number of faults tried."""
+    tests/fault/sweep.py --full --allocations 300    every call, and so many allocations of each scenario, evenly spread
+Of compaction's allocations, a million and DuckDB's all but a few, --full tries 400. Needs build/faults. Prints the number of faults tried,
+for each class of calls."""
 import argparse
+import collections
 import concurrent.futures
+import json
 import pathlib
 import shutil
 import signal
@@ -20,7 +24,8 @@ import time
 from bench import BINARY, Case, Simulator, command, environment, wait_for
 
 SHIM = BINARY.parent / "fault_shim.so"
-COUNT = 300
+COUNT, MARKS = 300, 50
+IMPATIENT = "redis.timeout=1s"
 
 
 def shimmed(**extra):
@@ -38,6 +43,7 @@ def check_end(code, text, what):
 
 class Import:
     name = "import"
+    most_allocations = None
     faults = ("open", "read", "write", "fsync", "rename", "unlink", "truncate", "alloc")
 
     def __init__(self, sweep):
@@ -63,7 +69,7 @@ class Import:
 
 class Compact(Import):
     name = "compact"
-    faults = ("open", "read", "write", "fsync", "rename", "unlink", "truncate")
+    most_allocations = 400
 
     def case(self, folder):
         case = super().case(folder)
@@ -83,7 +89,8 @@ class Compact(Import):
 
 class Role:
     """A long-running role: gets over the fault, or ends and is started again."""
-    faults = ("open", "read", "write", "fsync", "rename", "connect", "unlink", "truncate", "alloc")
+    most_allocations = None
+    faults = ("open", "read", "write", "fsync", "rename", "connect", "unlink", "truncate", "reply", "alloc")
 
     def __init__(self, sweep):
         self.sweep = sweep
@@ -106,7 +113,7 @@ class Write(Role):
         return case
 
     def start(self, case, env=None):
-        return case.writer(env=env)
+        return case.writer(IMPATIENT, env=env)
 
     def done(self, case):
         return case.rows() >= COUNT and case.queued() == 0
@@ -116,6 +123,8 @@ class Write(Role):
         wait_for("all is in the lake", lambda: not writer.alive() or self.done(case), 60)
         case.stop(writer)
         case.verify()
+        case.verify_letters(once=True)
+        assert [gap["reason"] for gap in case.gaps()] == ["a test"], case.gaps()
 
 
 class Ingest(Role):
@@ -127,13 +136,14 @@ class Ingest(Role):
         return case
 
     def start(self, case, env=None):
-        return case.ingest(env=env)
+        return case.ingest(IMPATIENT, env=env)
 
     def done(self, case):
         return case.cursor() >= self.sweep.last_cursor
 
     def finish(self, case):
         case.finish()
+        case.verify_letters()
 
 
 SCENARIOS = [Import, Compact, Write, Ingest]
@@ -142,17 +152,17 @@ SCENARIOS = [Import, Compact, Write, Ingest]
 class Sweep:
     def __init__(self, folder):
         self.folder = pathlib.Path(folder)
-        self.simulator = Simulator(folder, COUNT)
+        self.simulator = Simulator(folder, COUNT, marks=MARKS)
         self.failures, self.lock = [], threading.Lock()
         self.file = self.folder / "events.ndjson"
         events = command("simulate", "--ndjson", f"--count={COUNT}").stdout
         self.file.write_text(events)
-        import json
         self.last_cursor = max(json.loads(line)["time_us"] for line in events.splitlines())
         case = Case(self.folder / "fill", self.simulator)
         redis, ingest = case.redis(), case.ingest()
         wait_for("the buffer holds everything", lambda: case.cursor() >= self.last_cursor)
         case.stop(ingest)
+        case.note_gap()
         redis.stop()
         case.socket.unlink(missing_ok=True)
         self.filled = case.redis_dir
@@ -193,12 +203,22 @@ def choose(total, most):
     return sorted({1 + round(i * (total - 1) / (most - 1)) for i in range(most)})
 
 
+def most_of(scenario, call, chosen):
+    """How many of this class of calls are tried; None: all."""
+    if not chosen.full:
+        return chosen.most or (10 if isinstance(scenario, Import) else 3)
+    if call == "alloc":
+        return min((n for n in (scenario.most_allocations, chosen.allocations, chosen.most) if n), default=None)
+    return chosen.most
+
+
 def main():
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--full", action="store_true")
     options.add_argument("--workers", type=int, default=4)
     options.add_argument("--most", type=int, help="faults of each class")
     options.add_argument("--only", help="one scenario: " + ", ".join(s.name for s in SCENARIOS))
+    options.add_argument("--allocations", type=int, help="allocations tried of each scenario, with --full")
     options.add_argument("--fault", help="one fault, such as alloc:17, with --only")
     chosen = options.parse_args()
     started = time.monotonic()
@@ -210,16 +230,14 @@ def main():
             if chosen.fault:
                 jobs = [(scenarios[0], *chosen.fault.split(":"))]
             for scenario in scenarios if not chosen.fault else []:
-                quick = isinstance(scenario, Import)
-                most = chosen.most or (None if chosen.full else 10 if quick else 3)
-                if chosen.full and not quick:
-                    most = chosen.most or 400  # of the thousands of allocations of a role; every system call
                 counts = sweep.counts(scenario)
-                jobs += [(scenario, call, at) for call in scenario.faults for at in choose(counts[call], most)]
+                jobs += [(scenario, call, at) for call in scenario.faults for at in choose(counts[call], most_of(scenario, call, chosen))]
             with concurrent.futures.ThreadPoolExecutor(chosen.workers) as pool:
                 list(pool.map(lambda job: sweep.fault(*job), jobs))
         finally:
             sweep.simulator.close()
+    tried = collections.Counter(f"{scenario.name} {call}" for scenario, call, _ in jobs)
+    print(", ".join(f"{count} x {name}" for name, count in tried.items()))
     print(f"fault sweep: {len(jobs)} faults tried, {len(sweep.failures)} failures, {time.monotonic() - started:.0f} s")
     for failure in sorted(sweep.failures):
         print("FAILED", failure)

@@ -147,10 +147,37 @@ static void a_hole_in_the_numbering_is_counted_as_missing(void **state) {
     sim_free(&sim);
 }
 
+/* As when a file of the lake cannot be opened half-way: what an import has appended by then is committed. */
+static void a_part_of_a_files_chunk_is_in_the_ledger(void **state) {
+    (void)state;
+    struct bl_error err = {0};
+    struct lake *lake = NULL;
+    struct sim *sim = sim_new(&(struct sim_options){.seed = 5, .rate = 300});
+    struct decode *d = decode_new(1, 1);
+    struct intake_counts counts = {0};
+    struct catalog_ledger ledger[EV_TYPE_COUNT];
+    EXPECT_OK(lake_open(&(struct lake_options){.dir = dir, .memory_bytes = 1 << 20}, &lake, &err), &err);
+    struct chunk *c = chunk_of(d, sim, 0, 6000, EV_TYPE_COUNT, 0);
+    struct intake_source file = {.type = EV_TYPE_COUNT, .offset = UINT64_MAX, .origin = "a file"};
+    EXPECT_RC(intake_chunk(lake, c, &file, &counts, &err), BL_E_FULL);
+    decode_recycle(d, c);
+    ledger_of(lake, ledger);
+    int64_t written = 0;
+    for (unsigned t = 0; t < EV_TYPE_COUNT; t++) {
+        expect_sums(&ledger[t], ledger[t].rows, 0, 0);
+        written += ledger[t].written;
+    }
+    EXPECT(written > 0 && written < 6000);
+    lake_close(&lake);
+    decode_free(&d);
+    sim_free(&sim);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_is_received_is_written_or_repeated_or_dead, make_dir, remove_dir),
         cmocka_unit_test_setup_teardown(a_hole_in_the_numbering_is_counted_as_missing, make_dir, remove_dir),
+        cmocka_unit_test_setup_teardown(a_part_of_a_files_chunk_is_in_the_ledger, make_dir, remove_dir),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
