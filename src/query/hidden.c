@@ -107,6 +107,16 @@ static void remember(struct id_list *known, int64_t id) {
     known->ids[at] = id;
 }
 
+/* The files of a type that are not in the tables yet, built where the index lacks them; free(). */
+static size_t new_files(struct query *q, enum ev_type type, const struct id_list *known, int64_t from_us,
+                        const struct catalog_file ***out) {
+    size_t count = session_files(q, type, from_us, INT64_MAX, out), kept = 0;
+    for (size_t i = 0; i < count; i++)
+        if (!is_known(known, (*out)[i]->id)) (*out)[kept++] = (*out)[i];
+    find_prepare(q, *out, kept);
+    return kept;
+}
+
 static enum bl_rc read_changes(struct hidden *h, struct segment *s, struct bl_error *err) {
     for (size_t i = 0; i < segment_blocks(s); i++) {
         struct segment_block b;
@@ -121,11 +131,9 @@ static enum bl_rc read_changes(struct hidden *h, struct segment *s, struct bl_er
 /* A compacted file repeats what is known already, which changes nothing. */
 static enum bl_rc add_changes(struct query *q, int64_t from_us, struct bl_error *err) {
     BL_CLEANUP(bl_freep) const struct catalog_file **files = NULL;
-    size_t count = session_files(q, EV_posts, from_us, INT64_MAX, &files);
-    find_prepare(q, files, count);
+    size_t count = new_files(q, EV_posts, &q->hidden->posts_read, from_us, &files);
     for (size_t i = 0; i < count; i++) {
         struct segment *s;
-        if (is_known(&q->hidden->posts_read, files[i]->id)) continue;
         BL_TRY(watchdog_check(q->watchdog, err));
         BL_TRY(index_segment(q->index, q->duck, files[i], &s, err));
         enum bl_rc rc = read_changes(q->hidden, s, err);
@@ -149,11 +157,9 @@ static void read_accounts(struct hidden *h, const struct roster *r) {
 
 static enum bl_rc add_accounts(struct query *q, struct bl_error *err) {
     BL_CLEANUP(bl_freep) const struct catalog_file **files = NULL;
-    size_t count = session_files(q, EV_accounts, INT64_MIN, INT64_MAX, &files);
-    find_prepare(q, files, count);
+    size_t count = new_files(q, EV_accounts, &q->hidden->accounts_read, INT64_MIN, &files);
     for (size_t i = 0; i < count; i++) {
         struct roster *r;
-        if (is_known(&q->hidden->accounts_read, files[i]->id)) continue;
         BL_TRY(watchdog_check(q->watchdog, err));
         BL_TRY(index_roster(q->index, q->duck, files[i], &r, err));
         read_accounts(q->hidden, r);
