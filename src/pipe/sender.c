@@ -605,8 +605,8 @@ static void choose_resume(struct sender *s, const struct buffer_position *positi
            bl_format_time(out->cursor_us, 3, when));
 }
 
-/* The settled position goes to disk first: once the counters begin anew Redis no longer knows that it lost anything. All
- * of them do: those of a metadata hash that was made anew are not worth more than none. */
+/* The settled position goes to disk first: once the counters begin anew Redis no longer knows that it lost anything.
+ * All of them do: those of a metadata hash that was made anew are not worth more than none. */
 static void number_anew(struct sender *s) {
     write_position(s);
     s->vanished = (1u << EV_TYPE_COUNT) - 1;
