@@ -8,11 +8,12 @@ test bench fuzz interop load-test docs check-docs: TESTS = ON
 EVENTS ?= 2000000
 KILLS  ?= 20
 SEED   ?= 1
+BURST  ?= 120
 
 # The build with crash points compiled in, for tests/fault only.
 FAULTS = build/faults
 
-.PHONY: help run build test asan bench fuzz kill-test faults-build crash-matrix fault-sweep chaos interop load-test web test-web fmt docs check-docs clean setup-run setup-test setup-web
+.PHONY: help run build test asan bench fuzz kill-test soak capacity faults-build crash-matrix fault-sweep chaos interop load-test web test-web fmt docs check-docs clean setup-run setup-test setup-web
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## ?/\1\t/' | expand -t 14
@@ -63,6 +64,12 @@ fuzz: setup-test ## the long fuzzing runs (MINUTES=10 each)
 kill-test: setup-test build ## every role and Redis killed at random (EVENTS=2000000 KILLS=20 SEED=1)
 	@python3 tests/fault/kill.py --events $(EVENTS) --kills $(KILLS) --seed $(SEED)
 	@python3 tests/fault/kill.py --events $(EVENTS) --kills $(KILLS) --seed $(SEED) --forget
+
+soak: setup-test build ## an hour at 100,000 events a minute, then a burst (MINUTES=60 BURST=120)
+	@python3 tests/fault/soak.py --minutes $(or $(MINUTES),60) --burst-seconds $(BURST)
+
+capacity: setup-test build ## eight hours of events in the buffer; Redis killed; drained and compared
+	@python3 tests/fault/capacity.py
 
 test-web: setup-web build ## drive the page in Chromium, over the real binary
 	@BL_WEB_STRICT=1 tests/web/run.sh

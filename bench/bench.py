@@ -271,6 +271,54 @@ def bench_search(rounds, events):
         add(f"search, top 50, {what}", "ms", ours, peer, "DuckDB glob + ILIKE")
 
 
+# ---- a day of posts: searches in one process that stays, against the peer in the same process
+
+DAY_EVENTS, DAY_RATE = 9_200_000, 107  # 24 hours, a little over a million posts
+
+
+def day_lake():
+    lake = WORK / "day"
+    simulate = [BLUELAKE, "simulate", "--ndjson", "--count", DAY_EVENTS, "--network-rate", DAY_RATE]
+    source = subprocess.Popen([str(a) for a in simulate], stdout=subprocess.PIPE)
+    subprocess.run([str(a) for a in (BLUELAKE, "import", "--data", lake, "--threads", 2, "-")], stdin=source.stdout,
+                   check=True, capture_output=True)
+    source.stdout.close()
+    if source.wait() != 0:
+        raise SystemExit("bench: simulating a day failed")
+    run(BLUELAKE, "compact", "--data", lake)
+    return lake
+
+
+def add_day(found, name, what, peer_name="", **target):
+    peer = found.get(f"{name}.peer")
+    add(f"day, {what}", "ms", found[f"{name}.ours"], peer, peer_name, of_peer=peer is not None, **target)
+
+
+def bench_day(rounds, _events):
+    output = run(PROGRAMS / "bench_query", day_lake(), max(rounds, 7)).stdout
+    found = results(output)
+    for line in output.splitlines():
+        if not line.startswith("RESULT"):
+            note(line)
+    peer = "DuckDB glob + ILIKE"
+    add_day(found, "common", "top 50, common word", peer, at_most=1 / 9)
+    add_day(found, "rare", "top 50, a word of 50 posts", peer, at_most=1 / 2)
+    add_day(found, "two-hits", "top 50, a word of 2 posts", peer, at_most=1 / 2)
+    add_day(found, "absent", "top 50, absent word", peer)
+    add_day(found, "from", "top 50, from:", "DuckDB glob, did = ...")
+    add_day(found, "tag", "top 50, #tag", "DuckDB glob, list_contains")
+    add_day(found, "newest", "newest 50", "DuckDB glob")
+    add_day(found, "excluded", "top 50, with an exclusion", peer)
+    add_day(found, "count-all", "counts of all posts")
+    add_day(found, "count-word", "counts of a common word")
+    add_day(found, "export", "export of all posts")
+    for name, what in (("cold-day", "figures of the day"), ("cold-common", "common word"), ("cold-absent", "absent word"),
+                       ("cold-build", "absent word, index and all")):
+        add_day(found, name, f"from cold: {what}", at_most=5000)
+    add_day(found, "view", "slowest cached view", at_most=10)
+    add("day, index", "bytes/post", found["index-bytes.ours"])
+
+
 def report(started, rounds):
     seconds = time.monotonic() - started
     model = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())
@@ -288,7 +336,7 @@ def report(started, rounds):
 
 def main():
     benches = {"import": bench_import, "extract": bench_extract, "buffer": bench_buffer, "sim": bench_sim,
-               "ws": bench_ws, "search": bench_search, "drain": bench_drain}
+               "ws": bench_ws, "search": bench_search, "day": bench_day, "drain": bench_drain}
     options = argparse.ArgumentParser(prog="bench/run.sh")
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--only", default=",".join(benches))

@@ -32,6 +32,7 @@ PLACES = {
     r"sqlite3\.h": r"^(lake/catalog[a-z_]*\.[ch]|query/views_store\.c)$",
     r"microhttpd\.h": r"^(obs/httpd|http/mhd)\.c$",
     r"openssl/ssl\.h": r"^(net/stream[a-z_]*|sim/link)\.c$",
+    r"lz4\.h": r"^index/(segment|writer)\.c$",
     r"snappy-c\.h": r"^lake/parquet_codec\.c$",
 }
 

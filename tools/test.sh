@@ -115,6 +115,11 @@ if step 'Release build' count_build build $release -DCMAKE_BUILD_TYPE=Release -D
     step 'Unit tests, release' count_ctest unit_tests $release
     step 'End to end, release' count_pytest end_to_end $release
     BLUELAKE=$PWD/$release/bluelake LIMIT=600 step 'The page in Chromium' count_pytest tests/web/run.sh
+    export BLUELAKE=$PWD/$release/bluelake BL_BINARY=$PWD/$release/bluelake
+    step 'Capacity: 300,000 events, Redis and the writer killed' count_one $python tests/fault/capacity.py --count 300000 --paced 0
+    step "Soak: ${SOAK_MINUTES:-5} minutes at 100,000 events a minute, and a burst" count_one \
+        $python tests/fault/soak.py --minutes "${SOAK_MINUTES:-5}" --burst-seconds 30 --times-only-reported
+    unset BLUELAKE BL_BINARY
 fi
 if step 'Build with crash points' count_build build build/faults -DCMAKE_BUILD_TYPE=Release -DBL_FAULTS=ON; then
     step 'Crash matrix, every point once' count_faults python3 tests/fault/matrix.py

@@ -12,7 +12,17 @@ struct bl_str bl_str_cut(struct bl_str *rest, char separator) {
     return head;
 }
 
-static bool blank(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
+static bool blank(char c) {
+    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
+
+bool bl_str_is_formula(struct bl_str s) {
+    static const struct bl_str wide[] = {BL_LIT("\xef\xbc\x9d"), BL_LIT("\xef\xbc\x8b"), BL_LIT("\xef\xbc\x8d"),
+                                         BL_LIT("\xef\xbc\xa0")};
+    for (size_t i = 0; i < sizeof wide / sizeof wide[0]; i++)
+        if (bl_str_starts(s, wide[i])) return true;
+    return s.n && memchr("=+-@\t\r", s.p[0], 6);
+}
 
 struct bl_str bl_str_trim(struct bl_str s) {
     while (s.n && blank(s.p[0])) s = bl_str_skip(s, 1);

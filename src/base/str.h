@@ -41,6 +41,8 @@ static inline struct bl_str bl_str_skip(struct bl_str s, size_t n) {
 /* Cut `*rest` at the first `separator`: returns the part before it, leaves the part after it in `*rest`. Without a
  * separator the whole is returned and `*rest` becomes empty. */
 struct bl_str bl_str_cut(struct bl_str *rest, char separator);
+/* Would a spreadsheet take the cell for a formula? = + - @, also in full width, and what it skips before them. */
+bool bl_str_is_formula(struct bl_str s);
 struct bl_str bl_str_trim(struct bl_str s); /* ASCII blanks at both ends */
 
 /* Strict decimal: digits only (and one leading '-' for i64), no blanks, no overflow, value within [min,max]. */

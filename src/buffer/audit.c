@@ -2,7 +2,7 @@
 
 #include <assert.h>
 
-#include "buffer/redis_conn.h"
+#include "buffer/nodes.h"
 
 /* Where a row's actual value comes from. */
 enum source { CONFIG, INFO };
@@ -138,19 +138,38 @@ static void find(const struct row *row, const redisReply *config, const redisRep
     snprintf(out->actual, sizeof out->actual, "%.*s", BL_ARG(found ? actual : BL_LIT("(unknown to this server)")));
 }
 
-enum bl_rc buffer_audit(struct buffer *b, struct audit_finding out[static AUDIT_MAX], size_t *count,
-                        struct bl_error *err) {
+static enum bl_rc audit_node(struct node *node, struct audit_finding out[static ROWS], struct bl_error *err) {
     struct redis_args a;
     BL_CLEANUP(redis_reply_release) redisReply *config = NULL;
     BL_CLEANUP(redis_reply_release) redisReply *info = NULL;
     redis_words(&a, "CONFIG GET *");
-    BL_TRY(redis_call(&b->conn, &a, &config, err));
+    BL_TRY(redis_call(&node->conn, &a, &config, err));
     redis_words(&a, "INFO");
-    BL_TRY(redis_call(&b->conn, &a, &info, err));
+    BL_TRY(redis_call(&node->conn, &a, &info, err));
     if (!redis_is_array(config, 0)) return bl_fail(err, BL_E_BACKEND, "CONFIG GET: unexpected answer");
     struct bl_str password = {0};
-    bool has_password = b->conn.password || (find_config(config, "requirepass", &password) && password.n);
+    bool has_password = node->conn.password || (find_config(config, "requirepass", &password) && password.n);
     for (size_t i = 0; i < ROWS; i++) find(&rows[i], config, info, has_password, &out[i]);
+    return BL_OK;
+}
+
+/* Of several servers the worst is shown, with its address. */
+static void keep_worse(const struct node *node, const struct audit_finding *found, struct audit_finding *kept) {
+    if (found->verdict <= kept->verdict) return;
+    *kept = *found;
+    snprintf(kept->actual, sizeof kept->actual, "%.60s (%.40s:%d)", found->actual, node->conn.host, node->conn.port);
+}
+
+enum bl_rc buffer_audit(struct buffer *b, struct audit_finding out[static AUDIT_MAX], size_t *count,
+                        struct bl_error *err) {
+    struct node *nodes[ROUTE_COUNT];
+    size_t node_count = 0;
+    BL_TRY(nodes_in_use(b, nodes, &node_count, err));
+    for (size_t n = 0; n < node_count; n++) {
+        struct audit_finding found[ROWS];
+        BL_TRY(audit_node(nodes[n], n ? found : out, err));
+        for (size_t i = 0; n && i < ROWS; i++) keep_worse(nodes[n], &found[i], &out[i]);
+    }
     *count = ROWS;
     return BL_OK;
 }

@@ -7,7 +7,7 @@
 enum audit_verdict { AUDIT_OK, AUDIT_WARN, AUDIT_FAIL };
 struct audit_finding {
     const char *setting;
-    const char *required;    /* as text */
+    const char *required; /* as text */
     char actual[128];
     enum audit_verdict verdict;
     const char *consequence; /* what happens if it stays so */

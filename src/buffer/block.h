@@ -20,7 +20,7 @@ struct block {
     uint64_t incarnation, seq, offset;
     uint32_t count;
     int64_t first_us, last_us;
-    struct bl_str data;   /* as stored */
+    struct bl_str data; /* as stored */
     uint32_t raw_len;
     uint64_t sum;
     bool compressed;

@@ -1,11 +1,14 @@
-/* buffer: the durable queue between ingest and writer, on Redis Streams. hiredis.h appears only in
- * redis_conn.h, which is private to this room.
+/* buffer: the durable queue between ingest and writer, on Redis Streams, on one server or a Redis Cluster. hiredis.h
+ * appears only in redis_conn.h, which is private to this room.
  *
  * May include: base, event (types only), obs.
  * Keys (BUF-05): firehose:<type>:queue, a stream a type; firehose:metadata, a hash; service keys:
  * firehose:rejected:queue (messages ingest refused), firehose:lease (the one writer). Group "writers", consumer = the
  * caller's name. firehose:metadata holds: cursor_us, cursor_host, received:<type> (events ever buffered), rejected,
  * blocks:<inc>:<type> (last seq buffered), used:<inc> (when, for pruning blocks: fields of old runs), updated_us.
+ *
+ * On a cluster each type has a metadata hash of its own beside its queue, and names carry a hash tag (docs/BUFFER.md,
+ * nodes.h); the position is then the youngest that no server's loss contradicts.
  *
  * Appending is exactly-once: block, counters and cursor go in one MULTI/EXEC; when the answer is lost with the
  * connection, buffer_append reconnects and looks at blocks:<inc>:<type> to see whether the block arrived. A connection
@@ -26,12 +29,14 @@ struct buffer_options {
     const char *unix_socket; /* preferred when set */
     const char *host;
     int port;
+    const char *const *cluster;  /* host:port of servers of a Redis Cluster, which then serves instead of the above */
+    size_t cluster_count;        /* 0: one Redis */
     const char *user, *password; /* NULL: none. Never logged */
     int timeout_ms;              /* per command; 0 means 5,000 */
     bool guard; /* buffer_append answers BL_E_FORGOTTEN on a Redis process other than the one the position was loaded
                    from, and when its counters are not what the blocks' offsets say: load the position again and compare
                  */
-    int64_t high_water_bytes;    /* used_memory above which buffer_append answers BL_E_FULL; 0 = 80 % of maxmemory */
+    int64_t high_water_bytes; /* used_memory above which buffer_append answers BL_E_FULL; 0 = 80 % of maxmemory */
 };
 /* Does not need Redis to be up: connects on first use. */
 enum bl_rc buffer_open(const struct buffer_options *o, struct buffer **out, struct bl_error *err);
@@ -40,13 +45,18 @@ enum bl_rc buffer_ping(struct buffer *b, struct bl_error *err);
 
 /* ---- ingest's side ---- */
 struct buffer_position {
-    int64_t cursor_us; /* 0 = none stored */
+    int64_t cursor_us;                /* 0 = none stored */
     char host[256];                   /* the caller's text, see source_cursor_text */
     uint64_t received[EV_TYPE_COUNT]; /* the next block's `offset` */
     uint64_t rejected;
+    unsigned vanished; /* a bit a type: its queue was there and is gone with what was in it (evicted, deleted) */
 };
 /* Creates streams' groups where missing. */
 enum bl_rc buffer_load_position(struct buffer *b, struct buffer_position *out, struct bl_error *err);
+
+/* The counters of these types (a bit each) begin at 0 again and `vanished` is forgotten, and so is the cursor: the
+ * caller has chosen another, before everything that vanished. */
+enum bl_rc buffer_number_anew(struct buffer *b, unsigned types, struct bl_error *err);
 
 /* With `guard`: the next append answers BL_E_FORGOTTEN, until the position is loaded again. */
 void buffer_suspect(struct buffer *b);
@@ -54,7 +64,8 @@ void buffer_suspect(struct buffer *b);
 enum bl_rc buffer_stored_seqs(struct buffer *b, uint64_t incarnation, uint64_t seqs[static EV_TYPE_COUNT],
                               struct bl_error *err);
 /* Position before which everything ever buffered has been acknowledged: the oldest entry's first time (a rejected
- * message's `after_us`), or the cursor when the queues are empty; 0 when there is neither. */
+ * message's `after_us`), or the cursor when the queues are empty; 0 when there is no cursor. BL_E_FORGOTTEN when a
+ * queue has vanished and, with `guard`, when Redis may have forgotten something. */
 enum bl_rc buffer_settled(struct buffer *b, int64_t *settled_us, struct bl_error *err);
 
 enum { BUFFER_APPEND_MAX = 64 };
@@ -62,7 +73,8 @@ struct buffer_append {
     enum ev_type type;
     struct block block;
 };
-/* One MULTI/EXEC: all `blocks` (usually one), their counters, and the cursor.
+/* One MULTI/EXEC: all `blocks` (usually one), their counters, and the cursor; on a cluster one a block, in order, the
+ * cursor with the last.
  * BL_E_FORGOTTEN (with `guard`), with nothing appended: Redis may have come back without blocks it had acknowledged.
  * What it holds is of one moment, cursor included: load the position, send again what it lacks, or begin a new run
  * there and ask upstream again. */
@@ -120,11 +132,12 @@ enum bl_rc buffer_lease(struct buffer *b, const char *owner, int64_t ttl_ms, str
 enum bl_rc buffer_release_lease(struct buffer *b, const char *owner, struct bl_error *err);
 
 struct buffer_depth {
-    uint64_t entries[EV_TYPE_COUNT]; /* blocks in the stream */
-    uint64_t events[EV_TYPE_COUNT];  /* exact: received:<type> minus the offset of the oldest block; 0 when empty */
-    int64_t oldest_us[EV_TYPE_COUNT];/* when the oldest entry was added (wall clock, from its id); 0 when empty */
+    uint64_t entries[EV_TYPE_COUNT];  /* blocks in the stream */
+    uint64_t events[EV_TYPE_COUNT];   /* exact: received:<type> minus the offset of the oldest block; 0 when empty */
+    int64_t oldest_us[EV_TYPE_COUNT]; /* when the oldest entry was added (wall clock, from its id); 0 when empty */
     uint64_t rejected;
-    int64_t used_memory, maxmemory, evicted_keys;
+    int64_t used_memory, maxmemory; /* on a cluster, of the fullest server that holds our keys */
+    int64_t evicted_keys;           /* of all of them */
     uint64_t received[EV_TYPE_COUNT];
     char policy[32];
 };

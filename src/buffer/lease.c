@@ -1,7 +1,7 @@
 /* The lease: one writer at a time. */
 #include <inttypes.h>
 
-#include "buffer/redis_conn.h"
+#include "buffer/nodes.h"
 
 /* One script, because looking and taking must not be torn apart. allow-oom: a writer that comes up while Redis is full
  * has to be able to start draining it. */
@@ -22,11 +22,11 @@ enum bl_rc buffer_lease(struct buffer *b, const char *owner, int64_t ttl_ms, str
     redis_words(&a, "EVAL");
     redis_arg_z(&a, take_script);
     redis_arg_z(&a, "1");
-    redis_arg_z(&a, KEY_LEASE);
+    redis_arg_z(&a, b->routes[ROUTE_LEASE].key);
     redis_arg_z(&a, owner);
     redis_arg_i64(&a, ttl_ms);
     BL_CLEANUP(redis_reply_release) redisReply *r = NULL;
-    BL_TRY(redis_call(&b->conn, &a, &r, err));
+    BL_TRY(route_call(b, ROUTE_LEASE, &a, &r, err));
     if (!redis_is_array(r, 2)) return BL_OK;
     return bl_fail(err, BL_E_BUSY, "writer \"%.*s\" holds the lease for another %" PRId64 " ms; stop it, or wait",
                    BL_ARG(redis_text(r->element[0])), (int64_t)r->element[1]->integer);
@@ -37,8 +37,8 @@ enum bl_rc buffer_release_lease(struct buffer *b, const char *owner, struct bl_e
     redis_words(&a, "EVAL");
     redis_arg_z(&a, release_script);
     redis_arg_z(&a, "1");
-    redis_arg_z(&a, KEY_LEASE);
+    redis_arg_z(&a, b->routes[ROUTE_LEASE].key);
     redis_arg_z(&a, owner);
     BL_CLEANUP(redis_reply_release) redisReply *r = NULL;
-    return redis_call(&b->conn, &a, &r, err);
+    return route_call(b, ROUTE_LEASE, &a, &r, err);
 }

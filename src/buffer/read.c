@@ -1,13 +1,20 @@
 /* The writer's side: read, acknowledge, rejected messages. */
 #include <inttypes.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/fault.h"
-#include "buffer/redis_conn.h"
+#include "buffer/nodes.h"
 #include "obs/log.h"
 
-enum { FIELDS_MAX = 64, CLAIM_PAGE = 1000, CLAIM_EVERY_MIN_MS = 20, CLAIM_EVERY_MAX_MS = 30000 };
+enum {
+    CLUSTER_POLL_NS = 20 * 1000 * 1000,
+    FIELDS_MAX = 64,
+    CLAIM_PAGE = 1000,
+    CLAIM_EVERY_MIN_MS = 20,
+    CLAIM_EVERY_MAX_MS = 30000
+};
 
 /* One buffer_read's parameters, and whether a queue or its group turned out to be gone. */
 struct request {
@@ -33,15 +40,21 @@ static bool group_is_gone(const redisReply *r) {
     return redis_says(r, "NOGROUP") || redis_says(r, "ERR no such key");
 }
 
-static enum bl_rc take_reply(struct request *q, redisReply **out, struct bl_error *err) {
-    BL_TRY(redis_receive(&q->b->conn, out, err));
-    if (group_is_gone(*out)) q->no_group = true;
-    return redis_check(&q->b->conn, *out, err);
+static enum bl_rc call(struct request *q, unsigned route, const struct redis_args *a, redisReply **out,
+                       struct bl_error *err) {
+    enum bl_rc rc = route_call(q->b, route, a, out, err);
+    if (rc != BL_OK && group_is_gone(*out)) q->no_group = true;
+    return rc;
 }
 
-static enum bl_rc call(struct request *q, const struct redis_args *a, redisReply **out, struct bl_error *err) {
-    BL_TRY(redis_send(&q->b->conn, a, err));
-    return take_reply(q, out, err);
+/* Types that are read with one command: all of them, but on a cluster every one by itself. */
+struct span {
+    unsigned from, to;
+};
+static bool next_span(const struct buffer *b, struct span *s) {
+    s->from = s->to;
+    s->to = b->cluster ? s->from + 1 : EV_TYPE_COUNT;
+    return s->from < EV_TYPE_COUNT;
 }
 
 /* ---- entries ---- */
@@ -116,7 +129,7 @@ static bool add_entry(struct buffer *b, enum ev_type type, const redisReply *ent
 
 static bool type_of_queue(const struct buffer *b, struct bl_str key, unsigned *type) {
     for (unsigned t = 0; t < EV_TYPE_COUNT; t++)
-        if (bl_str_eq(key, bl_str(b->queue[t]))) {
+        if (bl_str_eq(key, bl_str(b->routes[t].key))) {
             *type = t;
             return true;
         }
@@ -136,7 +149,7 @@ static enum bl_rc ack_deleted(struct request *q, unsigned type, const redisReply
     struct redis_args a;
     for (size_t i = 0; i < entries->elements;) {
         redis_words(&a, "XACK");
-        redis_arg_z(&a, q->b->queue[type]);
+        redis_arg_z(&a, q->b->routes[type].key);
         redis_arg_z(&a, BUFFER_GROUP);
         int head = a.count;
         for (; i < entries->elements && a.count < GROUP_CHUNK; i++) {
@@ -146,7 +159,7 @@ static enum bl_rc ack_deleted(struct request *q, unsigned type, const redisReply
         }
         if (a.count == head) continue;
         BL_CLEANUP(redis_reply_release) redisReply *r = NULL;
-        BL_TRY(call(q, &a, &r, err));
+        BL_TRY(call(q, type, &a, &r, err));
     }
     return BL_OK;
 }
@@ -164,30 +177,33 @@ static enum bl_rc take_pending(struct request *q, const redisReply *stream, stru
     return BL_OK;
 }
 
-static bool all_drained(const struct reader *r) {
-    for (unsigned t = 0; t < EV_TYPE_COUNT; t++)
+static bool all_drained(const struct reader *r, struct span s) {
+    for (unsigned t = s.from; t < s.to; t++)
         if (!r->drained[t]) return false;
     return true;
 }
 
-static enum bl_rc read_pending(struct request *q, struct bl_error *err) {
+static enum bl_rc read_pending_of(struct request *q, struct span s, struct bl_error *err) {
     struct buffer *b = q->b;
-    while (!all_drained(&b->reader)) {
+    for (size_t before = b->entry_count; b->entry_count == before && !all_drained(&b->reader, s);) {
         struct redis_args a;
         begin_read(&a, q);
         redis_arg_z(&a, "STREAMS");
-        for (unsigned t = 0; t < EV_TYPE_COUNT; t++)
-            if (!b->reader.drained[t]) redis_arg_z(&a, b->queue[t]);
-        for (unsigned t = 0; t < EV_TYPE_COUNT; t++)
+        for (unsigned t = s.from; t < s.to; t++)
+            if (!b->reader.drained[t]) redis_arg_z(&a, b->routes[t].key);
+        for (unsigned t = s.from; t < s.to; t++)
             if (!b->reader.drained[t]) redis_arg_z(&a, b->reader.last[t]);
         BL_CLEANUP(redis_reply_release) redisReply *r = NULL;
-        BL_TRY(call(q, &a, &r, err));
+        BL_TRY(call(q, s.from, &a, &r, err));
         if (!redis_is_array(r, 1)) return bl_fail(err, BL_E_BACKEND, "XREADGROUP: unexpected answer");
         for (size_t i = 0; i < r->elements; i++) BL_TRY(take_pending(q, r->element[i], err));
-        if (b->entry_count == 0) continue;
-        hold(b, &r);
-        return BL_OK;
+        if (b->entry_count > before) hold(b, &r);
     }
+    return BL_OK;
+}
+
+static enum bl_rc read_pending(struct request *q, struct bl_error *err) {
+    for (struct span s = {0}; next_span(q->b, &s);) BL_TRY(read_pending_of(q, s, err));
     return BL_OK;
 }
 
@@ -201,7 +217,7 @@ static enum bl_rc adopt_all(struct request *q, struct bl_error *err) {
         do {
             struct redis_args a;
             redis_words(&a, "XAUTOCLAIM");
-            redis_arg_z(&a, q->b->queue[t]);
+            redis_arg_z(&a, q->b->routes[t].key);
             redis_arg_z(&a, BUFFER_GROUP);
             redis_arg_z(&a, q->b->reader.consumer);
             redis_arg_i64(&a, q->claim_idle_ms);
@@ -210,7 +226,7 @@ static enum bl_rc adopt_all(struct request *q, struct bl_error *err) {
             redis_arg_i64(&a, CLAIM_PAGE);
             redis_arg_z(&a, "JUSTID");
             BL_CLEANUP(redis_reply_release) redisReply *r = NULL;
-            BL_TRY(call(q, &a, &r, err));
+            BL_TRY(call(q, t, &a, &r, err));
             if (!redis_is_array(r, 2)) return bl_fail(err, BL_E_BACKEND, "XAUTOCLAIM: unexpected answer");
             copy_id(from, r->element[0]);
         } while (strcmp(from, "0-0") != 0);
@@ -240,7 +256,7 @@ static enum bl_rc find_idle(struct request *q, unsigned t, struct bl_str consume
                             struct bl_error *err) {
     struct redis_args a;
     redis_words(&a, "XPENDING");
-    redis_arg_z(&a, q->b->queue[t]);
+    redis_arg_z(&a, q->b->routes[t].key);
     redis_arg_z(&a, BUFFER_GROUP);
     redis_arg_z(&a, "IDLE");
     redis_arg_i64(&a, q->claim_idle_ms);
@@ -248,7 +264,7 @@ static enum bl_rc find_idle(struct request *q, unsigned t, struct bl_str consume
     redis_arg_z(&a, "+");
     redis_arg_i64(&a, q->max_entries < GROUP_CHUNK ? q->max_entries : GROUP_CHUNK);
     redis_arg(&a, consumer);
-    return call(q, &a, out, err);
+    return call(q, t, &a, out, err);
 }
 
 /* Both lists are in stream order; an entry may have gone to somebody else between the two commands. */
@@ -265,14 +281,14 @@ static enum bl_rc claim(struct request *q, unsigned t, const redisReply *idle, s
     struct buffer *b = q->b;
     struct redis_args a;
     redis_words(&a, "XCLAIM");
-    redis_arg_z(&a, b->queue[t]);
+    redis_arg_z(&a, b->routes[t].key);
     redis_arg_z(&a, BUFFER_GROUP);
     redis_arg_z(&a, b->reader.consumer);
     redis_arg_i64(&a, q->claim_idle_ms);
     for (size_t i = 0; i < idle->elements; i++) redis_arg(&a, redis_text(idle->element[i]->element[0]));
     BL_CLEANUP(redis_reply_release) redisReply *r = NULL;
     q->claiming = true;
-    BL_TRY(call(q, &a, &r, err));
+    BL_TRY(call(q, t, &a, &r, err));
     size_t at = 0, before = b->entry_count;
     for (size_t i = 0; i < r->elements; i++)
         if (add_entry(b, (enum ev_type)t, r->element[i], true)) note_idle(&b->entries[b->entry_count - 1], idle, &at);
@@ -297,10 +313,10 @@ static enum bl_rc claim_dead(struct request *q, struct bl_error *err) {
     for (unsigned t = 0; t < EV_TYPE_COUNT; t++) {
         struct redis_args a;
         redis_words(&a, "XINFO CONSUMERS");
-        redis_arg_z(&a, q->b->queue[t]);
+        redis_arg_z(&a, q->b->routes[t].key);
         redis_arg_z(&a, BUFFER_GROUP);
         BL_CLEANUP(redis_reply_release) redisReply *consumers = NULL;
-        BL_TRY(call(q, &a, &consumers, err));
+        BL_TRY(call(q, t, &a, &consumers, err));
         if (redis_is_array(consumers, 1)) BL_TRY(claim_from(q, t, consumers, err));
     }
     int64_t every_ms = q->claim_idle_ms / 2;
@@ -313,37 +329,51 @@ static enum bl_rc claim_dead(struct request *q, struct bl_error *err) {
 
 /* ---- new entries ---- */
 
-static enum bl_rc call_patiently(struct request *q, const struct redis_args *a, redisReply **out,
-                                 struct bl_error *err) {
-    BL_TRY(redis_patience(&q->b->conn, q->wait_ms > 0 ? q->wait_ms : 0, err));
-    BL_TRY(call(q, a, out, err));
-    return redis_patience(&q->b->conn, 0, err);
+static enum bl_rc call_patiently(struct request *q, unsigned route, int wait_ms, const struct redis_args *a,
+                                 redisReply **out, struct bl_error *err) {
+    if (wait_ms == 0) return call(q, route, a, out, err);
+    struct redis_conn *c = &q->b->nodes[0]->conn;
+    BL_TRY(redis_patience(c, wait_ms, err));
+    BL_TRY(call(q, route, a, out, err));
+    return redis_patience(c, 0, err);
 }
 
-static enum bl_rc read_new(struct request *q, struct bl_error *err) {
+static void add_stream(struct buffer *b, const redisReply *stream) {
+    unsigned t = 0;
+    if (!redis_is_array(stream, 2) || !type_of_queue(b, redis_text(stream->element[0]), &t)) return;
+    for (size_t k = 0; k < stream->element[1]->elements; k++)
+        if (add_entry(b, (enum ev_type)t, stream->element[1]->element[k], false))
+            memcpy(b->reader.last[t], b->entries[b->entry_count - 1].id, ID_MAX);
+}
+
+static enum bl_rc read_new_of(struct request *q, struct span s, int wait_ms, struct bl_error *err) {
     struct buffer *b = q->b;
     struct redis_args a;
     begin_read(&a, q);
-    if (q->wait_ms > 0) {
+    if (wait_ms > 0) {
         redis_arg_z(&a, "BLOCK");
-        redis_arg_i64(&a, q->wait_ms);
+        redis_arg_i64(&a, wait_ms);
     }
     redis_arg_z(&a, "STREAMS");
-    for (unsigned t = 0; t < EV_TYPE_COUNT; t++) redis_arg_z(&a, b->queue[t]);
-    for (unsigned t = 0; t < EV_TYPE_COUNT; t++) redis_arg_z(&a, ">");
+    for (unsigned t = s.from; t < s.to; t++) redis_arg_z(&a, b->routes[t].key);
+    for (unsigned t = s.from; t < s.to; t++) redis_arg_z(&a, ">");
     BL_CLEANUP(redis_reply_release) redisReply *r = NULL;
-    BL_TRY(call_patiently(q, &a, &r, err));
+    BL_TRY(call_patiently(q, s.from, wait_ms, &a, &r, err));
     if (!redis_is_array(r, 1)) return BL_OK;
-    for (size_t i = 0; i < r->elements; i++) {
-        unsigned t = 0;
-        const redisReply *stream = r->element[i];
-        if (!redis_is_array(stream, 2) || !type_of_queue(b, redis_text(stream->element[0]), &t)) continue;
-        for (size_t k = 0; k < stream->element[1]->elements; k++)
-            if (add_entry(b, (enum ev_type)t, stream->element[1]->element[k], false))
-                memcpy(b->reader.last[t], b->entries[b->entry_count - 1].id, ID_MAX);
-    }
+    for (size_t i = 0; i < r->elements; i++) add_stream(b, r->element[i]);
     hold(b, &r);
     return BL_OK;
+}
+
+/* Nobody can wait for several servers at once, so on a cluster they are asked in turn. */
+static enum bl_rc read_new(struct request *q, struct bl_error *err) {
+    int wait_ms = q->wait_ms > 0 ? q->wait_ms : 0;
+    if (!q->b->cluster) return read_new_of(q, (struct span){0, EV_TYPE_COUNT}, wait_ms, err);
+    for (int64_t until_ns = bl_mono_ns() + (int64_t)wait_ms * 1000000;;) {
+        for (struct span s = {0}; next_span(q->b, &s);) BL_TRY(read_new_of(q, s, 0, err));
+        if (q->b->entry_count || bl_mono_ns() >= until_ns) return BL_OK;
+        nanosleep(&(struct timespec){.tv_nsec = CLUSTER_POLL_NS}, NULL);
+    }
 }
 
 /* ---- buffer_read ---- */
@@ -412,35 +442,36 @@ enum bl_rc buffer_read(struct buffer *b, const char *consumer, unsigned max_entr
 
 /* ---- acknowledge ---- */
 
-static enum bl_rc send_ids(struct buffer *b, const char *words, const char *key, const char *group,
-                           const char *const *ids, size_t count, struct bl_error *err) {
-    struct redis_args a;
-    redis_words(&a, words);
-    redis_arg_z(&a, key);
-    if (group) redis_arg_z(&a, group);
-    for (size_t i = 0; i < count; i++) redis_arg_z(&a, ids[i]);
-    return redis_send(&b->conn, &a, err);
+static void id_args(struct redis_args *a, const char *command, const char *key, const char *group,
+                    const char *const *ids, size_t count) {
+    redis_words(a, command);
+    redis_arg_z(a, key);
+    if (group) redis_arg_z(a, group);
+    for (size_t i = 0; i < count; i++) redis_arg_z(a, ids[i]);
 }
 
-static enum bl_rc receive_ok(struct buffer *b, struct bl_error *err) {
+static enum bl_rc receive_ok(struct lane *l, struct bl_error *err) {
     BL_CLEANUP(redis_reply_release) redisReply *r = NULL;
-    BL_TRY(redis_receive(&b->conn, &r, err));
-    return redis_check(&b->conn, r, err);
+    BL_TRY(lane_receive(l, &r, err));
+    return redis_check(l->conn, r, err);
 }
 
 /* Delete first, then acknowledge: cut off between the two, the entry stays pending without content, and reading cleans
  * that up; the other way round it would stay in the stream for ever, pending for nobody. No MULTI, because at maxmemory
  * Redis queues nothing, and draining is what helps then. */
-static enum bl_rc ack_chunk(struct buffer *b, const char *key, const char *const *ids, size_t count,
-                            struct bl_error *err) {
-    BL_TRY(send_ids(b, "XDEL", key, NULL, ids, count, err));
-    BL_TRY(send_ids(b, "XACK", key, BUFFER_GROUP, ids, count, err));
+static enum bl_rc ack_once(struct lane *l, const char *key, const char *const *ids, size_t count,
+                           struct bl_error *err) {
+    struct redis_args a;
+    id_args(&a, "XDEL", key, NULL, ids, count);
+    BL_TRY(lane_send(l, &a, err));
+    id_args(&a, "XACK", key, BUFFER_GROUP, ids, count);
+    BL_TRY(lane_send(l, &a, err));
     BL_CRASH_POINT("buffer.before_ack");
-    enum bl_rc deleted = receive_ok(b, err);
+    enum bl_rc deleted = receive_ok(l, err);
     BL_CRASH_POINT("buffer.after_delete");
-    if (!b->conn.context) return deleted;
+    if (!l->conn->context) return deleted;
     struct bl_error second = {0};
-    enum bl_rc acked = receive_ok(b, &second);
+    enum bl_rc acked = receive_ok(l, &second);
     if (deleted != BL_OK || acked == BL_OK) return deleted;
     if (err) *err = second;
     return acked;
@@ -449,7 +480,9 @@ static enum bl_rc ack_chunk(struct buffer *b, const char *key, const char *const
 enum bl_rc buffer_ack(struct buffer *b, enum ev_type type, const char *const *ids, size_t count, struct bl_error *err) {
     for (size_t i = 0; i < count; i += GROUP_CHUNK) {
         size_t n = count - i < GROUP_CHUNK ? count - i : GROUP_CHUNK;
-        BL_TRY(ack_chunk(b, b->queue[type], ids + i, n, err));
+        struct lane l = {.route = type};
+        while (lane_open(b, &l, err)) l.rc = ack_once(&l, b->routes[type].key, ids + i, n, err);
+        BL_TRY(l.rc);
     }
     return BL_OK;
 }
@@ -471,13 +504,14 @@ static void read_rejected_entry(const redisReply *entry, struct buffer_rejected 
 enum bl_rc buffer_read_rejected(struct buffer *b, const char *after, unsigned max, struct buffer_rejected *out,
                                 size_t *count, struct bl_error *err) {
     struct redis_args a;
-    redis_words(&a, "XRANGE " KEY_REJECTED);
+    redis_words(&a, "XRANGE");
+    redis_arg_z(&a, b->routes[ROUTE_REJECTED].key);
     after ? redis_arg_printf(&a, "(%s", after) : redis_arg_z(&a, "-");
     redis_arg_z(&a, "+");
     redis_arg_z(&a, "COUNT");
     redis_arg_i64(&a, max);
     redis_reply_release(&b->held_rejected);
-    BL_TRY(redis_call(&b->conn, &a, &b->held_rejected, err));
+    BL_TRY(route_call(b, ROUTE_REJECTED, &a, &b->held_rejected, err));
     const redisReply *r = b->held_rejected;
     size_t n = 0;
     for (size_t i = 0; i < r->elements && n < max; i++)
@@ -490,9 +524,11 @@ enum bl_rc buffer_read_rejected(struct buffer *b, const char *after, unsigned ma
 enum bl_rc buffer_drop_rejected(struct buffer *b, const char *const *ids, size_t count, struct bl_error *err) {
     for (size_t i = 0; i < count; i += GROUP_CHUNK) {
         size_t n = count - i < GROUP_CHUNK ? count - i : GROUP_CHUNK;
-        BL_TRY(send_ids(b, "XDEL", KEY_REJECTED, NULL, ids + i, n, err));
+        struct redis_args a;
+        id_args(&a, "XDEL", b->routes[ROUTE_REJECTED].key, NULL, ids + i, n);
         BL_CRASH_POINT("buffer.before_drop_rejected");
-        BL_TRY(receive_ok(b, err));
+        BL_CLEANUP(redis_reply_release) redisReply *r = NULL;
+        BL_TRY(route_call(b, ROUTE_REJECTED, &a, &r, err));
     }
     return BL_OK;
 }

@@ -47,22 +47,47 @@ static const struct refusal {
     enum bl_rc rc;
     bool reconnect; /* this connection will not do any better */
     const char *meaning;
+    int redirect;
 } refusals[] = {
-    {"OOM", BL_E_FULL, false, "Redis is at maxmemory; let the writer drain it, or raise maxmemory"},
-    {"LOADING", BL_E_BACKEND, false, "Redis is still loading its append-only file; try again"},
-    {"BUSY ", BL_E_BACKEND, false, "Redis is busy with somebody's script; try again, or SCRIPT KILL it"},
-    {"READONLY", BL_E_BACKEND, true, "this Redis is a read-only replica; point the settings at the master"},
-    {"MISCONF", BL_E_BACKEND, false, "Redis cannot write its append-only file; look at its disk and its log"},
-    {"NOAUTH", BL_E_BACKEND, true, "Redis wants a password; set user and password in the settings"},
-    {"WRONGPASS", BL_E_BACKEND, true, "Redis does not accept user and password of the settings"},
-    {"NOPERM", BL_E_BACKEND, false, "this Redis user lacks a permission; docs/BUFFER.md lists what is needed"},
-    {"NOGROUP", BL_E_BACKEND, false, "a queue or its group has vanished (evicted or flushed)"},
-    {"MASTERDOWN", BL_E_BACKEND, true, "this Redis is a replica without its master; point the settings at the master"},
-    {"CLUSTERDOWN", BL_E_BACKEND, false, "the Redis cluster is down"},
-    {"MOVED", BL_E_BACKEND, false, "this is a Redis Cluster, which bluelake does not support"},
-    {"NOREPLICAS", BL_E_BACKEND, false, "Redis has fewer replicas than it demands for a write"},
-    {"WRONGTYPE", BL_E_BACKEND, false, "a firehose: key holds something else; is this Redis shared?"},
+    {"OOM", BL_E_FULL, false, "Redis is at maxmemory; let the writer drain it, or raise maxmemory", REDIRECT_NONE},
+    {"LOADING", BL_E_BACKEND, false, "Redis is still loading its append-only file; try again", REDIRECT_NONE},
+    {"BUSY ", BL_E_BACKEND, false, "Redis is busy with somebody's script; try again, or SCRIPT KILL it", REDIRECT_NONE},
+    {"READONLY", BL_E_BACKEND, true, "this Redis is a read-only replica; point the settings at the master",
+     REDIRECT_NONE},
+    {"MISCONF", BL_E_BACKEND, false, "Redis cannot write its append-only file; look at its disk and its log",
+     REDIRECT_NONE},
+    {"NOAUTH", BL_E_BACKEND, true, "Redis wants a password; set user and password in the settings", REDIRECT_NONE},
+    {"WRONGPASS", BL_E_BACKEND, true, "Redis does not accept user and password of the settings", REDIRECT_NONE},
+    {"NOPERM", BL_E_BACKEND, false, "this Redis user lacks a permission; docs/BUFFER.md lists what is needed",
+     REDIRECT_NONE},
+    {"NOGROUP", BL_E_BACKEND, false, "a queue or its group has vanished (evicted or flushed)", REDIRECT_NONE},
+    {"MASTERDOWN", BL_E_BACKEND, true, "this Redis is a replica without its master; point the settings at the master",
+     REDIRECT_NONE},
+    {"CLUSTERDOWN", BL_E_BACKEND, false, "the Redis Cluster is down, or nobody serves this key", REDIRECT_NONE},
+    {"MOVED", BL_E_BACKEND, false, "this is a Redis Cluster: give its addresses in redis.cluster", REDIRECT_MOVED},
+    {"ASK ", BL_E_BACKEND, false, "this is a Redis Cluster: give its addresses in redis.cluster", REDIRECT_ASK},
+    {"TRYAGAIN", BL_E_BACKEND, false, "this part of the Redis Cluster is being moved; try again", REDIRECT_LATER},
+    {"NOREPLICAS", BL_E_BACKEND, false, "Redis has fewer replicas than it demands for a write", REDIRECT_NONE},
+    {"WRONGTYPE", BL_E_BACKEND, false, "a firehose: key holds something else; is this Redis shared?", REDIRECT_NONE},
 };
+
+/* "MOVED 3999 127.0.0.1:6381"; the host may be empty, and hold colons. */
+static void note_redirect(struct redis_conn *c, int kind, const char *text) {
+    c->redirect = (struct redis_redirect){.kind = kind};
+    if (kind == REDIRECT_LATER) return;
+    struct bl_str rest = bl_str(text);
+    bl_str_cut(&rest, ' ');
+    bl_str_cut(&rest, ' ');
+    const char *colon = memrchr(rest.p, ':', rest.n);
+    int64_t port = 0;
+    size_t host = colon ? (size_t)(colon - rest.p) : 0;
+    if (!colon || host >= sizeof c->redirect.host || !bl_parse_i64(bl_str_skip(rest, host + 1), 1, 65535, &port)) {
+        c->redirect.kind = REDIRECT_LATER;
+        return;
+    }
+    memcpy(c->redirect.host, rest.p, host);
+    c->redirect.port = (int)port;
+}
 
 /* A refusal inside MULTI is repeated by EXEC as "EXECABORT Transaction discarded because of: OOM ...". */
 static const char *refusal_text(const redisReply *r) {
@@ -87,6 +112,7 @@ enum bl_rc redis_check(struct redis_conn *c, const redisReply *r, struct bl_erro
         const struct refusal *f = &refusals[i];
         if (!redis_says(r, f->code)) continue;
         enum bl_rc rc = bl_fail(err, f->rc, "%s (Redis: %s)", f->meaning, r->str);
+        if (f->redirect) note_redirect(c, f->redirect, refusal_text(r));
         if (f->reconnect) disconnect(c);
         return rc;
     }

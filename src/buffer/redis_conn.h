@@ -27,6 +27,13 @@ void redis_arg_printf(struct redis_args *a, const char *format, ...) __attribute
 /* Blank-separated words of a literal: redis_words(&a, "XGROUP CREATE"). Empties the vector first. */
 void redis_words(struct redis_args *a, const char *words);
 
+/* What the newest refusal says about where its key is, on a Redis Cluster. */
+struct redis_redirect {
+    enum { REDIRECT_NONE, REDIRECT_MOVED, REDIRECT_ASK, REDIRECT_LATER } kind;
+    char host[256]; /* "" = the server that said so */
+    int port;
+};
+
 struct redis_conn {
     char *unix_socket, *host, *user, *password;
     int port, timeout_ms;
@@ -35,7 +42,8 @@ struct redis_conn {
     uint64_t connects;     /* successful ones so far: a change means a new connection */
     int64_t client_id;     /* of the newest connection, on the server `run_id` */
     char run_id[64];       /* a Redis process's random name, new at each of its starts */
-    bool doubt;            /* a transaction was sent whose answer never came */
+    struct redis_redirect redirect;
+    bool doubt; /* a transaction was sent on this connection whose answer never came */
     int64_t doubt_client_id;
     char doubt_run_id[64];
 };
@@ -60,38 +68,3 @@ static inline bool redis_is_array(const redisReply *r, size_t least) {
 }
 /* The value of "name:value" in an INFO text; empty when it is not there. */
 struct bl_str redis_info(struct bl_str text, const char *name);
-
-/* ---- what the files of this room share ---- */
-enum { ID_MAX = 48, GROUP_CHUNK = 256 };
-#define BUFFER_GROUP "writers"
-#define KEY_METADATA "firehose:metadata"
-#define KEY_REJECTED "firehose:rejected:queue"
-#define KEY_LEASE "firehose:lease"
-
-struct reader {
-    char consumer[128];
-    char last[EV_TYPE_COUNT][ID_MAX]; /* the newest entry handed out, from where own pending ones are read on */
-    bool drained[EV_TYPE_COUNT];      /* nothing of ours is pending after `last` */
-    bool claimed;                     /* dead consumers' entries were taken over at the start */
-    int64_t claim_due_ns;
-};
-
-struct buffer {
-    struct redis_conn conn;
-    char queue[EV_TYPE_COUNT][64];
-    bool guard;
-    char known_run_id[64]; /* of the Redis process whose position was loaded last; "" = load it again */
-    int64_t high_water_bytes;
-    int64_t memory_polled_ns, used_memory, memory_limit; /* limit 0: none */
-    struct bl_buf scratch;
-    struct reader reader;
-    redisReply *held[EV_TYPE_COUNT]; /* what the entries of the last buffer_read point into */
-    size_t held_count;
-    struct bl_arena raw; /* texts of corrupt entries */
-    struct buffer_entry *entries;
-    size_t entry_count, entry_room;
-    redisReply *held_rejected;
-};
-
-/* Creates the groups (and empty streams) that are missing, even when memory is at its limit; says how many. */
-enum bl_rc buffer_create_groups(struct buffer *b, int64_t *created, struct bl_error *err);

@@ -218,10 +218,8 @@ static void table_row(struct cmd_sink_state *s, const struct bl_str *values) {
 
 /* --- CSV --- */
 
-static bool could_be_formula(struct bl_str v) { return v.n && memchr("=+-@\t\r", v.p[0], 6); }
-
 static void put_csv_field(struct cmd_sink_state *s, struct bl_str v, bool number) {
-    bool guard = !s->raw && !number && could_be_formula(v);
+    bool guard = !s->raw && !number && bl_str_is_formula(v);
     bool quoted = v.p && v.n == 0; /* an empty text, not a null */
     for (size_t i = 0; i < v.n && !quoted; i++)
         quoted = v.p[i] == '"' || v.p[i] == ',' || v.p[i] == '\n' || v.p[i] == '\r';

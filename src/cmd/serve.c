@@ -24,7 +24,7 @@ static const struct cmd_spec spec = {
     "Answers from the lake in DIR, which another bluelake may be writing to: what was written can be found within "
     "seconds.\n"
     "/docs is the guide to the API, /openapi.json the same for programs; docs/API.md has examples.\n"
-    "On an address other than 127.x API keys are needed: bluelake key add NAME.\n\n"
+    "On an address other than 127.x or [::1] API keys are needed: bluelake key add NAME.\n\n"
     "Examples:\n"
     "  bluelake serve --data data\n"
     "  bluelake serve --http 0.0.0.0:8080 --set serve.row_limit=0 --set "

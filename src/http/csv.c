@@ -1,13 +1,9 @@
 #include "http/csv.h"
 
-static bool looks_like_formula(struct bl_str s) {
-    return s.p[0] && strchr("=+-@\t\r", s.p[0]);
-}
-
 void csv_cell(struct bl_buf *out, struct bl_str s, bool raw) {
     if (!s.n) return;
     bl_buf_byte(out, '"');
-    if (!raw && looks_like_formula(s)) bl_buf_byte(out, '\'');
+    if (!raw && bl_str_is_formula(s)) bl_buf_byte(out, '\'');
     while (s.n) {
         const char *quote = memchr(s.p, '"', s.n);
         size_t n = quote ? (size_t)(quote - s.p) + 1 : s.n;

@@ -11,7 +11,7 @@
 
 enum {
     HTTP_VALUES_MAX = 24,
-    HTTP_HEADERS_MAX = 20,
+    HTTP_HEADERS_MAX = 24,
     HTTP_BODY_MAX = 96 << 20,
     HTTP_ID_MAX = 20,
     HTTP_KEY_NAME_MAX = 64
@@ -59,7 +59,7 @@ struct http_response {
     const char *content_type;
     struct http_header headers[HTTP_HEADERS_MAX];
     size_t header_count;
-    struct http_header trailers[2];
+    struct http_header trailers[3];
     size_t trailer_count;
     struct bl_buf body;
     struct bl_str fixed;    /* used instead of `body` when not empty: static storage */

@@ -14,7 +14,7 @@
 #include "http/server.h"
 #include "obs/metrics.h"
 
-enum { PIECE = 64 << 10, CELL_MEMORY = 1 << 20, JSON_DEPTH = 4 };
+enum { PIECE = 64 << 10, HELD_MAX = 32 << 20, CELL_MEMORY = 1 << 20, JSON_DEPTH = 4 };
 
 struct export {
     struct http_response *res;
@@ -22,14 +22,17 @@ struct export {
     EVP_MD_CTX *sha256;
     int64_t rows;
     bool raw;  /* no guard against formulas */
-    bool held; /* nothing leaves before the end: the head still has to say whether it was cut */
+    bool
+        held; /* nothing leaves before the end, so that the head can say whether it was cut; a large one says so last */
     struct bl_arena cells;
 };
 
 static enum bl_rc send(struct export *e, bool last, struct bl_error *err) {
     struct bl_buf *body = &e->res->body;
     BL_TRY(bl_buf_check(body, "the export", err));
-    if (!last && (e->held || body->n < PIECE)) return BL_OK;
+    if (!last && body->n < (e->held ? HELD_MAX : PIECE)) return BL_OK;
+    if (!last && e->held) http_header(e->res, "Trailer", "X-Row-Count, X-Content-SHA256, X-Truncated");
+    if (!last) e->held = false;
     if (atomic_load(&e->rq->gone)) return bl_fail(err, BL_E_CANCELLED, "the client hung up");
     BL_ASSERT(EVP_DigestUpdate(e->sha256, body->p ? body->p : "", body->n) == 1);
     return http_stream(e->res, true, err);
@@ -199,7 +202,9 @@ static enum bl_rc run(struct http_context *context, const struct format *format,
     s.limit = (unsigned)context->server->conf->serve_row_limit;
     e->held = s.limit != 0;
     BL_TRY(format->run(context->query, &s, e, &stats, err));
-    if (s.limit) http_header(e->res, "X-Truncated", stats.more ? "true" : "false");
+    const char *truncated = stats.more ? "true" : "false";
+    if (s.limit && e->held) http_header(e->res, "X-Truncated", truncated);
+    if (s.limit && !e->held) e->res->trailers[e->res->trailer_count++] = (struct http_header){"X-Truncated", truncated};
     BL_TRY(send(e, true, err));
     metric_add(M_http_exported, 0, (double)e->rows);
     return BL_OK;

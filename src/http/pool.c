@@ -120,16 +120,10 @@ static struct pool_job *take_job(struct pool *p, bool light) {
     return oldest ? unlink_job(p, oldest) : NULL;
 }
 
-static enum bl_rc ignore_hit(void *context, const struct query_hit *hit, struct bl_error *err) {
-    (void)context, (void)hit, (void)err;
-    return BL_OK;
-}
-
 static void probe(struct worker *w) {
     struct bl_error err = {0};
-    struct query_search any = {.limit = 1};
     if (!prepare_session(w)) return;
-    enum bl_rc rc = query_search(w->context.query, &any, ignore_hit, NULL, NULL, &err);
+    enum bl_rc rc = query_probe(w->context.query, &err);
     note_trouble(w->pool, rc == BL_OK || rc == BL_E_CANCELLED || rc == BL_E_TIMEOUT ? NULL : &err);
 }
 

@@ -9,15 +9,18 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "index/index.h"
 #include "obs/log.h"
 #include "query/views.h"
 
-enum { TICK_NS = 50000000 };
+enum { TICK_NS = 50000000, LOOK_NS = 200000000, INDEX_MEMORY = 128 << 20 };
+static const int64_t RETRY_NS = INT64_C(5000000000);
 
 struct refresher {
     struct refresher_options options;
     char *lake_dir;
-    pthread_t thread;
+    pthread_t threads[2];
+    int started;
     atomic_bool stop;
 };
 
@@ -44,37 +47,76 @@ static void step_back(void) {
     setpriority(PRIO_PROCESS, (id_t)gettid(), NICENESS);
 }
 
+static void pause_until(const struct refresher *r, int64_t until_ns) {
+    while (!atomic_load(&r->stop) && bl_mono_ns() < until_ns) nanosleep(&(struct timespec){.tv_nsec = TICK_NS}, NULL);
+}
+
 static void *keep_fresh(void *context) {
     struct refresher *r = context;
-    step_back();
     int64_t last_log_ns = 0;
+    step_back();
     while (!atomic_load(&r->stop)) {
         refresh(r, &last_log_ns);
-        int64_t until = bl_mono_ns() + r->options.every_us * 1000;
-        while (!atomic_load(&r->stop) && bl_mono_ns() < until) nanosleep(&(struct timespec){.tv_nsec = TICK_NS}, NULL);
+        pause_until(r, bl_mono_ns() + r->options.every_us * 1000);
     }
     return NULL;
+}
+
+static enum bl_rc build_index(const struct refresher *r, int64_t *last_log_ns) {
+    struct bl_error err = {0};
+    struct index_build_stats stats = {0};
+    struct index_build_options o = {.lake_dir = r->lake_dir, .memory_bytes = INDEX_MEMORY, .stop = &r->stop};
+    int64_t start_ns = bl_mono_ns();
+    enum bl_rc rc = index_build_missing(&o, &stats, &err);
+    if (rc == BL_OK && stats.built)
+        bl_log(BL_DEBUG, "index built=%zu rows=%" PRId64 " bytes=%" PRId64 " ms=%" PRId64, stats.built, stats.rows,
+               stats.bytes, (bl_mono_ns() - start_ns) / 1000000);
+    if (rc != BL_OK && !is_ordinary(rc) && bl_log_due(last_log_ns, 60000000)) bl_log_error("index", &err);
+    return rc;
+}
+
+/* After each commit; where it failed, again after a while. */
+static void *keep_indexed(void *context) {
+    struct refresher *r = context;
+    int64_t last_log_ns = 0, done = -1;
+    step_back();
+    while (!atomic_load(&r->stop)) {
+        int64_t snapshot = pool_snapshot(r->options.pool);
+        enum bl_rc rc = BL_OK;
+        if (snapshot >= 0 && snapshot != done) {
+            rc = build_index(r, &last_log_ns);
+            if (rc == BL_OK) done = snapshot;
+        }
+        pause_until(r, bl_mono_ns() + (rc == BL_OK ? LOOK_NS : RETRY_NS));
+    }
+    return NULL;
+}
+
+static bool start(struct refresher *r, void *(*run)(void *context)) {
+    bool started = pthread_create(&r->threads[r->started], NULL, run, r) == 0;
+    r->started += started;
+    return started;
 }
 
 enum bl_rc refresher_start(const struct refresher_options *o, struct refresher **out, struct bl_error *err) {
     struct refresher *r = bl_xcalloc(1, sizeof *r);
     r->options = *o;
     r->lake_dir = bl_xstrdup(o->lake_dir);
-    int rc = pthread_create(&r->thread, NULL, keep_fresh, r);
-    if (rc != 0) {
-        free(r->lake_dir);
-        free(r);
-        return bl_fail(err, BL_E_IO, "the thread that keeps views fresh cannot be started: %s", strerror(rc));
+    bool started = start(r, keep_indexed) && (o->every_us == 0 || start(r, keep_fresh));
+    if (started) {
+        *out = r;
+        return BL_OK;
     }
-    *out = r;
-    return BL_OK;
+    refresher_stop(&r);
+    return bl_fail(err, BL_E_IO, "the threads that keep views and index fresh cannot be started");
 }
 
-void refresher_stop(struct refresher **r) {
-    if (!*r) return;
-    atomic_store(&(*r)->stop, true);
-    pthread_join((*r)->thread, NULL);
-    free((*r)->lake_dir);
-    free(*r);
-    *r = NULL;
+void refresher_stop(struct refresher **refresher) {
+    struct refresher *r = *refresher;
+    if (!r) return;
+    atomic_store(&r->stop, true);
+    for (int i = 0; i < r->started; i++) pthread_join(r->threads[i], NULL);
+    free(r->lake_dir);
+    free(r);
+    *refresher = NULL;
 }

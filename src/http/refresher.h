@@ -1,15 +1,18 @@
-/* refresher: a thread that keeps the views up to date. Private to the http room.
+/* refresher: two threads of low priority that keep ready what questions are answered from: the search index follows
+ * every commit, the views their cadence. Private to the http room.
  *
- * May include: base, query, obs. Looks every few seconds whether anything is due; what it costs is bounded by its own
- * session's memory and one thread of low priority. Another process that refreshes the same views is no error. */
+ * May include: base, index, query, obs, pool.h. What each costs is bounded by its own session's memory and one thread.
+ * Questions do not depend on them: what is missing is built by whoever needs it. Another process that does the same is
+ * no error. */
 #pragma once
-#include "base/mem.h"
+#include "http/pool.h"
 
 struct refresher;
 struct refresher_options {
     const char *lake_dir;
-    int64_t memory_bytes;
-    int64_t every_us;
+    struct pool *pool;    /* tells of new snapshots; outlives the refresher */
+    int64_t memory_bytes; /* for views */
+    int64_t every_us;     /* between two looks whether a view is due; 0: views are left alone */
 };
 enum bl_rc refresher_start(const struct refresher_options *o, struct refresher **out, struct bl_error *err);
 void refresher_stop(struct refresher **r);

@@ -51,10 +51,11 @@ static enum bl_rc open_parts(struct http_server *s, struct bl_error *err) {
     s->cache = cache_new(s->conf->serve_cache, s->clock);
     s->rates = rates_new(s->clock);
     BL_TRY(pool_start(&pool, &s->pool, err));
-    if (s->conf->serve_views_every == 0) return BL_OK;
-    struct refresher_options views = {
-        .lake_dir = s->conf->data, .memory_bytes = s->conf->serve_views_memory, .every_us = s->conf->serve_views_every};
-    return refresher_start(&views, &s->refresher, err);
+    struct refresher_options fresh = {.lake_dir = s->conf->data,
+                                      .pool = s->pool,
+                                      .memory_bytes = s->conf->serve_views_memory,
+                                      .every_us = s->conf->serve_views_every};
+    return refresher_start(&fresh, &s->refresher, err);
 }
 
 enum bl_rc server_open(const struct conf *conf, const struct bl_clock *clock, struct http_server **out,
@@ -143,9 +144,9 @@ static void add_cors_headers(const struct http_server *s, const struct http_requ
     if (s->conf->serve_cors_origins.count) http_header(res, "Vary", "Origin, Accept-Encoding");
     if (!rq->origin.n || rq->origin.n > 300 || !origin_allowed(s, rq->origin)) return;
     http_header_printf(res, "Access-Control-Allow-Origin", "%.*s", BL_ARG(rq->origin));
-    http_header(
-        res, "Access-Control-Expose-Headers",
-        "X-Request-Id, X-Truncated, ETag, Retry-After, Content-Disposition, X-RateLimit-Limit, X-RateLimit-Remaining");
+    http_header(res, "Access-Control-Expose-Headers",
+                "X-Request-Id, X-Snapshot, X-Truncated, ETag, Retry-After, Content-Disposition, X-RateLimit-Limit, "
+                "X-RateLimit-Remaining");
 }
 
 static void answer_options(struct http_response *res) {
@@ -264,6 +265,7 @@ static void add_etag(const struct http_request *rq, struct http_response *res, i
     char etag[ETAG_MAX];
     etag_of(rq, snapshot, etag);
     http_header_printf(res, "ETag", "%s", etag);
+    http_header_printf(res, "X-Snapshot", "%" PRId64, snapshot);
     http_header(res, "Cache-Control", "private, no-cache");
 }
 
@@ -361,6 +363,7 @@ static void complete(struct http_context *context, struct http_request *rq, stru
     if (rc == BL_OK) rc = bl_buf_check(&res->body, "the answer", NULL);
     if (rc != BL_OK) {
         http_refuse_error(res, rq, err);
+        if (rc == BL_E_FULL) bl_log(BL_WARN, "request id=%s refused: %s", rq->id, err->message);
         if (res->status == 500) bl_log(BL_ERROR_LEVEL, "request id=%s failed: %s", rq->id, err->message);
         return;
     }

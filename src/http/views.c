@@ -166,13 +166,15 @@ HTTP_HANDLER(answer_view) {
         return bl_fail(err, BL_E_NOT_FOUND, "there is no such view: /views lists them");
     snprintf(name, sizeof name, "%.*s", BL_ARG(rq->path_value));
     BL_TRY(views_of(context, err));
-    BL_TRY(is_waiting(context, name, &waiting, err));
+    bool csv = bl_str_eq(http_text(rq, "format"), BL_LIT("csv"));
+    enum bl_rc rc = csv ? answer_csv(context, name, res, err) : answer_json(context, name, res, err);
+    if (rc != BL_E_NOT_FOUND) return rc;
+    BL_TRY(is_waiting(context, name, &waiting, NULL));
     if (waiting) {
         http_refuse(res, 503, "not_ready", NULL, "try again in a few seconds",
                     "the view %s is being computed for the first time", name);
         http_header(res, "Retry-After", "5");
         return BL_OK;
     }
-    bool csv = bl_str_eq(http_text(rq, "format"), BL_LIT("csv"));
-    return csv ? answer_csv(context, name, res, err) : answer_json(context, name, res, err);
+    return rc;
 }

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
-#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -221,14 +220,18 @@ static enum bl_rc write_in_memory(const char *lake_dir, const struct catalog_fil
     return rc;
 }
 
-/* Whoever finds the lock taken for long goes on without: two builds of one segment do no harm. */
-static int take_lock(const char *lake_dir) {
-    enum { PAUSE_NS = 2000000, ATTEMPTS = 1000 };
+/* One file of locks for all: a byte of it stands for each segment. Whoever finds its byte taken for long goes on
+ * without: two builds of one segment do no harm. */
+static int take_lock(const char *lake_dir, uint64_t identity) {
+    enum { PAUSE_NS = 2000000, ATTEMPTS = 2500 };
     char path[INDEX_PATH_MAX];
+    struct flock byte = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = (off_t)(identity >> 2), .l_len = 1};
     snprintf(path, sizeof path, "%s/index/.lock", lake_dir);
     int fd = open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0644);
-    for (int i = 0; fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK && i < ATTEMPTS; i++)
+    for (int i = 0; fd >= 0 && fcntl(fd, F_OFD_SETLK, &byte) != 0 && i < ATTEMPTS; i++) {
+        if (errno != EAGAIN && errno != EACCES && errno != EINTR) break;
         nanosleep(&(struct timespec){.tv_nsec = PAUSE_NS}, NULL);
+    }
     return fd;
 }
 
@@ -259,7 +262,7 @@ enum bl_rc index_make(const char *lake_dir, const struct catalog_file *file, str
     *built = false;
     if ((*fd = open(path, O_RDONLY | O_CLOEXEC)) >= 0) return BL_OK;
     snprintf(folder, sizeof folder, "%s/index", lake_dir);
-    int lock = mkdir(folder, 0755) == 0 || errno == EEXIST ? take_lock(lake_dir) : -1;
+    int lock = mkdir(folder, 0755) == 0 || errno == EEXIST ? take_lock(lake_dir, index_identity(file)) : -1;
     enum bl_rc rc = BL_E_IO;
     if (lock >= 0) {
         *fd = open(path, O_RDONLY | O_CLOEXEC); /* built by another while this one waited? */

@@ -142,6 +142,28 @@ enum bl_rc index_roster(struct index *x, struct duck *duck, const struct catalog
     return BL_OK;
 }
 
+bool index_is_missing(const struct index *x, const struct catalog_file *file) {
+    uint64_t identity = index_identity(file);
+    size_t at = place_of(x, identity);
+    char path[INDEX_PATH_MAX];
+    if (at < x->count && x->entries[at].identity == identity) return false;
+    index_path(x->lake_dir, file->type, identity, path);
+    return access(path, F_OK) != 0;
+}
+
+bool index_is_writable(const struct index *x) {
+    char path[INDEX_PATH_MAX];
+    snprintf(path, sizeof path, "%s/index", x->lake_dir);
+    return (mkdir(path, 0755) == 0 || errno == EEXIST) && access(path, R_OK | W_OK | X_OK) == 0;
+}
+
+void index_count_built(struct index *x, size_t built) {
+    x->built += built;
+}
+const char *index_lake(const struct index *x) {
+    return x->lake_dir;
+}
+
 /* Keeps the entries of which `keep` holds. */
 static void filter(struct index *x, bool (*keep)(const struct entry *e, uint64_t limit), uint64_t limit) {
     size_t kept = 0;

@@ -6,7 +6,7 @@
  * is built again when it is missing or damaged. Its name is made from everything the catalogue knows of its file (id,
  * path, checksum, size, rows, times), so that it is never taken for another's; segments of files that are no longer
  * listed are removed. The catalogue knows nothing of all this. A segment is written under another name and renamed,
- * under a lock on DIR/index/.lock that keeps several processes from building the same one; one that waits too long
+ * under a lock in DIR/index/.lock that keeps several processes from building the same one; one that waits too long
  * builds its own. Where the folder cannot be written (disk full, somebody else's lake), the segment lives in memory for
  * as long as the index is open.
  *
@@ -34,6 +34,11 @@ enum bl_rc index_segment(struct index *x, struct duck *duck, const struct catalo
 /* The same of a file of accounts or profiles. */
 enum bl_rc index_roster(struct index *x, struct duck *duck, const struct catalog_file *file, struct roster **out,
                         struct bl_error *err);
+/* Builds those of `files` that are missing, on up to `threads` threads, each with a DuckDB of its own. What fails is
+ * left for index_segment to fail at. `go_on` is asked before each file, on any of the threads. Takes nothing but a look
+ * at the folder when nothing is missing. */
+void index_prepare(struct index *x, const struct catalog_file *const *files, size_t count, int threads,
+                   bool (*go_on)(void *context), void *context);
 /* How many files the two have built, for whoever says what an answer took. */
 size_t index_built(const struct index *x);
 /* Between two questions: no more than a bounded number of segments stays open. */

@@ -10,6 +10,12 @@ void index_path(const char *lake_dir, enum ev_type type, uint64_t identity, char
 static inline bool index_wants(enum ev_type type) {
     return type == EV_posts || type == EV_accounts || type == EV_profiles;
 }
+/* Neither open here nor in the folder. */
+bool index_is_missing(const struct index *x, const struct catalog_file *file);
+/* Can files be put into its folder? */
+bool index_is_writable(const struct index *x);
+void index_count_built(struct index *x, size_t built);
+const char *index_lake(const struct index *x);
 /* Writes the segment or roster of `file` into `fd`. */
 enum bl_rc index_write(const char *lake_dir, const struct catalog_file *file, struct duck *duck, int fd,
                        const char *name, struct bl_error *err);

@@ -25,7 +25,8 @@ enum bl_rc roster_open(int fd, const char *name, uint64_t identity, struct roste
 void roster_close(struct roster **r);
 size_t roster_count(const struct roster *r);
 void roster_at(const struct roster *r, size_t i, struct roster_entry *out); /* i < roster_count */
-bool roster_find(const struct roster *r, struct bl_str did, struct roster_entry *out);
+/* `account`: segment_account(did), which whoever asks many rosters has at hand. */
+bool roster_find(const struct roster *r, struct bl_str did, uint64_t account, struct roster_entry *out);
 /* The `i`th account of the file that was said to bear the handle, case apart; false when there are no more. */
 bool roster_of_handle(const struct roster *r, struct bl_str handle, size_t i, struct roster_entry *out);
 /* The hash accounts are sorted by: segment_account. */

@@ -374,18 +374,18 @@ static enum bl_rc read_ledger(struct catalog *c, enum ev_type type, struct catal
     return BL_OK;
 }
 
-/* Where the block's offset stands against the expected one. A block older than one committed before it (`late`) fills
- * part of the hole it left. */
+/* The block's offset against the expected one. One that comes `late` fills part of the hole it left. */
 static void account_offset(struct catalog_ledger *l, const struct catalog_intake *in, bool late) {
     if (in->offset == UINT64_MAX) return;
-    uint64_t received = (uint64_t)in->received;
     if (late) {
         l->missing -= in->written < l->missing ? in->written : l->missing; /* what was not written was not missing */
         return;
     }
+    /* Numbered anew: the buffer lost its contents, and everything that was not in the lake is asked for again. */
+    if (in->offset == 0 && l->next_offset > 0) l->missing = 0;
     if (in->offset > l->next_offset) l->missing += (int64_t)(in->offset - l->next_offset);
     if (in->offset < l->next_offset) l->forgotten += (int64_t)(l->next_offset - in->offset);
-    l->next_offset = in->offset + received;
+    l->next_offset = in->offset + (uint64_t)in->received;
 }
 
 static enum bl_rc add_intake(struct catalog *c, const struct catalog_intake *in, struct bl_error *err) {

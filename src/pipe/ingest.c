@@ -25,6 +25,7 @@ enum {
     TICK_MS = 200,             /* longest wait of the reader before it looks at ages, stop and status */
     RETRY_US = 250000,         /* between two tries to append */
     DRAIN_LIMIT_US = 20000000, /* at stop: how long to wait for Redis */
+    LOSSES_MAX = 16,
     NUMBERING_SLACK = 1 << 20, /* a number so far behind belongs to a numbering that began anew */
     FLOW_LOG_US = 60000000,    /* how often the log says how much flows */
     REFUSED_LOG_US = 10000000, /* and at most that something was refused */
@@ -46,6 +47,11 @@ struct ingest {
         unsigned votes;
     } horizon;
 
+    struct loss { /* what Redis lost and upstream is asked for again, to be reported as healed */
+        int64_t from_us, to_us;
+    } losses[LOSSES_MAX];
+    size_t loss_count;
+    int64_t pushed_us; /* position of the newest block the sender was given in this session */
     int64_t begin_us; /* where this process began, 0 = nothing received yet */
     struct sender *sender;
     pthread_mutex_t mutex; /* of the pointer `source`, which appears while others look */
@@ -80,6 +86,7 @@ static void push_closed(struct ingest *in, bool flush) {
         struct source_cursor cursor = {.seq = closed.cursor_seq};
         memcpy(cursor.host, in->host, sizeof cursor.host);
         source_cursor_text(&cursor, item->host);
+        if (closed.cursor_us > in->pushed_us) in->pushed_us = closed.cursor_us;
         sender_push(in->sender, item);
     }
 }
@@ -162,21 +169,54 @@ static void take_message(struct ingest *in, const struct source_message *message
 }
 
 /* Gaps travel to the catalogue the same way as dead letters: ingest does not know the lake. */
+static void push_gap(struct ingest *in, const struct source_gap *gap) {
+    metric_add(gap->healed ? M_gaps_healed : M_gaps, 0, 1);
+    struct note note = {.received_us = bl_wall_us()};
+    snprintf(note.reason, sizeof note.reason, gap->healed ? "healed" : "gap");
+    BL_CLEANUP(bl_buf_release) struct bl_buf json = {0};
+    bl_buf_printf(&json, "{\"from_us\":%" PRId64 ",\"to_us\":%" PRId64 ",\"healed\":%d,\"reason\":\"%s\",\"host\":",
+                  gap->from_us, gap->to_us, gap->healed, gap->reason);
+    bl_buf_json(&json, bl_str(gap->host));
+    bl_buf_byte(&json, '}');
+    BL_CRASH_POINT("ingest.gap_found");
+    push_note(in, note, bl_buf_view(&json));
+}
+
+/* What the buffer lost is a gap until upstream has served it again, or has said that it no longer can. */
+static void note_loss(struct ingest *in, const struct resume *resume) {
+    if (resume->lost_to_us <= resume->cursor_us) return;
+    struct source_gap gap = {.from_us = resume->cursor_us, .to_us = resume->lost_to_us, .reason = "buffer_lost"};
+    char length[BL_TIME_TEXT_MAX];
+    bl_log(BL_WARN, "gap of %s: the buffer lost what lies between %" PRId64 " and %" PRId64 "; upstream is asked again",
+           bl_format_duration(gap.to_us - gap.from_us, length), gap.from_us, gap.to_us);
+    push_gap(in, &gap);
+    if (in->loss_count < LOSSES_MAX) in->losses[in->loss_count++] = (struct loss){gap.from_us, gap.to_us};
+}
+
+static void heal_losses(struct ingest *in, int64_t durable_us) {
+    for (size_t i = in->loss_count; i-- > 0;) {
+        struct loss loss = in->losses[i];
+        if (durable_us < loss.to_us) continue;
+        in->losses[i] = in->losses[--in->loss_count];
+        struct source_gap gap = {.from_us = loss.from_us, .to_us = loss.to_us, .reason = "buffer_lost", .healed = true};
+        push_gap(in, &gap);
+    }
+}
+
+/* Upstream could not serve all of it: these rows stay open. */
+static void give_up_losses(struct ingest *in, const struct source_gap *gap) {
+    for (size_t i = in->loss_count; i-- > 0;)
+        if (gap->from_us < in->losses[i].to_us && gap->to_us > in->losses[i].from_us)
+            in->losses[i] = in->losses[--in->loss_count];
+}
+
 static void take_gaps(struct ingest *in) {
     struct source_gap gap;
     while (merge_take_gap(in->source, &gap)) {
-        metric_add(gap.healed ? M_gaps_healed : M_gaps, 0, 1);
         if (gap.healed) push_closed(in, true); /* the note must not be stored before the events */
-        struct note note = {.received_us = bl_wall_us()};
-        snprintf(note.reason, sizeof note.reason, gap.healed ? "healed" : "gap");
-        BL_CLEANUP(bl_buf_release) struct bl_buf json = {0};
-        bl_buf_printf(&json, "{\"from_us\":%" PRId64 ",\"to_us\":%" PRId64 ",\"healed\":%d,\"reason\":\"%s\",\"host\":",
-                      gap.from_us, gap.to_us, gap.healed, gap.reason);
-        bl_buf_json(&json, bl_str(gap.host));
-        bl_buf_byte(&json, '}');
-        BL_CRASH_POINT("ingest.gap_found");
-        push_note(in, note, bl_buf_view(&json));
+        push_gap(in, &gap);
         if (gap.healed) continue;
+        give_up_losses(in, &gap);
         char length[BL_TIME_TEXT_MAX];
         bl_log(BL_WARN, "gap of %s: upstream %s no longer has what lies between %" PRId64 " and %" PRId64 " (%s)",
                bl_format_duration(gap.to_us - gap.from_us, length), gap.host, gap.from_us, gap.to_us, gap.reason);
@@ -251,9 +291,11 @@ static enum bl_rc read_loop(struct ingest *in, struct bl_error *err) {
         if (rc == BL_OK && ++since < CHECK_EVERY && merge_pending(in->source)) continue;
         since = 0;
         BL_CRASH_POINT("ingest.before_cursor");
-        struct source_cursor cursor = cursor_of(in, sender_cursor(in->sender));
+        struct resume durable = sender_cursor(in->sender);
+        struct source_cursor cursor = cursor_of(in, durable);
         merge_set_cursor(in->source, &cursor);
         take_gaps(in);
+        heal_losses(in, durable.cursor_us);
         push_closed(in, false);
         learn(in);
         report(in);
@@ -436,7 +478,10 @@ static enum bl_rc read_session(struct ingest *in, struct bl_error *err) {
     if (pthread_create(&watch_thread, NULL, watch_stop, in) != 0) return bl_fail(err, BL_E_IO, "cannot start a thread");
     enum bl_rc rc = read_loop(in, err);
     bool lost = sender_lost(in->sender);
-    if (!lost) push_closed(in, true);
+    if (!lost) {
+        push_closed(in, true);
+        heal_losses(in, in->pushed_us); /* these notes follow the blocks */
+    }
     sender_stop(in->sender, lost ? 0 : DRAIN_LIMIT_US);
     atomic_store(&in->session_over, true);
     pthread_join(watch_thread, NULL);
@@ -452,8 +497,10 @@ static enum bl_rc run_session(struct ingest *in, struct bl_error *err) {
     BL_CRASH_POINT("ingest.position_loaded");
     uint64_t incarnation = bl_random_u64();
     BL_TRY(sender_start(in->sender, &position, incarnation, &resume, err));
-    if (!resume.cursor_us) resume.cursor_us = in->begin_us; /* Redis came back empty before anything was settled */
+    /* Redis lost what it had before anything was settled. */
+    if (!resume.cursor_us) resume.cursor_us = in->begin_us ? in->begin_us : position.cursor_us;
     struct source_cursor cursor = cursor_of(in, resume);
+    note_loss(in, &resume);
     enum bl_rc rc = begin_source(in, &cursor, err);
     BL_CRASH_POINT("ingest.source_open");
     if (rc != BL_OK) {
@@ -461,6 +508,7 @@ static enum bl_rc run_session(struct ingest *in, struct bl_error *err) {
         return rc;
     }
     window_clear(&in->window);
+    in->pushed_us = 0;
     blocks_release(&in->blocks);
     blocks_init(&in->blocks, incarnation, numbered_by_the_sender, resume.cursor_us,
                 (size_t)in->conf->ingest_block_bytes, in->conf->ingest_block_age);

@@ -25,7 +25,7 @@ static struct sent *add(struct recent *r, struct bl_str data, int64_t now_ns) {
     return s;
 }
 
-/* The newest stays, however large it is. */
+/* The newest stays, however large. */
 static void keep_bounds(struct recent *r, int64_t now_ns) {
     while (r->head != r->tail &&
            (r->bytes > RECENT_BYTES || now_ns - r->head->sent_ns > (int64_t)RECENT_US * 1000))

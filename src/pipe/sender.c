@@ -6,9 +6,9 @@
 #include <stdlib.h>
 
 #include "base/fault.h"
-#include "base/io.h"
 #include "obs/log.h"
 #include "obs/metrics.h"
+#include "pipe/settled.h"
 #include "pipe/spill.h"
 
 enum {
@@ -19,7 +19,12 @@ enum {
     SPILL_KEEP_US = 10000000, /* a drained segment stays so long, for a Redis that forgets its last seconds */
     SETTLED_EVERY_US = 1000000,
     POSITION_EVERY_US = 5000000,
-    POSITION_MAX = 1024,
+};
+
+struct doubt {
+    bool any;
+    enum ev_type type;
+    uint64_t incarnation, seq;
 };
 
 struct sender {
@@ -52,28 +57,15 @@ struct sender {
     int64_t settled_us, settled_written_us;               /* settled_us 0 = unknown */
     int64_t settled_due_ns, position_due_ns;
     int64_t last_log_ns, last_spill_log_ns;
-    struct {
-        bool any;
-        enum ev_type type;
-        uint64_t incarnation, seq;
-    } doubt;               /* the block whose append was not answered: Redis may hold and count it */
+    struct doubt doubt;               /* the block whose append was not answered: Redis may hold and count it */
     bool counters_changed; /* of the loss: Redis's counters were not merely older */
+    unsigned vanished;     /* types to be numbered anew before the next block */
 
     _Atomic bool lost, breaker_open, redis_up;
     _Atomic int64_t last_durable_us, spill_size;
 };
 
 /* ---- the queue ---- */
-
-static size_t item_bytes(const struct item *item) {
-    return item->block.raw.cap + sizeof *item;
-}
-
-static void free_item(struct item *item) {
-    bl_buf_release(&item->block.raw);
-    bl_buf_release(&item->packed);
-    free(item);
-}
 
 static void wait_changed(struct sender *s, int64_t us) {
     struct timespec until;
@@ -129,7 +121,7 @@ static void item_done(struct sender *s, struct item *item) {
     }
     pthread_cond_broadcast(&s->changed);
     pthread_mutex_unlock(&s->mutex);
-    free_item(item);
+    item_free(item);
 }
 
 static bool is_abandoned(struct sender *s) {
@@ -205,15 +197,12 @@ static void note_durable(struct sender *s, int64_t cursor_us, const char *host) 
 
 static enum bl_rc append(struct sender *s, enum ev_type type, struct block *block, int64_t cursor_us, const char *host,
                          struct bl_error *err) {
+    if (s->vanished) BL_TRY(buffer_number_anew(s->buffer, s->vanished, err));
+    s->vanished = 0;
     block->offset = s->received[type];
     struct buffer_append one = {.type = type, .block = *block};
     enum bl_rc rc = buffer_append(s->buffer, &one, 1, cursor_us, host, err);
-    if (rc == BL_E_NET) {
-        s->doubt.any = true;
-        s->doubt.type = type;
-        s->doubt.incarnation = block->incarnation;
-        s->doubt.seq = block->seq;
-    }
+    if (rc == BL_E_NET) s->doubt = (struct doubt){true, type, block->incarnation, block->seq};
     if (rc != BL_OK) return rc;
     s->doubt.any = false;
     s->received[type] += block->count;
@@ -233,6 +222,13 @@ static enum bl_rc send_again(struct sender *s, struct sent *r, struct bl_error *
     return append(s, r->type, &r->block, r->cursor_us, r->host, err);
 }
 
+static enum bl_rc lose_session(struct sender *s, bool counters_changed, const char *why, struct bl_error *err) {
+    s->counters_changed = counters_changed;
+    atomic_store(&s->lost, true);
+    BL_CRASH_POINT("ingest.session_lost");
+    return bl_fail(err, BL_E_FORGOTTEN, "%s: starting over", why);
+}
+
 /* Another Redis process, or other counters, than the block's offset was taken from. What is missing of the last seconds
  * is sent again, in order; a block (`current`, NULL when a note is next) whose answer was lost with the connection may
  * be there already: buffer_append finds it. */
@@ -240,14 +236,13 @@ static enum bl_rc catch_up(struct sender *s, enum ev_type type, const struct blo
     struct buffer_position position;
     BL_TRY(buffer_load_position(s->buffer, &position, err));
     metric_add(M_went_back, 0, 1);
+    if (position.vanished & ~s->vanished) return lose_session(s, true, "Redis threw away a queue", err);
     uint64_t sent[EV_TYPE_COUNT];
     memcpy(sent, s->received, sizeof sent);
     if (current && position.received[type] == sent[type] + current->count) position.received[type] = sent[type];
     if (!recent_after(&s->recent, position.received, position.rejected, sent)) {
-        s->counters_changed = position.cursor_us == 0 || position.cursor_us >= s->redis_cursor_us;
-        atomic_store(&s->lost, true);
-        BL_CRASH_POINT("ingest.session_lost");
-        return bl_fail(err, BL_E_FORGOTTEN, "Redis lost more than the last seconds: starting over");
+        bool changed = position.cursor_us == 0 || position.cursor_us >= s->redis_cursor_us;
+        return lose_session(s, changed, "Redis lost more than the last seconds", err);
     }
     memcpy(s->received, position.received, sizeof s->received);
     int64_t blocks = 0;
@@ -295,7 +290,9 @@ static void count_sent(const struct closed_block *b) {
     metric_add(M_buffered, b->type, b->block.count);
     metric_add(M_blocks, 0, 1);
     metric_add(M_block_bytes, 0, (double)b->block.data.n);
-    metric_observe(M_buffer_latency, (double)(bl_wall_us() - b->first_received_us) / 1e6);
+    double seconds = (double)(bl_wall_us() - b->first_received_us) / 1e6;
+    metric_observe(M_buffer_latency, seconds);
+    if (seconds > metric_get(M_buffer_latency_max, 0)) metric_set(M_buffer_latency_max, 0, seconds);
 }
 
 static enum bl_rc send_item(struct sender *s, struct item *item, struct bl_error *err) {
@@ -317,18 +314,6 @@ static void spilling_failed(struct sender *s, const struct bl_error *err) {
     if (bl_log_due(&s->last_spill_log_ns, 10000000)) bl_log_error("cannot spill to disk; ingest waits for Redis", err);
 }
 
-static struct spill_record record_of(const struct item *item) {
-    return (struct spill_record){.is_block = item->is_block,
-                                 .type = item->block.type,
-                                 .block = item->block.block,
-                                 .cursor_us = item->block.cursor_us,
-                                 .host = bl_str(item->host),
-                                 .reason = bl_str(item->note.reason),
-                                 .detail = bl_str(item->note.detail),
-                                 .received_us = item->note.received_us,
-                                 .message = item->is_block ? (struct bl_str){0} : bl_buf_view(&item->block.raw)};
-}
-
 static void pack(struct sender *s, struct item *item) {
     struct bl_error err = {0};
     if (!item->is_block || item->packed.n) return;
@@ -344,11 +329,11 @@ static bool spill_items(struct sender *s, struct item *first) {
     struct bl_error err = {0};
     size_t count = 1;
     if (!spill_waiting(s->spill)) spill_begin(s->spill, s->incarnation, s->received);
-    struct spill_record r = record_of(first);
+    struct spill_record r = item_record(first);
     enum bl_rc rc = spill_append(s->spill, &r, &err);
     while (rc == BL_OK && count < SYNC_ITEMS && !spill_batch_full(s->spill) && (items[count] = pop(s, 0))) {
         pack(s, items[count]);
-        r = record_of(items[count++]);
+        r = item_record(items[count++]);
         rc = spill_append(s->spill, &r, &err);
     }
     bool one_too_many = rc != BL_OK && count > 1;
@@ -449,28 +434,28 @@ static bool place(struct sender *s, struct item *item) {
 /* ---- the settled position ---- */
 
 static void write_position(struct sender *s) {
-    if (!s->settled_us || s->settled_us == s->settled_written_us) return;
-    char text[64];
-    snprintf(text, sizeof text, "settled_us=%" PRId64 "\n", s->settled_us);
     struct bl_error err = {0};
-    BL_CLEANUP(bl_freep) char *folder = bl_xstrdup(s->position_path);
-    *strrchr(folder, '/') = 0;
-    enum bl_rc rc = bl_make_dirs(folder, &err);
-    BL_CRASH_POINT("ingest.before_settled");
-    if (rc == BL_OK) rc = bl_write_file_atomic(s->position_path, bl_str(text), &err);
-    BL_CRASH_POINT("ingest.after_settled");
-    if (rc == BL_OK)
+    if (!s->settled_us || s->settled_us == s->settled_written_us) return;
+    if (settled_write(s->position_path, s->settled_us, &err) == BL_OK)
         s->settled_written_us = s->settled_us;
     else if (bl_log_due(&s->last_spill_log_ns, 60000000))
         bl_log_error("cannot keep the settled position; it only matters if Redis comes back empty", &err);
 }
 
-static void read_position(struct sender *s) {
-    BL_CLEANUP(bl_buf_release) struct bl_buf text = {.max = POSITION_MAX};
-    if (bl_read_file(s->position_path, POSITION_MAX - 1, &text, NULL) != BL_OK) return; /* the first run has none */
-    struct bl_str value = bl_str_trim(bl_buf_view(&text));
-    bl_str_cut(&value, '=');
-    if (!bl_parse_i64(value, 1, INT64_MAX, &s->settled_us)) s->settled_us = 0;
+/* While segments wait, the queues may be empty though not everything is in the lake. */
+static void look_at_settled(struct sender *s) {
+    int64_t settled;
+    struct bl_error err = {0};
+    struct buffer_position position;
+    enum bl_rc rc = buffer_settled(s->buffer, &settled, &err);
+    if (rc == BL_E_FORGOTTEN && !s->vanished && buffer_load_position(s->buffer, &position, NULL) == BL_OK) {
+        buffer_suspect(s->buffer); /* the next append compares */
+        if (!position.vanished) return;
+        struct bl_error loss = {0};
+        BL_IGNORE(lose_session(s, true, "Redis threw away a queue", &loss));
+        bl_log_error(err.message, &loss);
+    }
+    if (rc == BL_OK && settled && !has_spilled(s) && !atomic_load(&s->lost)) s->settled_us = settled;
 }
 
 static void housekeeping(struct sender *s) {
@@ -483,10 +468,7 @@ static void housekeeping(struct sender *s) {
     }
     if (now < s->settled_due_ns || s->failing_since_ns) return;
     s->settled_due_ns = now + (int64_t)SETTLED_EVERY_US * 1000;
-    int64_t settled;
-    /* While segments wait, the queues may be empty though not everything is in the lake. */
-    if (!has_spilled(s) && buffer_settled(s->buffer, &settled, NULL) == BL_OK && settled && !atomic_load(&s->lost))
-        s->settled_us = settled;
+    look_at_settled(s);
     if (now < s->position_due_ns) return;
     s->position_due_ns = now + (int64_t)POSITION_EVERY_US * 1000;
     write_position(s);
@@ -536,7 +518,7 @@ static void discard_queue(struct sender *s) {
         next = item->next;
         item->next = NULL;
         if (item->is_block || strcmp(item->note.reason, "gap") != 0) {
-            free_item(item);
+            item_free(item);
             continue;
         }
         *(kept_tail ? &kept_tail->next : &kept_head) = item;
@@ -559,6 +541,11 @@ static bool spill_follows(const struct sender *s, const struct buffer_position *
     return true;
 }
 
+/* Redis no longer has what its counters, if there are any, speak of. */
+static bool is_emptied(const struct sender *s, const struct buffer_position *position) {
+    return position->cursor_us == 0 || s->counters_changed || position->vanished;
+}
+
 static void choose_resume(struct sender *s, const struct buffer_position *position, struct resume *out) {
     *out = (struct resume){.cursor_us = position->cursor_us};
     memcpy(out->host, position->host, sizeof out->host);
@@ -566,12 +553,22 @@ static void choose_resume(struct sender *s, const struct buffer_position *positi
         out->cursor_us = spill_cursor(s->spill);
         snprintf(out->host, sizeof out->host, "%.*s", BL_ARG(spill_cursor_host(s->spill)));
     }
-    bool emptied = position->cursor_us == 0 || s->counters_changed;
-    if (!emptied || !s->settled_us || (out->cursor_us && s->settled_us >= out->cursor_us)) return;
-    *out = (struct resume){.cursor_us = s->settled_us - s->conf->source_host_switch_rewind};
+    if (!is_emptied(s, position) || (out->cursor_us && s->settled_us >= out->cursor_us)) return;
+    int64_t lost_to_us = s->durable.cursor_us > out->cursor_us ? s->durable.cursor_us : out->cursor_us;
+    *out = (struct resume){.lost_to_us = lost_to_us};
+    if (!s->settled_us) return;
+    out->cursor_us = s->settled_us - s->conf->source_host_switch_rewind;
     char when[BL_TIME_TEXT_MAX];
     bl_log(BL_WARN, "Redis lost its contents: asking upstream again from %s, before which everything is in the lake",
            bl_format_time(out->cursor_us, 3, when));
+}
+
+/* The settled position goes to disk first: once the counters begin anew Redis no longer knows that it lost anything.
+ * All of them do: those of a metadata hash that was made anew are not worth more than none. */
+static void number_anew(struct sender *s) {
+    write_position(s);
+    s->vanished = (1u << EV_TYPE_COUNT) - 1;
+    memset(s->received, 0, sizeof s->received);
 }
 
 enum bl_rc sender_start(struct sender *s, const struct buffer_position *position, uint64_t incarnation,
@@ -579,6 +576,8 @@ enum bl_rc sender_start(struct sender *s, const struct buffer_position *position
     s->incarnation = incarnation;
     s->known_incarnation = 0;
     memcpy(s->received, position->received, sizeof s->received);
+    s->vanished = 0;
+    if (is_emptied(s, position)) number_anew(s);
     recent_clear(&s->recent);
     discard_queue(s);
     if (s->spill) {
@@ -620,7 +619,7 @@ enum bl_rc sender_open(const struct conf *conf, struct role *role, struct buffer
     pthread_cond_init(&s->changed, NULL);
     s->codec = block_codec_new((int)conf->ingest_block_level);
     s->position_path = bl_xasprintf("%s/spill/position", conf->data);
-    read_position(s);
+    s->settled_us = settled_read(s->position_path);
     BL_CLEANUP(bl_freep) char *folder = bl_xasprintf("%s/spill", conf->data);
     enum bl_rc rc = conf->ingest_spill_bytes ? spill_open(folder, conf->ingest_spill_bytes, &s->spill, err) : BL_OK;
     if (rc != BL_OK)
@@ -635,7 +634,7 @@ void sender_close(struct sender **sender) {
     if (!s) return;
     for (struct item *item = s->head, *next; item; item = next) {
         next = item->next;
-        free_item(item);
+        item_free(item);
     }
     spill_close(&s->spill);
     recent_clear(&s->recent);

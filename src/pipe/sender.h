@@ -19,17 +19,9 @@
 #include "buffer/buffer.h"
 #include "conf/conf.h"
 #include "pipe/blocks.h"
-#include "pipe/recent.h"
+#include "pipe/item.h"
 #include "pipe/role.h"
 
-struct item {
-    struct item *next;
-    bool is_block;
-    struct closed_block block; /* its raw bytes are owned; for a note they are the message */
-    struct note note;
-    char host[256]; /* that the cursor belongs to */
-    struct bl_buf packed;
-};
 
 struct sender;
 enum bl_rc sender_open(const struct conf *conf, struct role *role, struct buffer *buffer, struct sender **out,
@@ -40,6 +32,7 @@ void sender_close(struct sender **s);
 struct resume {
     int64_t cursor_us; /* 0 = none known */
     char host[256];
+    int64_t lost_to_us; /* Redis lost what lies between the cursor and here, so it comes again; 0 = nothing was lost */
 };
 /* Start a session: compare segments with what Redis holds, start the thread. `after_loss` when the session before it
  * was lost. */

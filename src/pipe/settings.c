@@ -109,6 +109,8 @@ enum bl_rc buffer_settings_init(struct buffer_settings *s, const struct conf *co
     *s = (struct buffer_settings){.options = {.unix_socket = text_or_null(conf->redis_socket),
                                               .host = conf->redis_host,
                                               .port = (int)conf->redis_port,
+                                              .cluster = (const char *const *)conf->redis_cluster.items,
+                                              .cluster_count = conf->redis_cluster.count,
                                               .user = text_or_null(conf->redis_user),
                                               .password = text_or_null(conf->redis_password),
                                               .timeout_ms = (int)(conf->redis_timeout / 1000),

@@ -15,6 +15,7 @@
 #include "event/json.h"
 #include "pipe/freshness.h"
 #include "pipe/gap_note.h"
+#include "pipe/gauges.h"
 #include "pipe/ids.h"
 #include "pipe/intake.h"
 #include "pipe/judge.h"
@@ -139,29 +140,6 @@ static int64_t sum_types(const int64_t *counts) {
     return sum;
 }
 
-static void update_storage(struct writer *w) {
-    struct catalog_totals totals;
-    if (catalog_totals(lake_catalog(w->lake), &totals, NULL) != BL_OK) return; /* the next commit tries again */
-    metric_set(M_storage_size, 0, (double)totals.bytes);
-    metric_set(M_storage_files, 0, (double)totals.files);
-    metric_set(M_dead_stored, 0, (double)totals.dead);
-    if (totals.raw_bytes) metric_set(M_storage_ratio, 0, 100.0 * (1 - (double)totals.bytes / (double)totals.raw_bytes));
-    struct statvfs fs;
-    if (statvfs(w->conf->data, &fs) == 0 && fs.f_blocks)
-        metric_set(M_storage_percent, 0, 100.0 * (1 - (double)fs.f_bavail / (double)fs.f_blocks));
-}
-
-static void update_ledger(struct writer *w) {
-    struct catalog_ledger ledger[EV_TYPE_COUNT];
-    if (catalog_ledger(lake_catalog(w->lake), ledger, NULL) != BL_OK) return; /* the next commit tries again */
-    int64_t missing = 0;
-    for (unsigned t = 0; t < EV_TYPE_COUNT; t++) missing += ledger[t].missing;
-    if (missing && missing != (int64_t)metric_get(M_offsets_missing, 0))
-        bl_log(BL_ERROR_LEVEL,
-               "%" PRId64 " buffered events never reached the writer: Redis lost blocks (evicted or deleted)", missing);
-    metric_set(M_offsets_missing, 0, (double)missing);
-}
-
 static void count_commit(struct writer *w, const struct lake_commit_stats *stats) {
     double seconds = (double)(bl_mono_ns() - w->batch_start_ns) / 1e9;
     int64_t events = sum_types(w->batch.received);
@@ -258,8 +236,8 @@ static enum bl_rc commit(struct writer *w, struct bl_error *err) {
     w->batch_start_ns = 0;
     acknowledge(w);
     BL_CRASH_POINT("write.after_acks");
-    update_storage(w);
-    update_ledger(w);
+    gauges_of_files(w->lake, w->conf);
+    gauges_of_ledger(w->lake);
     update_success(w);
     clear_trouble(w);
     return BL_OK;
@@ -582,10 +560,12 @@ static bool look(struct writer *w, int64_t now, struct stage_clock clocks[static
     clocks[0] = (struct stage_clock){"read", atomic_load(&w->last_read_us), w->conf->ready_read};
     clocks[1] = oldest_us ? (struct stage_clock){"written", oldest_us, written_limit(w)}
                           : (struct stage_clock){"written", committed_us, 0};
+    why[0] = 0;
     bool late = freshness_late(clocks, STAGES, now, why, size);
     pthread_mutex_lock(&w->mutex);
     if (*w->error) snprintf(why, size, "%s", bl_utf8_valid(bl_str(w->error)) ? w->error : "?");
     pthread_mutex_unlock(&w->mutex);
+    if (!atomic_load(&w->redis_up) && !*why) snprintf(why, size, "Redis does not answer");
     bool ok = atomic_load(&w->redis_up) && atomic_load(&w->lake_ok) && !atomic_load(&w->held_up) && !late;
     metric_set(M_ready, 0, ok);
     if (ok) why[0] = 0; /* over */
@@ -667,7 +647,7 @@ static enum bl_rc start(struct writer *w, struct bl_error *err) {
     BL_TRY(write_lease_owner(w->lake, w->owner, sizeof w->owner, err));
     atomic_store(&w->lake_ok, true);
     atomic_store(&w->last_read_us, bl_wall_us());
-    update_storage(w);
+    gauges_of_files(w->lake, w->conf);
     update_success(w);
     struct buffer_position position;
     BL_IGNORE(buffer_load_position(w->buffer, &position,

@@ -35,15 +35,16 @@ static void note_count(struct counting *c, int64_t number, int64_t count) {
 
 /* Rows come in the order of time, so neighbours mostly fall into one bucket. */
 static void count_rows(struct counting *c, const struct match_rows *rows, const struct segment_block *b) {
-    int64_t number = 0, count = 0;
+    int64_t number = 0, count = 0, starts_us = INT64_MAX;
     for (unsigned row = match_next(rows, 0); row < SEGMENT_ROWS; row = match_next(rows, row + 1)) {
-        int64_t time_us = segment_time(b, row), bucket = time_us / c->width_us;
+        int64_t time_us = segment_time(b, row);
         if (hidden_is(c->q->hidden, b->keys[row], b->accounts[row], time_us)) continue;
-        if (count && bucket != number) {
-            note_count(c, number, count);
+        if (time_us < starts_us) {
+            if (count) note_count(c, number, count);
             count = 0;
+            number = time_us / c->width_us;
+            starts_us = number * c->width_us;
         }
-        number = bucket;
         count++;
     }
     if (count) note_count(c, number, count);

@@ -25,21 +25,21 @@ enum { PAGE = 8192, PAGE_BYTES = 32 << 20 };
 
 static enum bl_rc give_page(struct export *e, size_t count, bool *given, struct bl_error *err) {
     struct query_search_stats *stats = e->question->stats;
+    const struct query_hit *last = NULL;
     for (size_t i = 0; i < count; i++) {
         if (e->skip > 0) {
             e->skip--;
             continue;
         }
-        if (e->left == 0) {
-            stats->more = true;
-            return BL_OK;
-        }
+        stats->more = e->left == 0;
+        if (stats->more) break;
         *given = true;
         BL_TRY(find_give(&e->items[i], e->question->hit, e->question->context, err));
-        cursor_write(&e->items[i].hit, stats->next_cursor);
+        last = &e->items[i].hit;
         stats->hits++;
         e->left--;
     }
+    if (last) cursor_write(last, stats->next_cursor);
     return BL_OK;
 }
 
@@ -115,7 +115,9 @@ enum bl_rc query_export(struct query *q, const struct query_search *s, query_hit
     struct query_search_stats ignored;
     struct export_question question = {s, hit, context, stats ? stats : &ignored};
     int64_t start_ns = bl_mono_ns();
+    size_t built = index_built(q->index);
     enum bl_rc rc = session_run(q, ask_export, &question, err);
+    question.stats->files_indexed = index_built(q->index) - built;
     question.stats->elapsed_us = (bl_mono_ns() - start_ns) / 1000;
     return rc;
 }

@@ -17,6 +17,15 @@ int found_compare(const struct found *a, const struct found *b) {
     return compare_keys(a->hit.did, a->hit.rkey, b->hit.did, b->hit.rkey);
 }
 
+static bool may_go_on(void *context) {
+    const struct query *q = context;
+    return watchdog_check(q->watchdog, NULL) == BL_OK;
+}
+
+void find_prepare(struct query *q, const struct catalog_file *const *files, size_t count) {
+    index_prepare(q->index, files, count, q->threads, may_go_on, q);
+}
+
 /* --- From rows to hits --- */
 
 static struct bl_str keep(const struct find *f, struct bl_str s) {
@@ -125,6 +134,7 @@ enum bl_rc find_records(const struct find *f, const struct catalog_file *const *
     }
     qsort(names, count, sizeof *names, by_name);
     BL_CLEANUP(rowkeys_release) struct rowkeys set = rowkeys_of(keys, count);
+    find_prepare(f->q, files, files_count);
     struct collecting c = {.f = f, .names = names, .name_count = count, .items = items, .count = items_count};
     enum bl_rc rc = rowkeys_find(f->q, &set, files, files_count, INT64_MIN, collect, &c, err);
     segment_cache_release(&c.cache);
@@ -189,6 +199,7 @@ static enum bl_rc hide_changed(const struct find *f, struct found *items, size_t
     qsort(c.items, count, sizeof *c.items, by_key);
     BL_CLEANUP(rowkeys_release) struct rowkeys set = rowkeys_of(keys, count);
     size_t file_count = session_files(f->q, EV_posts, oldest_us, INT64_MAX, &files);
+    find_prepare(f->q, files, file_count);
     enum bl_rc rc = rowkeys_find(f->q, &set, files, file_count, oldest_us, note_later_row, &c, err);
     segment_cache_release(&c.cache);
     free(c.items);
@@ -228,8 +239,13 @@ size_t find_drop_hidden(struct found *items, size_t count) {
 
 enum bl_rc find_give(const struct found *item, query_hit_fn hit, void *context, struct bl_error *err) {
     BL_CLEANUP(bl_buf_release) struct bl_buf uri = {0};
-    bl_buf_printf(&uri, "at://%.*s/%s/%.*s", BL_ARG(item->hit.did), ev_schema(EV_posts)->collection,
-                  BL_ARG(item->hit.rkey));
+    bl_buf_reserve(&uri, 128);
+    bl_buf_z(&uri, "at://");
+    bl_buf_str(&uri, item->hit.did);
+    bl_buf_byte(&uri, '/');
+    bl_buf_z(&uri, ev_schema(EV_posts)->collection);
+    bl_buf_byte(&uri, '/');
+    bl_buf_str(&uri, item->hit.rkey);
     BL_TRY(bl_buf_check(&uri, "a hit's URI", err));
     struct query_hit complete = item->hit;
     complete.uri = bl_buf_view(&uri);

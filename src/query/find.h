@@ -46,6 +46,9 @@ struct find {
     struct query *q;
     struct bl_arena *arena; /* keeps the texts of what is found */
 };
+/* Builds what the index lacks of `files` with all threads of the session, as far as the deadline allows. For whoever is
+ * going to need them all. */
+void find_prepare(struct query *q, const struct catalog_file *const *files, size_t count);
 /* A row of the index as a hit; its texts are copied. BL_E_FULL when the hits outgrow their memory. */
 enum bl_rc find_take(const struct find *f, const struct key_row *row, struct segment_cache *cache, struct found *out,
                      struct bl_error *err);

@@ -2,7 +2,7 @@
  *
  * Two tables of the session, brought to the pinned snapshot by reading new files only: deletes and updates of posts (a
  * hash of the record, the time), taken from the index, and the newest state of every account that had an account event.
- * 64-bit hashes instead of names let one post in 10^9 lakes disappear. About 32 bytes an entry. */
+ * 64-bit hashes instead of names let one post in 10^9 lakes disappear. 64 to 132 bytes an entry. */
 #pragma once
 #include "query/session.h"
 

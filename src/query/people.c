@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <strings.h>
 
+#include "query/find.h"
 #include "query/views_store.h"
 
 /* What the views' store knows is taken from there; rows of files it has not read yet are read from the files, and the
@@ -43,12 +44,13 @@ static enum bl_rc sync_store(struct query *q, struct bl_error *err) {
 }
 
 /* The files of a type that the store has not read; free(). */
-static size_t unread_files(const struct query *q, enum ev_type type, const struct catalog_file ***out) {
+static size_t unread_files(struct query *q, enum ev_type type, const struct catalog_file ***out) {
     const struct id_list *known = &q->stored[type];
     size_t count = session_files(q, type, INT64_MIN, INT64_MAX, out), kept = 0;
     for (size_t i = 0; i < count; i++)
         if (!known->count || !bsearch(&(*out)[i]->id, known->ids, known->count, sizeof *known->ids, by_id))
             (*out)[kept++] = (*out)[i];
+    find_prepare(q, *out, kept);
     return kept;
 }
 
@@ -60,6 +62,7 @@ struct state { /* the newest word on one account */
 };
 struct asked {
     struct bl_str *dids; /* distinct, sorted */
+    uint64_t *accounts;  /* segment_account of each */
     struct state *states;
     size_t count;
 };
@@ -74,23 +77,24 @@ static int by_text(const void *a, const void *b) {
 }
 
 static struct asked distinct(const struct bl_str *dids, size_t count) {
-    struct asked a = {.dids = bl_xcalloc(count, sizeof *a.dids), .states = bl_xcalloc(count, sizeof *a.states)};
+    struct asked a = {.dids = bl_xcalloc(count, sizeof *a.dids),
+                      .accounts = bl_xcalloc(count, sizeof *a.accounts),
+                      .states = bl_xcalloc(count, sizeof *a.states)};
     memcpy(a.dids, dids, count * sizeof *dids);
     qsort(a.dids, count, sizeof *a.dids, by_text);
     for (size_t i = 0; i < count; i++)
         if (i == 0 || !bl_str_eq(a.dids[i], a.dids[i - 1])) a.dids[a.count++] = a.dids[i];
-    for (size_t i = 0; i < a.count; i++) a.states[i].account.active = -1;
+    for (size_t i = 0; i < a.count; i++) {
+        a.accounts[i] = segment_account(a.dids[i]);
+        a.states[i].account.active = -1;
+    }
     return a;
 }
 
 static void release_lookup(struct lookup *l) {
     free(l->asked.dids);
+    free(l->asked.accounts);
     free(l->asked.states);
-}
-
-static struct state *find(const struct asked *a, struct bl_str did) {
-    const struct bl_str *at = bsearch(&did, a->dids, a->count, sizeof *a->dids, by_text);
-    return at ? &a->states[at - a->dids] : NULL;
 }
 
 static enum bl_rc ask_store(struct lookup *l, struct bl_error *err) {
@@ -141,7 +145,7 @@ static enum bl_rc ask_unread(struct lookup *l, enum ev_type type, struct bl_erro
         BL_TRY(watchdog_check(l->q->watchdog, err));
         BL_TRY(index_roster(l->q->index, l->q->duck, files[i], &r, err));
         for (size_t k = 0; k < l->asked.count; k++)
-            if (roster_find(r, l->asked.dids[k], &e))
+            if (roster_find(r, l->asked.dids[k], l->asked.accounts[k], &e))
                 (type == EV_accounts ? note_account : note_profile)(l, &l->asked.states[k], &e);
     }
     return BL_OK;
@@ -160,14 +164,89 @@ static struct person person_of(const struct state *s) {
     return p;
 }
 
-enum bl_rc people_lookup(struct query *q, const struct bl_str *dids, size_t count, struct bl_arena *arena,
-                         struct person *out, struct bl_error *err) {
-    if (count == 0) return BL_OK;
-    BL_CLEANUP(release_lookup) struct lookup l = {.q = q, .arena = arena, .asked = distinct(dids, count)};
-    BL_TRY(sync_store(q, err));
+/* --- Who was asked for before --- */
+
+enum { KEPT = 1 << 16, KEPT_BYTES = 16 << 20 };
+struct people { /* as of one snapshot of the lake and one state of the store */
+    int64_t snapshot, generation;
+    size_t count;
+    struct bl_arena arena;
+    struct {
+        struct bl_str did; /* p == NULL: free */
+        struct person person;
+    } slots[KEPT];
+};
+
+void people_close(struct people **p) {
+    if (*p) bl_arena_release(&(*p)->arena);
+    free(*p);
+    *p = NULL;
+}
+
+/* What is kept is of this moment, and has room for `count` more. */
+static void make_current(struct query *q, size_t count) {
+    if (!q->people) q->people = bl_xcalloc(1, sizeof *q->people);
+    struct people *p = q->people;
+    bool fits = p->count + count <= KEPT / 4 * 3 && p->arena.used < KEPT_BYTES;
+    if (fits && p->snapshot == q->snapshot && p->generation == q->store_generation) return;
+    bl_arena_reset(&p->arena);
+    memset(p->slots, 0, sizeof p->slots);
+    p->count = 0;
+    p->snapshot = q->snapshot;
+    p->generation = q->store_generation;
+}
+
+static size_t slot_of(const struct people *p, struct bl_str did) {
+    size_t i = segment_account(did) % KEPT;
+    while (p->slots[i].did.p && !bl_str_eq(p->slots[i].did, did)) i = (i + 1) % KEPT;
+    return i;
+}
+
+static struct person copy_person(const struct person *p, struct bl_arena *arena) {
+    return (struct person){.handle = keep(arena, p->handle),
+                           .display_name = keep(arena, p->display_name),
+                           .description = keep(arena, p->description),
+                           .status = keep(arena, p->status),
+                           .hidden = p->hidden};
+}
+
+static void remember(struct people *p, struct bl_str did, const struct person *person) {
+    size_t i = slot_of(p, did);
+    if (p->slots[i].did.p) return;
+    p->slots[i].did = keep(&p->arena, did);
+    p->slots[i].person = copy_person(person, &p->arena);
+    p->count++;
+}
+
+/* Those of `dids` that are not kept yet are. */
+static enum bl_rc look_up(struct query *q, const struct bl_str *dids, size_t count, struct bl_arena *arena,
+                          struct bl_error *err) {
+    BL_CLEANUP(bl_freep) struct bl_str *missing = bl_xcalloc(count, sizeof *missing);
+    size_t n = 0;
+    for (size_t i = 0; i < count; i++)
+        if (!q->people->slots[slot_of(q->people, dids[i])].did.p) missing[n++] = dids[i];
+    if (n == 0) return BL_OK;
+    BL_CLEANUP(release_lookup) struct lookup l = {.q = q, .arena = arena, .asked = distinct(missing, n)};
     BL_TRY(ask_store(&l, err));
     BL_TRY(ask_files(&l, err));
-    for (size_t i = 0; i < count; i++) out[i] = person_of(find(&l.asked, dids[i]));
+    for (size_t i = 0; i < l.asked.count; i++) {
+        struct person person = person_of(&l.asked.states[i]);
+        remember(q->people, l.asked.dids[i], &person);
+    }
+    return BL_OK;
+}
+
+enum bl_rc people_lookup(struct query *q, const struct bl_str *dids, size_t count, struct bl_arena *arena,
+                         struct person *out, struct bl_error *err) {
+    enum { AT_ONCE = KEPT / 2 };
+    for (size_t at = 0, n; at < count; at += n) {
+        n = count - at < AT_ONCE ? count - at : AT_ONCE;
+        BL_TRY(sync_store(q, err));
+        make_current(q, n);
+        BL_TRY(look_up(q, dids + at, n, arena, err));
+        for (size_t i = at; i < at + n; i++)
+            out[i] = copy_person(&q->people->slots[slot_of(q->people, dids[i])].person, arena);
+    }
     return BL_OK;
 }
 

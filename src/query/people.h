@@ -12,6 +12,9 @@ struct person {
     struct bl_str handle, display_name, description, status; /* p == NULL: unknown */
     bool hidden; /* deleted, taken down, suspended, deactivated: whatever the newest account event calls not active */
 };
+/* What was looked up is kept by the session until the lake or the store moves on. */
+struct people;
+void people_close(struct people **p);
 /* out[i] is who dids[i] is; texts live in `arena`. The same DID may be asked for several times. */
 enum bl_rc people_lookup(struct query *q, const struct bl_str *dids, size_t count, struct bl_arena *arena,
                          struct person *out, struct bl_error *err);

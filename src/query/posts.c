@@ -1,4 +1,4 @@
-/* QRY-02 and QRY-03: posts of a range with structured filters, and the figures of a day. */
+/* QRY-02 and QRY-03: posts of a range with structured filters, and the figures of a day; and whether there are any. */
 #include <inttypes.h>
 
 #include "base/clock.h"
@@ -150,4 +150,31 @@ enum bl_rc query_daily_stats(struct query *q, int64_t day_us, struct query_daily
     int64_t into = ((day_us % DAY_US) + DAY_US) % DAY_US;
     struct day_question day = {day_us - into, out};
     return session_run(q, ask_day, &day, err);
+}
+
+/* --- Does it answer at all? --- */
+
+static enum bl_rc ask_probe(struct query *q, void *context, bool *given, struct bl_error *err) {
+    (void)context, (void)given;
+    BL_CLEANUP(bl_freep) const struct catalog_file **files = NULL;
+    if (session_files(q, EV_posts, INT64_MIN, INT64_MAX, &files) == 0) return BL_OK;
+    BL_CLEANUP(bl_buf_release) struct bl_buf sql = {0};
+    bl_buf_z(&sql, "SELECT did, text FROM ");
+    session_add_files(q, &sql, files, 1, false);
+    bl_buf_z(&sql, " LIMIT 1");
+    BL_TRY(bl_buf_check(&sql, "the question", err));
+    BL_CLEANUP(duck_result_close) struct duck_result *r = NULL;
+    size_t rows;
+    BL_TRY(duck_query(q->duck, bl_buf_cstr(&sql), NULL, 0, &r, err));
+    return duck_next(r, &rows, err);
+}
+
+static enum bl_rc ignore_hit(void *context, const struct query_hit *hit, struct bl_error *err) {
+    (void)context, (void)hit, (void)err;
+    return BL_OK;
+}
+
+enum bl_rc query_probe(struct query *q, struct bl_error *err) {
+    BL_TRY(session_run(q, ask_probe, NULL, err));
+    return query_search(q, &(struct query_search){.limit = 1}, ignore_hit, NULL, NULL, err);
 }

@@ -63,6 +63,7 @@ struct query_hit {
 enum { QUERY_CURSOR_MAX = 4096 };
 struct query_search_stats {
     size_t files_listed, files_read; /* of posts, within the range; those opened to look for hits */
+    size_t files_indexed;            /* whose part of the index had to be built for this answer (of any type) */
     int64_t elapsed_us, hits;
     int64_t from_us, to_us;             /* the range that was searched */
     char note[256];                     /* why nothing can be found, such as an unknown handle; "" = nothing to say */
@@ -100,6 +101,10 @@ struct query_counts {
 };
 enum bl_rc query_counts(struct query *q, const struct query_search *s, enum query_bucket bucket, int64_t deadline_us,
                         struct query_counts *out, struct bl_error *err);
+
+/* Can questions be answered? Reads a row of the newest file of posts, and searches the newest post. A lake without
+ * posts is fine. */
+enum bl_rc query_probe(struct query *q, struct bl_error *err);
 
 /* The words, phrases and "#tags" a hit may be highlighted with, as a JSON array of strings; nothing that is negated. */
 enum bl_rc query_matches(const struct query_search *s, struct bl_buf *json, struct bl_error *err);

@@ -1,6 +1,7 @@
 #include "query/session.h"
 
 #include "query/hidden.h"
+#include "query/people.h"
 #include "query/views_store.h"
 
 #include <inttypes.h>
@@ -24,6 +25,7 @@ void query_close(struct query **query) {
     forget_files(q);
     for (unsigned t = 0; t < EV_TYPE_COUNT; t++) free(q->stored[t].ids);
     hidden_close(&q->hidden);
+    people_close(&q->people);
     index_close(&q->index);
     store_close(&q->store);
     free(q->dir);
@@ -55,6 +57,7 @@ enum bl_rc query_open(const struct query_options *o, struct query **out, struct 
     q->deadline_us = o->deadline_us ? o->deadline_us : DEADLINE_DEFAULT_US;
     q->snapshot = q->views_snapshot = q->store_generation = -1;
     q->index = index_open(o->lake_dir);
+    q->threads = o->threads ? o->threads : 2;
     enum bl_rc rc = open_parts(q, o, err);
     if (rc == BL_OK)
         *out = q;

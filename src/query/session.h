@@ -24,8 +24,10 @@ struct query {
     struct watchdog *watchdog;
     struct file_list files[EV_TYPE_COUNT];
     int64_t views_snapshot;                 /* the snapshot the views show; -1: there are none yet */
+    int threads;
     struct index *index;
     struct hidden *hidden;                  /* NULL until a question over many rows needs it */
+    struct people *people;                  /* NULL until somebody is looked up */
     struct views_store *store;              /* NULL until one is there */
     int64_t store_generation;
     struct id_list stored[EV_TYPE_COUNT]; /* files of accounts and profiles whose rows are in the store */

@@ -82,7 +82,17 @@ static enum bl_rc start(struct timeline *s, struct cursor *c, bool *more, struct
     return move_on(s, c, more, err);
 }
 
+/* Whoever reads on after the first files is likely to read many more. */
+static void prepare(struct timeline *s) {
+    if (s->opened < s->prepared) return;
+    size_t ahead = s->opened * 2 < 256 ? s->opened * 2 : 256, left = s->file_count - s->opened;
+    if (ahead > left) ahead = left;
+    s->prepared = s->opened + ahead + 1;
+    find_prepare(s->q, s->files + s->opened, ahead);
+}
+
 static enum bl_rc open_next(struct timeline *s, struct bl_error *err) {
+    prepare(s);
     struct cursor c = {.file = s->files[s->opened]};
     bool more;
     BL_TRY(start(s, &c, &more, err));

@@ -23,6 +23,7 @@ struct timeline {
     struct place after;                      /* p of its did == NULL: from the start */
     const struct catalog_file *const *files; /* newest first by max_us */
     size_t file_count, opened;
+    size_t prepared; /* up to there no file has to be built any more */
     struct cursor *cursors;
     size_t cursor_count, cursor_room;
     size_t best; /* the cursor given last, to be moved on; SIZE_MAX: none */

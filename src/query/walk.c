@@ -109,7 +109,9 @@ enum bl_rc query_search(struct query *q, const struct query_search *s, query_hit
     struct query_search_stats ignored;
     struct search_question question = {s, hit, context, stats ? stats : &ignored};
     int64_t start_ns = bl_mono_ns();
+    size_t built = index_built(q->index);
     enum bl_rc rc = session_run(q, ask_search, &question, err);
+    question.stats->files_indexed = index_built(q->index) - built;
     question.stats->elapsed_us = (bl_mono_ns() - start_ns) / 1000;
     return rc;
 }

@@ -4,12 +4,12 @@
  * What becomes of a message of kind commit, identity, account or sync:
  *
  *   payload.did              did
- *   payload.time             time_us, in microseconds; where the text is not of the documented form (six digits, Z) it
- * is also kept in v2.payload.time payload.seq              cursor payload.$type            kind: what stands behind its
- * '#' commit: rev, operation, collection, rkey, record, cid members of `commit` identity, account, sync  the member of
- * that name, as it is any other member of the payload or the frame v2.payload, v2.frame: so that nothing is lost and no
- * name can be mistaken for another
+ *   payload.time             time_us, in microseconds; a text that is not of the documented form (six digits, Z) is
+ * also kept in v2.payload.time payload.seq              cursor payload.$type            kind: what stands behind its
+ * '#' rev, operation, collection, rkey, record, cid      of a commit: members of `commit` identity, account, sync the
+ * member of that name, as it is any other member of the payload or the frame       v2.payload, v2.frame
  *
+ * so that nothing is lost and no name can be mistaken for another.
  * Values are copied as they stand, so that numbers keep their digits and strings their spelling. */
 #pragma once
 #include "base/mem.h"

@@ -1,6 +1,7 @@
 """Each alert begins when its condition does, and ends with it: in /health, in /metrics and in the log."""
 import json
 import os
+import signal
 
 import pytest
 
@@ -117,3 +118,40 @@ def test_a_commit_that_takes_long_is_an_alert(world):
     assert metric(world.write_port, "bluelake_commit_duration_seconds") > 0.8
     (world.folder / "trouble").unlink()
     ends(world.write_port, "DATA_WRITER_SLOW")
+
+
+def clocks(port):
+    try:
+        return json.loads(get(port, "/ready")[1])["clocks"]
+    except OSError:
+        return {}
+
+
+def late(port, stage):
+    wait_for(f"{stage} is late", lambda: clocks(port).get(stage, {}).get("late"))
+    assert get(port, "/ready")[0] == 503 and get(port, "/health")[0] == 200, "alive, and not ready"
+
+
+def test_each_stage_has_a_clock_of_its_own(world):
+    world.simulator("--live")
+    redis = world.redis()
+    world.ingest("ready.buffered=1s", "ready.received=5s", "ingest.spill_bytes=0", "redis.timeout=300ms")
+    world.writer("ready.read=2s", "ready.written=5s", "redis.timeout=300ms")
+    ports = {"witnessed": world.ingest_port, "received": world.ingest_port, "buffered": world.ingest_port, "read": world.write_port,
+             "written": world.write_port}
+    wait_for("every clock runs", lambda: all(clocks(port).get(stage, {}).get("age_seconds") is not None for stage, port in ports.items()))
+    wait_for("both are ready", lambda: all(get(port, "/ready")[0] == 200 for port in ports.values()))
+    os.kill(redis.child.pid, signal.SIGSTOP)
+    late(world.ingest_port, "buffered")
+    late(world.write_port, "read")
+    os.kill(redis.child.pid, signal.SIGCONT)
+    wait_for("both are ready again", lambda: all(get(port, "/ready")[0] == 200 for port in ports.values()))
+
+
+def test_what_waits_too_long_for_the_lake_is_late(world):
+    world.simulator("--count", COUNT)
+    world.redis()
+    world.ingest()
+    wait_for("everything is buffered", lambda: (world.buffered() or 0) >= COUNT)
+    world.writer("write.min_free=1000000g", "ready.written=1s")
+    late(world.write_port, "written")

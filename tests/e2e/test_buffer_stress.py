@@ -146,23 +146,64 @@ def test_a_full_redis_evicts_nothing_below_the_high_water_mark(flow, policy):
     assert "evicted_keys:0" in flow.redis_cli("info", "stats")
 
 
-def test_eviction_past_the_mark_is_noticed(flow):
-    """The policy of the specification, driven past maxmemory with the guard switched off: what Redis threw away is counted and shown."""
-    flow.redis_cli("config", "set", "maxmemory", "4mb", "maxmemory-policy", "allkeys-random")
-    writer = flow.writer("write.interval=500ms")  # knows the beginning of the numbering
-    ingest, _ = start(flow, ["redis.high_water=1g"], None)
-    until_buffered(flow, COUNT // 8)
-    wait_for("something is in the lake", lambda: flow.catalog_rows() > 0)
-    writer.kill()
-    wait_for("Redis evicts", lambda: int(re.search(r"evicted_keys:(\d+)", flow.redis_cli("info", "stats")).group(1)) > 0)
+def evicted(world):
+    return int(re.search(r"evicted_keys:(\d+)", world.redis_cli("info", "stats")).group(1))
+
+
+@pytest.mark.parametrize("policy", ["allkeys-lru", "allkeys-lfu", "allkeys-random"])
+@pytest.mark.parametrize("writing", [True, False])
+def test_what_redis_throws_away_past_maxmemory_is_on_record_and_comes_again(flow, policy, writing):
+    """The policy of the specification, driven past maxmemory with the high-water mark put out of the way."""
+    flow.redis_cli("config", "set", "maxmemory", "4mb", "maxmemory-policy", policy)
+    sets = ["write.interval=30s"]  # a slow writer, or one that is away
+    ingest, writer = start(flow, ["redis.high_water=1g"], sets if writing else None)
+    wait_for("Redis evicts", lambda: evicted(flow) > 0)
+    wait_for("ingest notices", lambda: ingest_metric(flow, "gaps_total") > 0)
+    assert f"maxmemory-policy is {policy}" in ingest.text() and "noeviction" in ingest.text()
     flow.redis_cli("config", "set", "maxmemory", "1gb")
+    if writing:
+        writer.kill()
     writer = flow.writer("write.interval=500ms")
     ready(flow.write_port)
     wait_for("the eviction shows", lambda: (metric(flow.write_port, "bluelake_buffer_evicted_keys") or 0) > 0)
-    seen = lambda: (metric(flow.write_port, "bluelake_buffer_missing_events") or 0) > 0 or ingest_metric(flow, "sessions_restarted_total") > 0
-    wait_for("the loss is counted, or ingest asks again", seen)
-    ingest.stop()
-    writer.stop()
+    wait_for("the gap is healed", lambda: ingest_metric(flow, "gaps_healed_total") >= ingest_metric(flow, "gaps_total"))
+    finish(flow, ingest, writer)
+    gaps = gap_rows(flow)
+    assert gaps and all(reason == "buffer_lost" and healed for reason, healed in gaps), gaps
+
+
+def gap_rows(world):
+    import sqlite3
+    with sqlite3.connect(f"file:{world.lake}/catalog.sqlite?mode=ro", uri=True, timeout=10) as db:
+        return db.execute("SELECT reason, healed FROM gaps").fetchall()
+
+
+@pytest.mark.parametrize("policy", ["volatile-lru", "volatile-ttl"])
+def test_a_volatile_policy_costs_the_lease_at_most(flow, policy):
+    flow.redis_cli("config", "set", "maxmemory", "4mb", "maxmemory-policy", policy)
+    ingest, writer = start(flow, ["redis.high_water=1g"], ["write.interval=30s"])
+    wait_for("Redis refuses", lambda: ingest_metric(flow, "buffer_refused_total") > 0)
+    assert f"maxmemory-policy is {policy}" in ingest.text()
+    flow.redis_cli("config", "set", "maxmemory", "1gb")
+    writer.kill()
+    finish(flow, ingest)
+    assert not gap_rows(flow)
+
+
+def test_a_queue_that_is_deleted_without_a_reconnect_comes_again(flow):
+    ingest, writer = start(flow)
+    until_buffered(flow, COUNT // 8)
+    wait_for("something is in the lake", lambda: flow.catalog_rows() > 0)
+    for name in ("posts", "likes"):
+        writer.child.send_signal(signal.SIGSTOP)  # so that there is something to lose
+        mark = buffered(flow)
+        until_buffered(flow, mark + 3000)
+        flow.redis_cli("del", f"firehose:{name}:queue")
+        writer.child.send_signal(signal.SIGCONT)
+        wait_for("ingest notices", lambda: ingest_metric(flow, "gaps_total") > ["posts", "likes"].index(name))
+    finish(flow, ingest, writer)
+    gaps = gap_rows(flow)
+    assert gaps and all(reason == "buffer_lost" and healed for reason, healed in gaps), gaps
 
 
 def newest_aof(world):
@@ -285,9 +326,9 @@ def test_an_empty_redis_and_a_new_ingest_start_from_the_position_kept_on_disk(fl
     finish(flow, ingest, writer)
 
 
-def test_a_promoted_replica_takes_over(world):
+@pytest.mark.parametrize("tail", ["kept", "lost"])
+def test_a_promoted_replica_takes_over(world, tail):
     world.simulator(f"--count={COUNT}", f"--rate={RATE}")
-    from harness import free_port
     port = free_port()
     master = world.redis("--port", port)
     folder = world.folder / "replica"
@@ -299,11 +340,18 @@ def test_a_promoted_replica_takes_over(world):
     def replica(*args):
         return subprocess.run(["redis-cli", "-s", str(spare), *args], capture_output=True, text=True, timeout=30).stdout
     wait_for("the replica follows", lambda: "master_link_status:up" in replica("info", "replication"))
-    ingest, writer = start(world)
+    ingest, writer = start(world, write_sets=["write.interval=100ms"])
     until_buffered(world, COUNT // 4)
+    if tail == "lost":  # the master goes on alone for a while: that is what the replica never sees
+        replica("replicaof", "no", "one")
+        rows = world.catalog_rows()
+        until_buffered(world, buffered(world) + 5000)
+        wait_for("some of it is in the lake already", lambda: world.catalog_rows() > rows)
     master.kill()
     replica("replicaof", "no", "one")
     world.socket.unlink(missing_ok=True)
     spare.rename(world.socket)
     wait_for("ingest has compared", lambda: ingest_metric(world, "buffer_went_back_total") > 0)
+    if tail == "lost":
+        wait_for("the tail comes again", lambda: ingest_metric(world, "blocks_resent_total") + ingest_metric(world, "sessions_restarted_total") > 0)
     finish(world, ingest, writer)

@@ -210,6 +210,46 @@ def test_odd_events_cost_nothing_but_themselves(world, protocol, row, fault, row
     assert all(found[reason] == n for reason, n in letters.items()) and sum(found.values()) == sum(letters.values()), found
 
 
+def test_each_reason_to_refuse_a_message_is_counted_and_nothing_else_is_lost(world, tmp_path):
+    good = run("simulate", "--ndjson", "--count", 1500).stdout.splitlines()
+    like = next(json.loads(line) for line in good if '"app.bsky.feed.like"' in line and '"create"' in line)
+
+    def but(**changes):
+        event = {**like, "commit": {**like["commit"]}}
+        for name, value in changes.items():
+            at = event["commit"] if name in event["commit"] else event
+            at[name] = value
+            if value is None:
+                del at[name]
+        return json.dumps(event)
+
+    bad = {
+        "json_syntax": ["{", "", but()[:-1], but() + "x", '{"a":01}'], "not_object": ["[]", "7", '"text"', "null"],
+        "missing_field": [but(did=None), but(time_us=None), but(kind=None), but(collection=None), but(rkey=None), but(rev=None), but(operation=None), "{}"],
+        "wrong_type": [but(did=7), but(time_us="1767571200000000"), but(kind=[]), but(rev={}), but(collection=1)],
+        "bad_did": [but(did="did:"), but(did="nobody"), but(did="")], "bad_nsid": [but(collection="likes"), but(collection="")],
+        "bad_rkey": [but(rkey="a/b"), but(rkey=""), but(rkey="..")], "bad_rev": [but(rev="yesterday"), but(rev="")],
+        "bad_time": [but(time_us=0), but(time_us=-1), but(time_us=1767571200), but(time_us=9 * 10**18)],
+        "unknown_kind": [but(kind="wave")], "unknown_operation": [but(operation="replace")],
+        "too_deep": [but(record=json.loads("[" * 500 + "]" * 500))], "too_large": [but(record={"text": "x" * (9 << 20)})],
+        "utf8": [but(rkey="a").replace('"a"', '"caf\udce9"')],
+    }
+    lines = good[:500] + [line for group in bad.values() for line in group if line] + good[500:]
+    path = tmp_path / "mixed.ndjson"
+    path.write_bytes(b"".join(line.encode(errors="surrogateescape") + b"\n" for line in lines))
+    expected = {reason: sum(1 for line in group if line) for reason, group in bad.items()}
+    collection = Collection(world, [Host(world, V1).start("--from", path, count=0)]).wait(len(good))
+    wait_for("the dead letters", lambda: sum(collection.letters().values()) >= sum(expected.values()))
+    page = get(world.ingest_port, "/metrics")[1]
+    assert {reason: int(n) for reason, n in re.findall(r'bluelake_events_rejected_total{reason="(\w+)"} (\d+)', page) if n != "0"} == expected
+    collection.stop()
+    assert collection.letters() == expected
+    truth = tmp_path / "good.ndjson"
+    truth.write_text("".join(line + "\n" for line in good))
+    result = json.loads(run("verify", "--data", world.lake, "--against", truth, "--json").stdout)
+    assert (result["missing"], result["twice"], result["different"], result["unexpected"], result["problems"]) == (0, 0, 0, 0, 0)
+
+
 @pytest.mark.parametrize("protocol", EVERYWHERE)
 def test_row24_unknown_kinds_are_kept_as_dead_letters(world, protocol):
     host = Host(world, protocol).start("--misbehave", "unknown-every=1000,sync-every=2000")

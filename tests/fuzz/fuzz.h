@@ -44,7 +44,7 @@ static inline void fuzz_splice(struct bl_buf *b, size_t at, size_t cut, struct b
     if (at > b->n) at = b->n;
     if (cut > b->n - at) cut = b->n - at;
     if (!bl_buf_reserve(b, with.n)) return;
-    memmove(b->p + at + with.n, b->p + at + cut, b->n - at - cut);
+    if (b->n > at + cut) memmove(b->p + at + with.n, b->p + at + cut, b->n - at - cut);
     if (with.n) memcpy(b->p + at, with.p, with.n);
     b->n += with.n - cut;
 }

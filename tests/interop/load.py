@@ -5,14 +5,18 @@ Locust in front. Needs build/venv (tests/interop/run.sh makes it).
 import argparse
 import csv
 import datetime
+import http.client
 import json
 import os
 import pathlib
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
 from harness import BINARY, REPO, World, free_port, get, run, wait_for  # noqa: E402
@@ -37,6 +41,21 @@ def resident(process, field="VmRSS"):
         return int(re.search(rf"{field}:\s+(\d+) kB", status.read()).group(1)) * 1024
 
 
+class Memory(threading.Thread):
+    """The most a process had, looked at twice a second. Pss counts a page of a mapped file once, RSS once a mapping: each session maps
+    the index for itself."""
+
+    def __init__(self, process):
+        super().__init__(daemon=True)
+        self.process, self.pss, self.anonymous, self.stopped = process, 0, 0, threading.Event()
+
+    def run(self):
+        while not self.stopped.wait(0.5):
+            with open(f"/proc/{self.process.child.pid}/smaps_rollup") as rollup:
+                self.pss = max(self.pss, int(re.search(r"Pss:\s+(\d+) kB", rollup.read()).group(1)) * 1024)
+            self.anonymous = max(self.anonymous, resident(self.process, "RssAnon"))
+
+
 class Scene:
     """Everything at work over one lake."""
 
@@ -53,7 +72,8 @@ class Scene:
         w = self.world
         import_simulated(w.lake, events)
         self.server = self.serve()
-        newest = datetime.datetime.fromisoformat(self.status()["newest"].replace("Z", "+00:00")) + datetime.timedelta(minutes=1)
+        self.end = self.status()["newest"]
+        newest = datetime.datetime.fromisoformat(self.end.replace("Z", "+00:00")) + datetime.timedelta(minutes=1)
         w.redis()
         w.simulator("--seed=2", f"--start={newest.strftime('%Y-%m-%dT%H:%M:%SZ')}", f"--rate={self.rate}", f"--network-rate={self.rate}")
         w.ingest("source.cursor=" + newest.strftime("%Y-%m-%dT%H:%M:%SZ"))
@@ -78,12 +98,12 @@ class Scene:
         self.world.close()
 
 
-def locust(port, users, seconds, prefix):
+def locust(port, end, users, seconds, prefix):
     """Runs the readers; returns their rows of figures by name."""
     subprocess.run([sys.executable, "-m", "locust", "--headless", "--only-summary", "--loglevel", "WARNING", "-f", HERE / "locustfile.py", "--host",
                     f"http://127.0.0.1:{port}", "-u", str(users), "-r", str(max(users // 10, 1)), "-t", f"{seconds}s", "--stop-timeout", "60", "--csv", prefix,
                     "--exit-code-on-error", "0"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                   timeout=seconds + 300)
+                   timeout=seconds + 300, env={**os.environ, "LOAD_END": end})
     with open(f"{prefix}_stats.csv", newline="") as file:
         return {row["Name"]: row for row in csv.DictReader(file)}
 
@@ -102,21 +122,46 @@ def table(rows):
     return "\n".join(lines)
 
 
+def time_views(port):
+    """Milliseconds of each view, asked for one after the other over one connection while nobody else asks, and not given from memory."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+
+    def ask(path):
+        start = time.monotonic()
+        connection.request("GET", path)
+        body = connection.getresponse().read()
+        return (time.monotonic() - start) * 1000, body
+
+    names = [view["name"] for view in json.loads(ask("/views")[1])["views"]]
+    times = []
+    for _ in range(3):
+        time.sleep(1.1)  # longer than the server remembers them
+        times += [ask("/views/" + name)[0] for name in names]
+    return times
+
+
 def measure(folder, users=100, seconds=60, events=EVENTS, rate=1000):
     """Prints the figures; returns what went wrong, as a list of texts."""
     scene = Scene(folder, events, rate)
     try:
         before = scene.status()
-        rows = locust(scene.port, users, seconds, str(pathlib.Path(folder) / "locust"))
+        memory = Memory(scene.server)
+        memory.start()
+        rows = locust(scene.port, scene.end, users, seconds, str(pathlib.Path(folder) / "locust"))
         after = scene.status()
-        peak, now = resident(scene.server, "VmHWM"), resident(scene.server)
+        memory.stopped.set()
+        memory.join()
+        peak = resident(scene.server, "VmHWM")
+        views = time_views(scene.port)
         wrong = [str(dict(row)) for row in failures(str(pathlib.Path(folder) / "locust"))]
         came = after["totals"]["rows"] - before["totals"]["rows"]
         posts = next(t["rows"] for t in after["types"] if t["type"] == "posts")
         print(f"\n{users} users for {seconds} s over {posts:,} posts ({after['totals']['rows']:,} events in {after['totals']['files']} files), "
               f"while {came:,} events came in ({came / seconds:.0f}/s, {after['snapshot'] - before['snapshot']} commits)")
         print(table(rows))
-        print(f"server memory: {peak / 2**20:.0f} MB at most, {now / 2**20:.0f} MB at the end", flush=True)
+        print(f"server memory at most: RSS {peak / 2**20:.0f} MB, which counts the index once a session; Pss {memory.pss / 2**20:.0f} MB; "
+              f"its own {memory.anonymous / 2**20:.0f} MB", flush=True)
+        print(f"a view, alone: median {statistics.median(views):.1f} ms, at most {max(views):.1f} ms (while events come in)", flush=True)
         if int(rows["Aggregated"]["Request Count"]) < users:
             wrong.append("hardly anything was asked")
         if came < seconds * rate / 4:

@@ -47,6 +47,10 @@ test('a citation names search, number, time, snapshot and a link that leads back
   await page.getByText('Copied').waitFor();
   assert.equal(await page.evaluate(() => navigator.clipboard.readText()), text);
   assert.ok(link.startsWith(`${server.base}/#/search?`));
+  await page.getByRole('button', { name: 'Copy as BibTeX' }).click();
+  await page.getByText('Copied').last().waitFor();
+  const entry = await page.evaluate(() => navigator.clipboard.readText());
+  assert.match(entry, new RegExp(`^@misc\\{bluesky-posts-\\d+,\n  title = \\{\\{Bluesky Post Explorer: search for “${PAGED.word}”\\}\\},\n  year = \\{\\d{4}\\},\n  note = \\{${PAGED.count} public posts .*\\},\n  url = \\{http.*\\},\n  urldate = `));
   await page.getByRole('button', { name: 'Cite' }).click();
   assert.equal(await page.locator('.cite-panel').isVisible(), false);
   await watched.close();

@@ -27,6 +27,10 @@ async function ready(page, name) {
   if (name === 'collection') await page.getByText('Snapshot').waitFor();
   if (name === 'wrong') await page.locator('.pointed').waitFor();
   await settled(page);
+  if (name === 'cited') {
+    await page.getByRole('button', { name: 'Cite' }).click();
+    await page.locator('.citation').waitFor();
+  }
 }
 
 for (const width of [375, 768, 1280])

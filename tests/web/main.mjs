@@ -44,9 +44,9 @@ if (!process.env.BL_WEB_BASE) {
 let { passed, failed } = await round(files.map((name) => here + name), 2);
 if (failed.length > 0 && failed.length <= SECOND_TRIES) {
   console.log(`\n-- second try of ${failed.map((test) => test.name).join(' | ')}`);
-  const again = await round([...new Set(failed.map((test) => test.file))], 1, failed.map((test) => test.name));
+  const again = await round([...new Set(failed.map((test) => test.file).filter(Boolean))], 1, failed.map((test) => test.name));
   passed = [...passed, ...again.passed];
-  failed = again.failed;
+  failed = failed.filter((test) => !again.passed.some((now) => now.name === test.name)); // also what was not run again
 }
 await stop();
 console.log(`${failed.length > 0 ? `${failed.length} failed, ` : ''}${passed.length} passed in ${((Date.now() - since) / 1000).toFixed(1)}s`);

@@ -1,5 +1,6 @@
 /* A naive model of the queue (entries, who holds them) against the real one, over thousands of seeded random steps. */
 #include "base/rng.h"
+#include "cluster.h"
 #include "fixture.h"
 
 enum { STEPS = 6000, ENTRIES_MAX = 6000, CONSUMERS = 3, NOBODY = -1 };
@@ -17,6 +18,8 @@ struct model {
 };
 static struct model models[EV_TYPE_COUNT];
 static struct server server;
+static struct cluster cluster;
+static bool on_cluster;
 static struct buffer *readers[CONSUMERS];
 static bool fresh[CONSUMERS]; /* reads its pending entries first */
 static struct run ingest;
@@ -112,8 +115,11 @@ static void step_ack(enum ev_type type) {
 }
 
 static void step_restart(int consumer) {
+    struct bl_error err = {0};
+    struct buffer_position position;
     buffer_close(&readers[consumer]);
-    readers[consumer] = open_buffer(server.socket);
+    readers[consumer] = on_cluster ? open_cluster(&cluster, CLUSTER_MASTERS) : open_buffer(server.socket);
+    EXPECT_OK(buffer_load_position(readers[consumer], &position, &err), &err);
     fresh[consumer] = true;
 }
 
@@ -173,14 +179,25 @@ static void the_queue_behaves_like_the_model(void **state) {
     check_depth();
 }
 
+static void start_model(void) {
+    memset(models, 0, sizeof models);
+    for (int i = 0; i < CONSUMERS; i++) step_restart(i);
+    run_start(&ingest, 7);
+}
+
 static int set_up(void **state) {
     (void)state;
-    struct bl_error err = {0};
-    struct buffer_position position;
+    on_cluster = false;
     server_start(&server, NULL, NULL);
-    for (int i = 0; i < CONSUMERS; i++) step_restart(i);
-    EXPECT_OK(buffer_load_position(readers[0], &position, &err), &err);
-    run_start(&ingest, 7);
+    start_model();
+    return 0;
+}
+
+static int set_up_cluster(void **state) {
+    (void)state;
+    on_cluster = true;
+    cluster_start(&cluster);
+    start_model();
     return 0;
 }
 
@@ -188,11 +205,15 @@ static int tear_down(void **state) {
     (void)state;
     for (int i = 0; i < CONSUMERS; i++) buffer_close(&readers[i]);
     run_end(&ingest);
-    server_stop(&server);
+    if (on_cluster)
+        cluster_stop(&cluster);
+    else
+        server_stop(&server);
     return 0;
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(the_queue_behaves_like_the_model)};
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    int failed = cmocka_run_group_tests_name("one Redis", tests, set_up, tear_down);
+    return failed + cmocka_run_group_tests_name("a cluster of three masters", tests, set_up_cluster, tear_down);
 }

@@ -352,6 +352,45 @@ static void vanished_queues_are_made_anew_and_reading_goes_on(void **state) {
     assert_int_equal(read_as(buffer, "w", 10, 1000).count, 1);
 }
 
+static void a_queue_that_vanished_is_known_until_its_numbers_begin_anew(void **state) {
+    (void)state;
+    struct bl_error err = {0};
+    struct buffer_position position;
+    int64_t settled = -1;
+    append_block(buffer, &ingest, EV_posts, 2);
+    append_block(buffer, &ingest, EV_likes, 3);
+    EXPECT_OK(buffer_settled(buffer, &settled, &err), &err);
+    EXPECT(settled > 0);
+    command_ok(&server, "DEL firehose:posts:queue");
+    EXPECT_RC(buffer_settled(buffer, &settled, &err), BL_E_FORGOTTEN); /* empty, but not because it was drained */
+    read_as(buffer, "w", 10, 1000);                                    /* the writer makes it anew */
+    EXPECT_RC(buffer_settled(buffer, &settled, &err), BL_E_FORGOTTEN);
+    EXPECT_OK(buffer_load_position(buffer, &position, &err), &err);
+    assert_int_equal(position.vanished, 1u << EV_posts);
+    assert_int_equal(position.received[EV_posts], 2);
+    EXPECT_OK(buffer_number_anew(buffer, position.vanished, &err), &err);
+    EXPECT_OK(buffer_load_position(buffer, &position, &err), &err);
+    assert_int_equal(position.vanished, 0);
+    assert_int_equal(position.received[EV_posts], 0);
+    assert_int_equal(position.received[EV_likes], 3);
+    assert_int_equal(position.cursor_us, 0);
+}
+
+static void what_was_drained_has_not_vanished(void **state) {
+    (void)state;
+    struct bl_error err = {0};
+    struct buffer_position position;
+    int64_t settled = -1;
+    append_block(buffer, &ingest, EV_posts, 2);
+    struct buffer_batch batch = read_as(buffer, "w", 10, 1000);
+    assert_int_equal(batch.count, 1);
+    ack(buffer, &batch.entries[0]);
+    EXPECT_OK(buffer_load_position(buffer, &position, &err), &err);
+    assert_int_equal(position.vanished, 0);
+    EXPECT_OK(buffer_settled(buffer, &settled, &err), &err);
+    assert_int_equal(settled, position.cursor_us);
+}
+
 static void a_key_of_another_kind_is_refused_loudly(void **state) {
     (void)state;
     struct bl_error err = {0};
@@ -382,6 +421,8 @@ int main(void) {
         CASE(what_waits_holds_the_settled_position_back),
         CASE(one_writer_holds_the_lease),
         CASE(vanished_queues_are_made_anew_and_reading_goes_on),
+        CASE(a_queue_that_vanished_is_known_until_its_numbers_begin_anew),
+        CASE(what_was_drained_has_not_vanished),
         CASE(a_key_of_another_kind_is_refused_loudly),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

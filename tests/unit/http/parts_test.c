@@ -238,6 +238,9 @@ static void cells_follow_the_rfc_and_are_no_formulas(void **state) {
     expect_cell("-1", false, "\"'-1\"");
     expect_cell("@SUM(A1)", false, "\"'@SUM(A1)\"");
     expect_cell("\tx", false, "\"'\tx\"");
+    expect_cell("\xef\xbc\x9d" "cmd()", false, "\"'\xef\xbc\x9d" "cmd()\""); /* full width */
+    expect_cell("\xef\xbc\xa0" "SUM", false, "\"'\xef\xbc\xa0" "SUM\"");
+    expect_cell("\xef\xbc\x81", false, "\"\xef\xbc\x81\"");
     expect_cell("=cmd()", true, "\"=cmd()\"");
     expect_cell("a=b", false, "\"a=b\"");
 }

@@ -40,6 +40,10 @@ static const struct roster *roster_of(struct setting *s, enum ev_type type) {
     return r;
 }
 
+static bool find(const struct roster *r, const char *did, struct roster_entry *e) {
+    return roster_find(r, bl_str(did), segment_account(bl_str(did)), e);
+}
+
 static void the_newest_word_of_a_file_counts(void **state) {
     (void)state;
     struct setting s = {0};
@@ -60,19 +64,19 @@ static void the_newest_word_of_a_file_counts(void **state) {
     open_setting(&s);
     const struct roster *accounts = roster_of(&s, EV_accounts), *profiles = roster_of(&s, EV_profiles);
     assert_int_equal(roster_count(accounts), 3);
-    EXPECT(roster_find(accounts, BL_LIT("did:plc:a"), &e));
+    EXPECT(find(accounts, "did:plc:a", &e));
     EXPECT_STR(e.handle, "New.example.com");
     EXPECT(e.handle_us == START_US + 2 && e.active == 0 && e.active_us == START_US + 3 && !e.status.p);
-    EXPECT(roster_find(accounts, BL_LIT("did:plc:b"), &e) && !e.handle.p && e.active == 1);
-    EXPECT(!roster_find(accounts, BL_LIT("did:plc:d"), &e));
+    EXPECT(find(accounts, "did:plc:b", &e) && !e.handle.p && e.active == 1);
+    EXPECT(!find(accounts, "did:plc:d", &e));
     size_t n = 0;
     while (roster_of_handle(accounts, BL_LIT("NEW.example.com"), n, &e)) n++;
     assert_int_equal(n, 2);
     EXPECT(!roster_of_handle(accounts, BL_LIT("old.example.com"), 0, &e));
-    EXPECT(roster_find(profiles, BL_LIT("did:plc:a"), &e));
+    EXPECT(find(profiles, "did:plc:a", &e));
     EXPECT(!e.name.p && !e.deleted && e.profile_us == START_US + 2);
     EXPECT_STR(e.description, "more");
-    EXPECT(roster_find(profiles, BL_LIT("did:plc:b"), &e) && e.deleted);
+    EXPECT(find(profiles, "did:plc:b", &e) && e.deleted);
     close_setting(&s);
 }
 
@@ -90,7 +94,7 @@ static void a_byte_that_changed_is_seen_and_the_roster_built_anew(void **state) 
     EXPECT(system(command) == 0);
     index_close(&s.index);
     s.index = index_open(s.lake.dir);
-    EXPECT(roster_find(roster_of(&s, EV_accounts), BL_LIT("did:plc:a"), &e));
+    EXPECT(find(roster_of(&s, EV_accounts), "did:plc:a", &e));
     EXPECT_STR(e.handle, "a.example.com");
     assert_int_equal(index_built(s.index), 1);
     close_setting(&s);

@@ -225,30 +225,33 @@ static void a_position_beyond_the_look_back_is_a_gap(void **state) {
 
 struct waker {
     struct source *s;
+    enum source_state during;
     int64_t at_ns;
 };
 static void *wake_soon(void *argument) {
     struct waker *w = argument;
-    usleep(60000);
+    int64_t end_ns = bl_mono_ns() + 4 * SECOND * 1000;
+    while (stats_of(w->s).state != w->during && bl_mono_ns() < end_ns) usleep(1000);
+    usleep(60000); /* so that it waits */
     w->at_ns = bl_mono_ns();
     source_wake(w->s);
     return NULL;
 }
 
 static void expect_prompt_wake(struct source *s, enum source_state during) {
-    struct waker w = {.s = s};
+    struct waker w = {.s = s, .during = during};
     struct source_message m;
     pthread_t thread;
     pthread_create(&thread, NULL, wake_soon, &w);
-    enum bl_rc rc = source_next(s, 5000, &m, NULL);
+    enum bl_rc rc = source_next(s, 60000, &m, NULL);
     int64_t returned = bl_mono_ns();
     pthread_join(thread, NULL);
     EXPECT_RC(rc, BL_E_CANCELLED);
-    EXPECT(returned - w.at_ns < 100000000);
+    EXPECT(returned - w.at_ns < 10 * SECOND * 1000); /* long before the tick */
     EXPECT(stats_of(s).state == during);
     int64_t from = bl_mono_ns();
     source_close(&s);
-    EXPECT(bl_mono_ns() - from < 400000000);
+    EXPECT(bl_mono_ns() - from < 8 * SECOND * 1000);
 }
 
 static void mute(struct peer_connection *c, void *context) {
@@ -284,7 +287,7 @@ static void ticks_go_on_while_connecting(void **state) {
     struct source_message m;
     int64_t from = bl_mono_ns();
     for (int i = 0; i < 5; i++) EXPECT_RC(source_next(s, 10, &m, NULL), BL_E_TIMEOUT);
-    EXPECT(bl_mono_ns() - from < 1000000000);
+    EXPECT(bl_mono_ns() - from < 8000000000);
     source_close(&s);
     peer_stop(&p);
     free(url);
@@ -311,6 +314,15 @@ static void long_filters_are_sent_as_hello_and_a_complaint_is_final(void **state
     stop(h);
 }
 
+/* Until a ping has come and been noticed. */
+static void hear_a_ping(struct source *s) {
+    struct source_message m;
+    uint64_t before = stats_of(s).bytes;
+    int64_t end_ns = bl_mono_ns() + 20 * SECOND * 1000;
+    while (stats_of(s).bytes == before && bl_mono_ns() < end_ns) EXPECT_RC(source_next(s, 20, &m, NULL), BL_E_TIMEOUT);
+    EXPECT_RC(source_next(s, 1, &m, NULL), BL_E_TIMEOUT);
+}
+
 static void a_filtered_stream_may_be_silent_for_longer(void **state) {
     (void)state;
     static const char *const dids[] = {"did:plc:abcdefghijklmnopqrstuvwx"};
@@ -324,10 +336,9 @@ static void a_filtered_stream_may_be_silent_for_longer(void **state) {
     struct source_message m;
     take(s, 1, &m);
     EXPECT_RC(source_next(s, 20, &m, NULL), BL_E_TIMEOUT);
-    for (; clock.now_us < 599 * SECOND; clock.now_us += 60 * SECOND) /* the pings of a host that lives are heard */
-        EXPECT_RC(source_next(s, 50, &m, NULL), BL_E_TIMEOUT);
+    for (; clock.now_us < 599 * SECOND; clock.now_us += 60 * SECOND) hear_a_ping(s);
     clock.now_us = 599 * SECOND;
-    EXPECT_RC(source_next(s, 50, &m, NULL), BL_E_TIMEOUT);
+    hear_a_ping(s);
     EXPECT(stats_of(s).state == SOURCE_LIVE && stats_of(s).connects == 1);
     clock.now_us = 601 * SECOND;
     EXPECT_RC(source_next(s, 20, &m, NULL), BL_E_TIMEOUT);

@@ -189,13 +189,14 @@ static void a_position_far_behind_what_was_handed_out_is_no_gap(void **state) {
     (void)state;
     struct place p;
     struct source_message m;
-    const struct sim_server_options host = {.network.rate = 1, .count = COUNT};
-    serve_at(&p, host, 0);
+    const struct sim_server_options host = {.network.rate = 1, .count = COUNT},
+                                    half = {.network.rate = 1, .count = COUNT / 2};
+    serve_at(&p, half, 0); /* the rest can only come over another connection */
     struct source *s = open_source((struct source_options){0}, &p);
-    for (uint64_t i = 0; i < 900; i++) {
+    for (uint64_t i = 0; i < COUNT; i++) {
         take(s, &m);
         EXPECT(m.seq == 1 + i);
-        if (i == 500) {
+        if (i == COUNT / 2 - 1) {
             int port = sim_server_port(p.server);
             sim_server_stop(&p.server);
             serve_at(&p, host, port);

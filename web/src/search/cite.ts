@@ -43,6 +43,14 @@ function conditions(query: Query): string {
 interface Citation {
   text: string;
   link: string;
+  bibtex: string;
+}
+
+/** An entry for reference managers. What has a meaning in TeX is written out. */
+function bibtex(title: string, note: string, link: string, at: number): string {
+  const plain = (text: string): string => text.replace(/[\\{}]/g, ' ').replace(/[#$%&_]/g, '\\$&').replace(/\^/g, '\\^{}').replace(/~/g, '\\~{}');
+  const date = new Date(at * 1000).toISOString().slice(0, 10);
+  return `@misc{bluesky-posts-${at},\n  title = {{${plain(title)}}},\n  year = {${date.slice(0, 4)}},\n  note = {${plain(note)}},\n  url = {${link}},\n  urldate = {${date}}\n}\n`;
 }
 
 async function cite(query: Query, gaps: number, signal: AbortSignal): Promise<Citation> {
@@ -56,8 +64,9 @@ async function cite(query: Query, gaps: number, signal: AbortSignal): Promise<Ci
   const link = new URL(toAddress(fixed), location.href).href;
   const number = `${counts.partial ? 'at least ' : ''}${plural(counts.total, 'public post')}`;
   const missing = gaps > 0 ? ` The recording has ${plural(gaps, 'gap')} in this range.` : '';
-  const text = `Bluesky Post Explorer: search for ${conditions(query)}; ${number} of Bluesky, witnessed until ${moment(asof)} UTC.${missing} Snapshot ${counts.snapshot}, bluelake ${status.version}, retrieved ${time(at)}. ${link}`;
-  return { text, link };
+  const title = `Bluesky Post Explorer: search for ${conditions(query)}`;
+  const found = `${number} of Bluesky, witnessed until ${moment(asof)} UTC.${missing} Snapshot ${counts.snapshot}, bluelake ${status.version}`;
+  return { text: `${title}; ${found}, retrieved ${time(at)}. ${link}`, link, bibtex: bibtex(title, found, link, at) };
 }
 
 export interface CiteControl {
@@ -83,12 +92,12 @@ export function citeControl(): CiteControl {
     button.setAttribute('aria-expanded', 'true');
     replace(panel, h('p', { role: 'status' }, 'Counting…'));
     try {
-      const { text, link } = await cite(asked.query, asked.gaps, mine.signal);
+      const { text, link, bibtex } = await cite(asked.query, asked.gaps, mine.signal);
       const copy = (label: string, what: string): HTMLElement => {
         const words = h('span', {}, label);
         return h('button', { type: 'button', class: 'button quiet', onclick: () => void copyText(what, words) }, words);
       };
-      replace(panel, h('p', { class: 'citation', role: 'status', tabindex: '0' }, text), h('div', {}, copy('Copy citation', text), copy('Copy its link', link)));
+      replace(panel, h('p', { class: 'citation', role: 'status', tabindex: '0' }, text), h('div', {}, copy('Copy citation', text), copy('Copy as BibTeX', bibtex), copy('Copy its link', link)));
     } catch (error) {
       if (wasAborted(error)) return;
       replace(panel, h('p', { role: 'alert', class: 'export-said' }, `It cannot be cited now. ${error instanceof ApiError ? error.message : ''}`));
