@@ -238,7 +238,15 @@ enum bl_rc redis_patience(struct redis_conn *c, int extra_ms, struct bl_error *e
 
 /* ---- commands ---- */
 
+/* hiredis 0.14 keeps no buffer, and does not look, when memory ran out while it was writing. */
+static enum bl_rc check_buffers(struct redis_conn *c, struct bl_error *err) {
+    if (c->context->obuf && c->context->reader->buf) return BL_OK;
+    disconnect(c);
+    return bl_fail(err, BL_E_NET, "no memory for talking to Redis; connecting anew");
+}
+
 static enum bl_rc append_command(struct redis_conn *c, const struct redis_args *a, struct bl_error *err) {
+    BL_TRY(check_buffers(c, err));
     if (redisAppendCommandArgv(c->context, a->count, (const char **)a->v, a->n) != REDIS_OK) return lost(c, err);
     return BL_OK;
 }
@@ -251,6 +259,7 @@ enum bl_rc redis_send(struct redis_conn *c, const struct redis_args *a, struct b
 enum bl_rc redis_receive(struct redis_conn *c, redisReply **out, struct bl_error *err) {
     void *reply = NULL;
     if (!c->context) return bl_fail(err, BL_E_NET, "the connection to Redis is closed");
+    BL_TRY(check_buffers(c, err));
     errno = 0;
     if (redisGetReply(c->context, &reply) != REDIS_OK) return lost(c, err);
     *out = reply;

@@ -69,7 +69,7 @@ static enum bl_rc sweep_removed(struct sweep *s) {
     BL_TRY(catalog_removed_paths(s->l->catalog, &paths, &count, s->err));
     enum bl_rc rc = BL_OK;
     for (size_t i = 0; i < count; i++) {
-        if (rc == BL_OK && !catalog_knows_path(s->l->catalog, paths[i])) rc = remove_file(s, paths[i]);
+        if (rc == BL_OK) rc = remove_file(s, paths[i]);
         BL_CRASH_POINT("sweep.before_forget");
         if (rc == BL_OK) rc = catalog_forget_removed(s->l->catalog, paths[i], s->err);
         free(paths[i]);

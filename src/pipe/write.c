@@ -486,11 +486,9 @@ static enum bl_rc one_turn(struct writer *w, size_t *entries, struct bl_error *e
     BL_TRY(read_once(w, entries, err));
     BL_TRY(take_rejected(w, entries, err));
     if (batch_is_due(w)) BL_TRY(commit(w, err));
-    for (unsigned t = 0; t < EV_TYPE_COUNT; t++)
-        if (w->durable[t].count) {
-            acknowledge(w);
-            break;
-        }
+    size_t waiting = w->rejected_durable.count;
+    for (unsigned t = 0; t < EV_TYPE_COUNT; t++) waiting += w->durable[t].count;
+    if (waiting) acknowledge(w);
     return BL_OK;
 }
 

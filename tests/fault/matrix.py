@@ -133,8 +133,10 @@ class Compact(Import):
         done = self.compact(case)
         assert done.returncode == 0, done.stderr
         case.verify(buffer=False)
-        left = [p for p in case.lake.rglob("*.parquet") if "-" in p.stem and not p.stem.rsplit("-", 1)[1].isdigit()]
-        assert not left and not list((case.lake / ".staging").iterdir()), left
+        there = {str(p.relative_to(case.lake)) for p in case.lake.rglob("*.parquet")}
+        with contextlib.closing(sqlite3.connect(case.lake / "catalog.sqlite")) as db:
+            listed = {row[0] for row in db.execute("SELECT path FROM files")}
+        assert there == listed, f"strays {there - listed}, missing {listed - there}"
 
 
 class CompactSweep(Compact):
