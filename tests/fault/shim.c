@@ -9,8 +9,8 @@
  *   BL_SHIM_COUNT=FILE       at exit: "CALL number" lines, to know how many there are
  *   BL_SHIM_UNDER=DIR        only calls on files below this folder count (not sockets, not allocations)
  *   BL_SHIM_CLOCK=SECONDS    the wall clock is so much ahead (or behind: -SECONDS), only while BL_SHIM_WHILE exists
- * Classes: open read write fsync rename connect unlink truncate reply alloc; a failed reply is an error message of Redis
- * in place of what it said (on Unix sockets). Calls before main are not counted. */
+ * Classes: open read write fsync rename connect unlink truncate reply alloc; a failed reply is an error message
+ * of Redis in place of what it said (on Unix sockets). Calls before main are not counted. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
