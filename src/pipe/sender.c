@@ -324,10 +324,6 @@ static bool has_spilled(const struct sender *s) {
     return s->spill && spill_waiting(s->spill);
 }
 
-static void spilling_failed(struct sender *s, const struct bl_error *err) {
-    if (bl_log_due(&s->last_spill_log_ns, 10000000)) bl_log_error("cannot spill to disk; ingest waits for Redis", err);
-}
-
 static struct spill_record record_of(const struct item *item) {
     return (struct spill_record){.is_block = item->is_block,
                                  .type = item->block.type,
@@ -371,7 +367,8 @@ static bool spill_items(struct sender *s, struct item *first) {
         note_durable(s, items[i]->is_block ? b->cursor_us : 0, items[i]->host);
         item_done(s, items[i]);
     }
-    if (durable < count) spilling_failed(s, &err);
+    if (durable < count && bl_log_due(&s->last_spill_log_ns, 10000000))
+        bl_log_error("cannot spill to disk; ingest waits for Redis", &err);
     /* Those that were taken from the queue and not written go back to its front, in order. */
     for (size_t i = count; i-- > (durable ? durable : 1);) put_back(s, items[i]);
     return durable > 0;
