@@ -145,8 +145,8 @@ static void print_summary(const struct query_search_stats *stats) {
     fprintf(stderr, "%" PRId64 " post%s, %zu of %zu files read, %" PRId64 " ms\n", stats->hits,
             stats->hits == 1 ? "" : "s", stats->files_read, stats->files_listed, (stats->elapsed_us + 999) / 1000);
     if (stats->files_indexed)
-        fprintf(stderr, "the index of %zu file%s was built for it: the same search is faster now\n", stats->files_indexed,
-                stats->files_indexed == 1 ? "" : "s");
+        fprintf(stderr, "the index of %zu file%s was built for it: the same search is faster now\n",
+                stats->files_indexed, stats->files_indexed == 1 ? "" : "s");
     if (*stats->note) fprintf(stderr, "%s\n", stats->note);
     print_gaps(stats);
 }

@@ -102,8 +102,8 @@ struct query_counts {
 enum bl_rc query_counts(struct query *q, const struct query_search *s, enum query_bucket bucket, int64_t deadline_us,
                         struct query_counts *out, struct bl_error *err);
 
-/* Can questions be answered? Reads a row of the newest file of posts, and searches the newest post. A lake without posts
- * is fine. */
+/* Can questions be answered? Reads a row of the newest file of posts, and searches the newest post. A lake without
+ * posts is fine. */
 enum bl_rc query_probe(struct query *q, struct bl_error *err);
 
 /* The words, phrases and "#tags" a hit may be highlighted with, as a JSON array of strings; nothing that is negated. */
