@@ -9,6 +9,7 @@
 #include "base/io.h"
 #include "obs/log.h"
 #include "obs/metrics.h"
+#include "pipe/settled.h"
 #include "pipe/spill.h"
 
 enum {
@@ -19,7 +20,6 @@ enum {
     SPILL_KEEP_US = 10000000, /* a drained segment stays so long, for a Redis that forgets its last seconds */
     SETTLED_EVERY_US = 1000000,
     POSITION_EVERY_US = 5000000,
-    POSITION_MAX = 1024,
 };
 
 struct sender {
@@ -457,28 +457,12 @@ static bool place(struct sender *s, struct item *item) {
 /* ---- the settled position ---- */
 
 static void write_position(struct sender *s) {
-    if (!s->settled_us || s->settled_us == s->settled_written_us) return;
-    char text[64];
-    snprintf(text, sizeof text, "settled_us=%" PRId64 "\n", s->settled_us);
     struct bl_error err = {0};
-    BL_CLEANUP(bl_freep) char *folder = bl_xstrdup(s->position_path);
-    *strrchr(folder, '/') = 0;
-    enum bl_rc rc = bl_make_dirs(folder, &err);
-    BL_CRASH_POINT("ingest.before_settled");
-    if (rc == BL_OK) rc = bl_write_file_atomic(s->position_path, bl_str(text), &err);
-    BL_CRASH_POINT("ingest.after_settled");
-    if (rc == BL_OK)
+    if (!s->settled_us || s->settled_us == s->settled_written_us) return;
+    if (settled_write(s->position_path, s->settled_us, &err) == BL_OK)
         s->settled_written_us = s->settled_us;
     else if (bl_log_due(&s->last_spill_log_ns, 60000000))
         bl_log_error("cannot keep the settled position; it only matters if Redis comes back empty", &err);
-}
-
-static void read_position(struct sender *s) {
-    BL_CLEANUP(bl_buf_release) struct bl_buf text = {.max = POSITION_MAX};
-    if (bl_read_file(s->position_path, POSITION_MAX - 1, &text, NULL) != BL_OK) return; /* the first run has none */
-    struct bl_str value = bl_str_trim(bl_buf_view(&text));
-    bl_str_cut(&value, '=');
-    if (!bl_parse_i64(value, 1, INT64_MAX, &s->settled_us)) s->settled_us = 0;
 }
 
 /* While segments wait, the queues may be empty though not everything is in the lake. */
@@ -658,7 +642,7 @@ enum bl_rc sender_open(const struct conf *conf, struct role *role, struct buffer
     pthread_cond_init(&s->changed, NULL);
     s->codec = block_codec_new((int)conf->ingest_block_level);
     s->position_path = bl_xasprintf("%s/spill/position", conf->data);
-    read_position(s);
+    s->settled_us = settled_read(s->position_path);
     BL_CLEANUP(bl_freep) char *folder = bl_xasprintf("%s/spill", conf->data);
     enum bl_rc rc = conf->ingest_spill_bytes ? spill_open(folder, conf->ingest_spill_bytes, &s->spill, err) : BL_OK;
     if (rc != BL_OK)
