@@ -76,6 +76,16 @@ enum bl_rc intake_chunk(struct lake *lake, const struct chunk *chunk, const stru
     return BL_OK;
 }
 
+void intake_repeated(struct lake *lake, enum ev_type type, const struct block *b) {
+    lake_note_intake(lake, &(struct catalog_intake){.type = type,
+                                                    .incarnation = b->incarnation,
+                                                    .seq = b->seq,
+                                                    .offset = b->offset,
+                                                    .received = b->count,
+                                                    .duplicates = b->count,
+                                                    .repeated = true});
+}
+
 bool intake_is_full(const struct lake *lake, int64_t memory_bytes) {
     enum { FILES_MAX = 256 };
     return lake_pending_bytes(lake) >= memory_bytes || lake_pending_files(lake) >= FILES_MAX;

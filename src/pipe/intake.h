@@ -4,6 +4,7 @@
  * Per chunk: every event is appended or recognised as a repetition, every bad line becomes a dead letter, and one
  * ledger row says received = written + duplicates + dead. */
 #pragma once
+#include "buffer/block.h"
 #include "lake/lake.h"
 #include "pipe/decode.h"
 
@@ -25,5 +26,7 @@ struct intake_counts {
  * in the ledger and may be committed, of a block it must be forgotten. */
 enum bl_rc intake_chunk(struct lake *lake, const struct chunk *chunk, const struct intake_source *from,
                         struct intake_counts *counts, struct bl_error *err);
+/* A block that is in the lake already came once more: nothing to write, but the ledger is told its offset. */
+void intake_repeated(struct lake *lake, enum ev_type type, const struct block *block);
 /* Must the batch be committed before the next chunk? A chunk of sparse events opens a file for each hour it touches. */
 bool intake_is_full(const struct lake *lake, int64_t memory_bytes);

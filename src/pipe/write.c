@@ -330,13 +330,7 @@ static enum bl_rc submit_block(struct writer *w, const struct buffer_entry *e, s
 
 static enum bl_rc skip_block(struct writer *w, const struct buffer_entry *e, struct bl_error *err) {
     BL_TRY(take_all_chunks(w, err)); /* the ledger takes offsets in their order */
-    lake_note_intake(w->lake, &(struct catalog_intake){.type = e->type,
-                                                       .incarnation = e->block.incarnation,
-                                                       .seq = e->block.seq,
-                                                       .offset = e->block.offset,
-                                                       .received = e->block.count,
-                                                       .duplicates = e->block.count,
-                                                       .repeated = true});
+    intake_repeated(w->lake, e->type, &e->block);
     metric_add(M_blocks_skipped, 0, 1);
     ids_add(&w->acks[e->type], e->id);
     return BL_OK;
