@@ -42,13 +42,7 @@ count_one() {
     fi
 }
 # A build is no test case, unless it fails.
-count_# The points tried, and their sum.
-count_faults() {
-    grep -E '^(crash matrix|fault sweep|chaos): ' "$log"
-    count_pytest "$1"
-}
-
-build() {
+count_build() {
     [ "$1" = 0 ] && return
     grep -E 'error|warning|FAILED' "$log" || tail -n 60 "$log"
     count 0 1
@@ -80,6 +74,12 @@ count_pytest() {
     count "${good:-0}" $((${bad:-0} + ${errors:-0}))
     [ "$1" != 0 ] && [ $((${bad:-0} + ${errors:-0})) = 0 ] && count 0 1
     return 0
+}
+
+# The points tried, and their sum.
+count_faults() {
+    grep -E '^(crash matrix|fault sweep|chaos): ' "$log"
+    count_pytest "$1"
 }
 
 build() {
