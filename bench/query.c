@@ -330,8 +330,12 @@ int main(int argc, char **argv) {
         return 2;
     }
     const char *dir = argv[1];
-    if (argc > 2) rounds = atoi(argv[2]);
-    if (rounds < 1 || rounds > ROUNDS_MAX) rounds = 7;
+    int64_t wanted = rounds;
+    if (argc > 2 && !bl_parse_i64(bl_str(argv[2]), 1, ROUNDS_MAX, &wanted)) {
+        fprintf(stderr, "bench_query: ROUNDS is a number from 1 to %d\n", ROUNDS_MAX);
+        return 2;
+    }
+    rounds = (int)wanted;
     struct bl_error err = {0};
     struct query *ours = open_lake(dir), *peer = open_lake(dir);
     struct query_lake_status status;

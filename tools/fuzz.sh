@@ -22,9 +22,10 @@ if [ $# = 0 ]; then
     echo "fuzz: 1,000,000 mutated events, judged by jansson"
     build/fuzz/tests/fuzz/fuzz_decode 1000000
 fi
-for name in $names; do
-    echo "fuzz: $name for $minutes min"
-    corpus=build/fuzz/corpus/$name kept=tests/fuzz/corpus/$name
+# Each uses one core; as many run side by side as there are.
+fuzz_one() {
+    set -euo pipefail
+    local name=$1 corpus=build/fuzz/corpus/$1 kept=tests/fuzz/corpus/$1
     mkdir -p "$corpus" "$kept"
     if [ "$name" = decode ]; then
         split -l 1 -a 4 tests/fixtures/events.ndjson "$corpus/fixture-"
@@ -34,9 +35,13 @@ for name in $names; do
     build/fuzz/tests/fuzz/libfuzzer_"$name" -max_total_time=$((minutes * 60)) -max_len=16384 -timeout=20 -rss_limit_mb=2048 \
         -print_final_stats=1 -artifact_prefix=build/fuzz/ "$corpus" "$kept" >build/fuzz/"$name".log 2>&1 ||
         { tail -n 60 build/fuzz/"$name".log; exit 1; }
-    tail -n 12 build/fuzz/"$name".log
+    echo "fuzz: $name: $(grep -E '^Done [0-9]+ runs' build/fuzz/"$name".log), nothing found"
     if [ "${KEEP:-0}" = 1 ]; then
         build/fuzz/tests/fuzz/libfuzzer_"$name" -merge=1 -max_len=2048 "$kept" "$corpus" >build/fuzz/"$name"-merge.log 2>&1
     fi
-done
+}
+export -f fuzz_one
+export minutes
+# shellcheck disable=SC2086
+printf '%s\n' $names | xargs -P "$jobs" -I{} bash -c 'fuzz_one {}'
 echo "fuzz: nothing found"

@@ -5,8 +5,8 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 jobs=${JOBS:-$(nproc)}
 release=build/release asan=build/asan
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+log=$(mktemp) soak_log=$(mktemp) soak=
+trap '[ -z "$soak" ] || kill -INT "$soak"; rm -f "$log" "$soak_log"' EXIT
 passed=0 failed=0
 
 # Debian's own pytest and its xdist stand behind /usr/bin/python3, which need not be the first in PATH.
@@ -42,13 +42,7 @@ count_one() {
     fi
 }
 # A build is no test case, unless it fails.
-count_# The points tried, and their sum.
-count_faults() {
-    grep -E '^(crash matrix|fault sweep|chaos): ' "$log"
-    count_pytest "$1"
-}
-
-build() {
+count_build() {
     [ "$1" = 0 ] && return
     grep -E 'error|warning|FAILED' "$log" || tail -n 60 "$log"
     count 0 1
@@ -82,6 +76,12 @@ count_pytest() {
     return 0
 }
 
+# The points tried, and their sum.
+count_faults() {
+    grep -E '^(crash matrix|fault sweep|chaos): ' "$log"
+    count_pytest "$1"
+}
+
 build() {
     cmake -S . -B "$1" -G Ninja "${@:2}" && cmake --build "$1" -j "$jobs"
 }
@@ -102,6 +102,21 @@ end_to_end() {
     "${pytest[@]}" --last-failed "${@:2}" || return 1
     printf '%s passed in 0.0s\n' "$(($(sed -nE 's/.*\b([0-9]+) passed.*/\1/p' <<<"$first") + failed_cases))"
 }
+fault_test() {
+    BLUELAKE=$PWD/$1/bluelake BL_BINARY=$PWD/$1/bluelake $python "tests/fault/$2" "${@:3}"
+}
+# The soak takes minutes and little of the machine: it runs beside the end-to-end tests.
+begin_soak() {
+    fault_test "$1" soak.py --minutes "${SOAK_MINUTES:-5}" --burst-seconds 30 --times-only-reported >"$soak_log" 2>&1 &
+    soak=$!
+}
+end_soak() {
+    local code=0
+    wait "$soak" || code=$?
+    soak=
+    cat "$soak_log"
+    return $code
+}
 # What the sanitizers see best end to end: the whole path, damaged input, the simulated network under supervision, strangers.
 sanitized='value_for_value or dead_letters or collects_the_simulated or errors_name or hostile_corpus or torn_requests'
 
@@ -113,13 +128,12 @@ step 'The page' count_build tools/web.sh
 if step 'Release build' count_build build $release -DCMAKE_BUILD_TYPE=Release -DBL_TESTS=ON; then
     step 'Generated pages' count_one tools/docs.sh --check
     step 'Unit tests, release' count_ctest unit_tests $release
+    begin_soak $release
     step 'End to end, release' count_pytest end_to_end $release
     BLUELAKE=$PWD/$release/bluelake LIMIT=600 step 'The page in Chromium' count_pytest tests/web/run.sh
-    export BLUELAKE=$PWD/$release/bluelake BL_BINARY=$PWD/$release/bluelake
-    step 'Capacity: 300,000 events, Redis and the writer killed' count_one $python tests/fault/capacity.py --count 300000 --paced 0
-    step "Soak: ${SOAK_MINUTES:-5} minutes at 100,000 events a minute, and a burst" count_one \
-        $python tests/fault/soak.py --minutes "${SOAK_MINUTES:-5}" --burst-seconds 30 --times-only-reported
-    unset BLUELAKE BL_BINARY
+    step 'Capacity: 300,000 events, Redis and the writer killed' count_one \
+        fault_test $release capacity.py --count 300000 --paced 0
+    step "Soak: ${SOAK_MINUTES:-5} minutes at 100,000 events a minute, and a burst" count_one end_soak
 fi
 if step 'Build with crash points' count_build build build/faults -DCMAKE_BUILD_TYPE=Release -DBL_FAULTS=ON; then
     step 'Crash matrix, every point once' count_faults python3 tests/fault/matrix.py

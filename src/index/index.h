@@ -10,8 +10,8 @@
  * builds its own. Where the folder cannot be written (disk full, somebody else's lake), the segment lives in memory for
  * as long as the index is open.
  *
- * Cost: about as many bytes as the posts files themselves; building takes one thread about a second for 300,000 posts
- * and at most about INDEX_SLICE_ROWS posts in memory. Figures: docs/BENCHMARKS.md.
+ * Cost: about twice the bytes of the posts files themselves; building takes one thread about a second for 200,000 posts
+ * and 256 MiB at most, besides DuckDB's. Figures: docs/BENCHMARKS.md.
  *
  * Threading: one thread an index; any number of indexes, in any number of processes, over one lake. */
 #pragma once

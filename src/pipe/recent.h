@@ -1,8 +1,8 @@
 /* recent: the blocks and notes Redis acknowledged last, kept for a Redis that comes back without them.
  *
  * May include: base, event, buffer/block.h. One thread. Redis with `appendfsync everysec` may forget about two seconds
- * at a power cut, and a promoted replica what had not reached it. Bounded by age and bytes, the newest excepted: what
- * is older is on Redis's disk, or asked for again upstream. */
+ * at a power cut, and a promoted replica what had not reached it. Bounded by age and bytes, but for the newest: what is
+ * older is on Redis's disk, or asked for again upstream. */
 #pragma once
 #include "buffer/block.h"
 

@@ -6,8 +6,10 @@
 #include <stdlib.h>
 
 #include "base/fault.h"
+#include "base/io.h"
 #include "obs/log.h"
 #include "obs/metrics.h"
+#include "pipe/appender.h"
 #include "pipe/settled.h"
 #include "pipe/spill.h"
 
@@ -21,18 +23,12 @@ enum {
     POSITION_EVERY_US = 5000000,
 };
 
-struct doubt {
-    bool any;
-    enum ev_type type;
-    uint64_t incarnation, seq;
-};
-
 struct sender {
     const struct conf *conf;
     struct role *role;
     struct buffer *buffer;
     struct spill *spill; /* NULL = off */
-    struct recent recent;
+    struct appender appender;
     struct block_codec *codec;
     char *position_path;
 
@@ -50,22 +46,27 @@ struct sender {
 
     /* the thread's own */
     uint64_t incarnation;
-    uint64_t received[EV_TYPE_COUNT];                     /* events Redis has counted: the next block's offset */
     uint64_t known_incarnation, known_seq[EV_TYPE_COUNT]; /* what Redis holds of the run being drained */
-    int64_t redis_cursor_us;                              /* stored with the last block Redis took */
     int64_t failing_since_ns, next_probe_ns;              /* 0 = Redis took the last block */
     int64_t settled_us, settled_written_us;               /* settled_us 0 = unknown */
     int64_t settled_due_ns, position_due_ns;
     int64_t last_log_ns, last_spill_log_ns;
-    struct doubt doubt;               /* the block whose append was not answered: Redis may hold and count it */
-    bool counters_changed; /* of the loss: Redis's counters were not merely older */
-    unsigned vanished;     /* types to be numbered anew before the next block */
 
-    _Atomic bool lost, breaker_open, redis_up;
+    _Atomic bool breaker_open, redis_up;
     _Atomic int64_t last_durable_us, spill_size;
 };
 
 /* ---- the queue ---- */
+
+static size_t item_bytes(const struct item *item) {
+    return item->block.raw.cap + sizeof *item;
+}
+
+static void free_item(struct item *item) {
+    bl_buf_release(&item->block.raw);
+    bl_buf_release(&item->packed);
+    free(item);
+}
 
 static void wait_changed(struct sender *s, int64_t us) {
     struct timespec until;
@@ -121,7 +122,7 @@ static void item_done(struct sender *s, struct item *item) {
     }
     pthread_cond_broadcast(&s->changed);
     pthread_mutex_unlock(&s->mutex);
-    item_free(item);
+    free_item(item);
 }
 
 static bool is_abandoned(struct sender *s) {
@@ -195,97 +196,6 @@ static void note_durable(struct sender *s, int64_t cursor_us, const char *host) 
     atomic_store(&s->last_durable_us, bl_wall_us());
 }
 
-static enum bl_rc append(struct sender *s, enum ev_type type, struct block *block, int64_t cursor_us, const char *host,
-                         struct bl_error *err) {
-    if (s->vanished) BL_TRY(buffer_number_anew(s->buffer, s->vanished, err));
-    s->vanished = 0;
-    block->offset = s->received[type];
-    struct buffer_append one = {.type = type, .block = *block};
-    enum bl_rc rc = buffer_append(s->buffer, &one, 1, cursor_us, host, err);
-    if (rc == BL_E_NET) s->doubt = (struct doubt){true, type, block->incarnation, block->seq};
-    if (rc != BL_OK) return rc;
-    s->doubt.any = false;
-    s->received[type] += block->count;
-    if (cursor_us) s->redis_cursor_us = cursor_us;
-    return BL_OK;
-}
-
-/* The position stored with the last block lies before every note that comes behind that block. */
-static enum bl_rc reject(struct sender *s, const struct note *n, struct bl_str message, uint64_t *number,
-                         struct bl_error *err) {
-    struct buffer_note note = {n->reason, n->detail, n->received_us, s->redis_cursor_us, message};
-    return buffer_reject(s->buffer, &note, number, err);
-}
-
-static enum bl_rc send_again(struct sender *s, struct sent *r, struct bl_error *err) {
-    if (r->is_note) return reject(s, &r->note, r->block.data, &r->number, err);
-    return append(s, r->type, &r->block, r->cursor_us, r->host, err);
-}
-
-static enum bl_rc lose_session(struct sender *s, bool counters_changed, const char *why, struct bl_error *err) {
-    s->counters_changed = counters_changed;
-    atomic_store(&s->lost, true);
-    BL_CRASH_POINT("ingest.session_lost");
-    return bl_fail(err, BL_E_FORGOTTEN, "%s: starting over", why);
-}
-
-/* Another Redis process, or other counters, than the block's offset was taken from. What is missing of the last seconds
- * is sent again, in order; a block (`current`, NULL when a note is next) whose answer was lost with the connection may
- * be there already: buffer_append finds it. */
-static enum bl_rc catch_up(struct sender *s, enum ev_type type, const struct block *current, struct bl_error *err) {
-    struct buffer_position position;
-    BL_TRY(buffer_load_position(s->buffer, &position, err));
-    metric_add(M_went_back, 0, 1);
-    if (position.vanished & ~s->vanished) return lose_session(s, true, "Redis threw away a queue", err);
-    uint64_t sent[EV_TYPE_COUNT];
-    memcpy(sent, s->received, sizeof sent);
-    if (current && position.received[type] == sent[type] + current->count) position.received[type] = sent[type];
-    if (!recent_after(&s->recent, position.received, position.rejected, sent)) {
-        bool changed = position.cursor_us == 0 || position.cursor_us >= s->redis_cursor_us;
-        return lose_session(s, changed, "Redis lost more than the last seconds", err);
-    }
-    memcpy(s->received, position.received, sizeof s->received);
-    int64_t blocks = 0;
-    for (struct sent *r = s->recent.head; r; r = r->next) {
-        if (!r->again) continue;
-        BL_CRASH_POINT("ingest.before_resend");
-        enum bl_rc rc = send_again(s, r, err);
-        if (rc != BL_OK) {
-            /* Half-way: the next append compares again and goes on where the counters say. */
-            memcpy(s->received, sent, sizeof s->received);
-            buffer_suspect(s->buffer);
-            return rc;
-        }
-        r->sent_ns = bl_mono_ns();
-        blocks++;
-    }
-    metric_add(M_resent, 0, (double)blocks);
-    if (blocks) bl_log(BL_WARN, "Redis came back without its newest entries: %" PRId64 " were sent again", blocks);
-    return BL_OK;
-}
-
-static enum bl_rc append_surely(struct sender *s, enum ev_type type, struct block *block, int64_t cursor_us,
-                                const char *host, struct bl_error *err) {
-    enum bl_rc rc = append(s, type, block, cursor_us, host, err);
-    if (rc == BL_E_FORGOTTEN) {
-        BL_TRY(catch_up(s, type, block, err));
-        rc = append(s, type, block, cursor_us, host, err);
-    }
-    if (rc == BL_OK) recent_add(&s->recent, type, block, cursor_us, host, bl_mono_ns());
-    return rc;
-}
-
-static enum bl_rc reject_surely(struct sender *s, const struct note *n, struct bl_str message, struct bl_error *err) {
-    uint64_t number = 0;
-    enum bl_rc rc = reject(s, n, message, &number, err);
-    if (rc == BL_E_FORGOTTEN) {
-        BL_TRY(catch_up(s, EV_TYPE_COUNT, NULL, err));
-        rc = reject(s, n, message, &number, err);
-    }
-    if (rc == BL_OK) recent_add_note(&s->recent, n, message, number, bl_mono_ns());
-    return rc;
-}
-
 static void count_sent(const struct closed_block *b) {
     metric_add(M_buffered, b->type, b->block.count);
     metric_add(M_blocks, 0, 1);
@@ -296,9 +206,9 @@ static void count_sent(const struct closed_block *b) {
 }
 
 static enum bl_rc send_item(struct sender *s, struct item *item, struct bl_error *err) {
-    if (!item->is_block) return reject_surely(s, &item->note, bl_buf_view(&item->block.raw), err);
+    if (!item->is_block) return appender_note(&s->appender, &item->note, bl_buf_view(&item->block.raw), err);
     struct closed_block *b = &item->block;
-    BL_TRY(append_surely(s, b->type, &b->block, b->cursor_us, item->host, err));
+    BL_TRY(appender_block(&s->appender, b->type, &b->block, b->cursor_us, item->host, err));
     note_durable(s, b->cursor_us, item->host);
     count_sent(b);
     return BL_OK;
@@ -310,8 +220,16 @@ static bool has_spilled(const struct sender *s) {
     return s->spill && spill_waiting(s->spill);
 }
 
-static void spilling_failed(struct sender *s, const struct bl_error *err) {
-    if (bl_log_due(&s->last_spill_log_ns, 10000000)) bl_log_error("cannot spill to disk; ingest waits for Redis", err);
+static struct spill_record record_of(const struct item *item) {
+    return (struct spill_record){.is_block = item->is_block,
+                                 .type = item->block.type,
+                                 .block = item->block.block,
+                                 .cursor_us = item->block.cursor_us,
+                                 .host = bl_str(item->host),
+                                 .reason = bl_str(item->note.reason),
+                                 .detail = bl_str(item->note.detail),
+                                 .received_us = item->note.received_us,
+                                 .message = item->is_block ? (struct bl_str){0} : bl_buf_view(&item->block.raw)};
 }
 
 static void pack(struct sender *s, struct item *item) {
@@ -328,12 +246,12 @@ static bool spill_items(struct sender *s, struct item *first) {
     struct item *items[SYNC_ITEMS] = {first};
     struct bl_error err = {0};
     size_t count = 1;
-    if (!spill_waiting(s->spill)) spill_begin(s->spill, s->incarnation, s->received);
-    struct spill_record r = item_record(first);
+    if (!spill_waiting(s->spill)) spill_begin(s->spill, s->incarnation, s->appender.received);
+    struct spill_record r = record_of(first);
     enum bl_rc rc = spill_append(s->spill, &r, &err);
     while (rc == BL_OK && count < SYNC_ITEMS && !spill_batch_full(s->spill) && (items[count] = pop(s, 0))) {
         pack(s, items[count]);
-        r = item_record(items[count++]);
+        r = record_of(items[count++]);
         rc = spill_append(s->spill, &r, &err);
     }
     bool one_too_many = rc != BL_OK && count > 1;
@@ -345,15 +263,11 @@ static bool spill_items(struct sender *s, struct item *first) {
         note_durable(s, items[i]->is_block ? b->cursor_us : 0, items[i]->host);
         item_done(s, items[i]);
     }
-    if (durable < count) spilling_failed(s, &err);
+    if (durable < count && bl_log_due(&s->last_spill_log_ns, 10000000))
+        bl_log_error("cannot spill to disk; ingest waits for Redis", &err);
     /* Those that were taken from the queue and not written go back to its front, in order. */
     for (size_t i = count; i-- > (durable ? durable : 1);) put_back(s, items[i]);
     return durable > 0;
-}
-
-static bool in_doubt(const struct sender *s, const struct spill_record *r) {
-    return s->doubt.any && s->doubt.type == r->type && s->doubt.seq == r->block.seq &&
-           s->doubt.incarnation == r->block.incarnation;
 }
 
 static enum bl_rc send_record(struct sender *s, struct spill_record *r, struct bl_error *err) {
@@ -362,7 +276,7 @@ static enum bl_rc send_record(struct sender *s, struct spill_record *r, struct b
         struct note note = {.received_us = r->received_us};
         snprintf(note.reason, sizeof note.reason, "%.*s", BL_ARG(r->reason));
         snprintf(note.detail, sizeof note.detail, "%.*s", BL_ARG(r->detail));
-        return reject_surely(s, &note, r->message, err);
+        return appender_note(&s->appender, &note, r->message, err);
     }
     if (r->block.incarnation != s->known_incarnation) {
         BL_TRY(buffer_stored_seqs(s->buffer, r->block.incarnation, s->known_seq, err));
@@ -370,9 +284,9 @@ static enum bl_rc send_record(struct sender *s, struct spill_record *r, struct b
     }
     /* Drained before, by this run or an earlier one. One that arrived unanswered is not counted here yet: buffer_append
      * finds it. */
-    if (r->block.seq <= s->known_seq[r->type] && !in_doubt(s, r)) return BL_OK;
+    if (r->block.seq <= s->known_seq[r->type] && !appender_in_doubt(&s->appender, r->type, &r->block)) return BL_OK;
     snprintf(host, sizeof host, "%.*s", BL_ARG(r->host));
-    BL_TRY(append_surely(s, r->type, &r->block, r->cursor_us, host, err));
+    BL_TRY(appender_block(&s->appender, r->type, &r->block, r->cursor_us, host, err));
     s->known_seq[r->type] = r->block.seq;
     metric_add(M_buffered, r->type, r->block.count);
     metric_add(M_blocks, 0, 1);
@@ -421,7 +335,7 @@ static bool place(struct sender *s, struct item *item) {
             }
             redis_failed(s, &err);
         }
-        if (atomic_load(&s->lost)) return false;
+        if (atomic_load(&s->appender.lost)) return false;
         if (s->spill && (has_spilled(s) || atomic_load(&s->breaker_open)) && spill_items(s, item)) return true;
         if (has_spilled(s) && may_try(s)) {
             drain_some(s);
@@ -448,14 +362,14 @@ static void look_at_settled(struct sender *s) {
     struct bl_error err = {0};
     struct buffer_position position;
     enum bl_rc rc = buffer_settled(s->buffer, &settled, &err);
-    if (rc == BL_E_FORGOTTEN && !s->vanished && buffer_load_position(s->buffer, &position, NULL) == BL_OK) {
+    if (rc == BL_E_FORGOTTEN && !s->appender.vanished && buffer_load_position(s->buffer, &position, NULL) == BL_OK) {
         buffer_suspect(s->buffer); /* the next append compares */
         if (!position.vanished) return;
         struct bl_error loss = {0};
-        BL_IGNORE(lose_session(s, true, "Redis threw away a queue", &loss));
+        BL_IGNORE(appender_lose(&s->appender, true, "Redis threw away a queue", &loss));
         bl_log_error(err.message, &loss);
     }
-    if (rc == BL_OK && settled && !has_spilled(s) && !atomic_load(&s->lost)) s->settled_us = settled;
+    if (rc == BL_OK && settled && !has_spilled(s) && !atomic_load(&s->appender.lost)) s->settled_us = settled;
 }
 
 static void housekeeping(struct sender *s) {
@@ -480,7 +394,7 @@ static bool finished(struct sender *s) {
     pthread_mutex_lock(&s->mutex);
     bool yes = s->abandoned || (s->closing && !s->head);
     pthread_mutex_unlock(&s->mutex);
-    return yes || atomic_load(&s->lost);
+    return yes || atomic_load(&s->appender.lost);
 }
 
 static int64_t pause_us(const struct sender *s) {
@@ -500,7 +414,7 @@ static void *run(void *context) {
         drain_some(s);
         housekeeping(s);
     }
-    if (!atomic_load(&s->lost)) write_position(s);
+    if (!atomic_load(&s->appender.lost)) write_position(s);
     pthread_mutex_lock(&s->mutex);
     s->running = false;
     pthread_cond_broadcast(&s->changed);
@@ -518,7 +432,7 @@ static void discard_queue(struct sender *s) {
         next = item->next;
         item->next = NULL;
         if (item->is_block || strcmp(item->note.reason, "gap") != 0) {
-            item_free(item);
+            free_item(item);
             continue;
         }
         *(kept_tail ? &kept_tail->next : &kept_head) = item;
@@ -543,17 +457,17 @@ static bool spill_follows(const struct sender *s, const struct buffer_position *
 
 /* Redis no longer has what its counters, if there are any, speak of. */
 static bool is_emptied(const struct sender *s, const struct buffer_position *position) {
-    return position->cursor_us == 0 || s->counters_changed || position->vanished;
+    return position->cursor_us == 0 || s->appender.counters_changed || position->vanished;
 }
 
-static void choose_resume(struct sender *s, const struct buffer_position *position, struct resume *out) {
+static void choose_resume(struct sender *s, const struct buffer_position *position, bool emptied, struct resume *out) {
     *out = (struct resume){.cursor_us = position->cursor_us};
     memcpy(out->host, position->host, sizeof out->host);
     if (spill_follows(s, position) && spill_cursor(s->spill) > out->cursor_us) {
         out->cursor_us = spill_cursor(s->spill);
         snprintf(out->host, sizeof out->host, "%.*s", BL_ARG(spill_cursor_host(s->spill)));
     }
-    if (!is_emptied(s, position) || (out->cursor_us && s->settled_us >= out->cursor_us)) return;
+    if (!emptied || (out->cursor_us && s->settled_us >= out->cursor_us)) return;
     int64_t lost_to_us = s->durable.cursor_us > out->cursor_us ? s->durable.cursor_us : out->cursor_us;
     *out = (struct resume){.lost_to_us = lost_to_us};
     if (!s->settled_us) return;
@@ -567,30 +481,25 @@ static void choose_resume(struct sender *s, const struct buffer_position *positi
  * All of them do: those of a metadata hash that was made anew are not worth more than none. */
 static void number_anew(struct sender *s) {
     write_position(s);
-    s->vanished = (1u << EV_TYPE_COUNT) - 1;
-    memset(s->received, 0, sizeof s->received);
+    appender_number_anew(&s->appender);
 }
 
 enum bl_rc sender_start(struct sender *s, const struct buffer_position *position, uint64_t incarnation,
                         struct resume *resume, struct bl_error *err) {
     s->incarnation = incarnation;
     s->known_incarnation = 0;
-    memcpy(s->received, position->received, sizeof s->received);
-    s->vanished = 0;
-    if (is_emptied(s, position)) number_anew(s);
-    recent_clear(&s->recent);
+    bool emptied = is_emptied(s, position);
+    appender_start(&s->appender, position);
+    if (emptied) number_anew(s);
     discard_queue(s);
     if (s->spill) {
         spill_rewind(s->spill);
-        spill_begin(s->spill, incarnation, spill_waiting(s->spill) ? NULL : s->received);
+        spill_begin(s->spill, incarnation, spill_waiting(s->spill) ? NULL : s->appender.received);
     }
-    choose_resume(s, position, resume);
-    s->counters_changed = s->doubt.any = false;
-    s->redis_cursor_us = position->cursor_us;
+    choose_resume(s, position, emptied, resume);
     s->failing_since_ns = s->next_probe_ns = 0;
     s->closing = s->abandoned = false;
     s->running = true;
-    atomic_store(&s->lost, false);
     s->durable = *resume;
     if (pthread_create(&s->thread, NULL, run, s) == 0) return BL_OK;
     s->running = false;
@@ -614,7 +523,7 @@ enum bl_rc sender_open(const struct conf *conf, struct role *role, struct buffer
     struct sender *s = bl_xcalloc(1, sizeof *s);
     s->conf = conf;
     s->role = role;
-    s->buffer = buffer;
+    s->buffer = s->appender.buffer = buffer;
     pthread_mutex_init(&s->mutex, NULL);
     pthread_cond_init(&s->changed, NULL);
     s->codec = block_codec_new((int)conf->ingest_block_level);
@@ -634,10 +543,10 @@ void sender_close(struct sender **sender) {
     if (!s) return;
     for (struct item *item = s->head, *next; item; item = next) {
         next = item->next;
-        item_free(item);
+        free_item(item);
     }
     spill_close(&s->spill);
-    recent_clear(&s->recent);
+    recent_clear(&s->appender.recent);
     block_codec_free(&s->codec);
     free(s->position_path);
     pthread_cond_destroy(&s->changed);
@@ -649,7 +558,7 @@ void sender_close(struct sender **sender) {
 /* ---- for the reader and for health ---- */
 
 bool sender_lost(struct sender *s) {
-    return atomic_load(&s->lost);
+    return atomic_load(&s->appender.lost);
 }
 
 struct resume sender_cursor(struct sender *s) {

@@ -19,9 +19,17 @@
 #include "buffer/buffer.h"
 #include "conf/conf.h"
 #include "pipe/blocks.h"
-#include "pipe/item.h"
+#include "pipe/recent.h"
 #include "pipe/role.h"
 
+struct item {
+    struct item *next;
+    bool is_block;
+    struct closed_block block; /* its raw bytes are owned; for a note they are the message */
+    struct note note;
+    char host[256]; /* that the cursor belongs to */
+    struct bl_buf packed;
+};
 
 struct sender;
 enum bl_rc sender_open(const struct conf *conf, struct role *role, struct buffer *buffer, struct sender **out,

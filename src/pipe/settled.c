@@ -1,6 +1,8 @@
 #include "pipe/settled.h"
 
 #include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 #include "base/fault.h"
 #include "base/io.h"
@@ -14,14 +16,14 @@ enum bl_rc settled_write(const char *path, int64_t settled_us, struct bl_error *
     *strrchr(folder, '/') = 0;
     BL_TRY(bl_make_dirs(folder, err));
     BL_CRASH_POINT("ingest.before_settled");
-    enum bl_rc rc = bl_write_file_atomic(path, bl_str(text), err);
+    BL_TRY(bl_write_file_atomic(path, bl_str(text), err));
     BL_CRASH_POINT("ingest.after_settled");
-    return rc;
+    return BL_OK;
 }
 
 int64_t settled_read(const char *path) {
     BL_CLEANUP(bl_buf_release) struct bl_buf text = {.max = TEXT_MAX};
-    if (bl_read_file(path, TEXT_MAX - 1, &text, NULL) != BL_OK) return 0; /* the first run has none */
+    if (bl_read_file(path, TEXT_MAX - 1, &text, NULL) != BL_OK) return 0;
     struct bl_str value = bl_str_trim(bl_buf_view(&text));
     int64_t settled_us;
     bl_str_cut(&value, '=');

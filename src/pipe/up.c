@@ -433,6 +433,10 @@ static void show_start(const struct up *u) {
 }
 
 static enum bl_rc run(struct up *u, struct bl_error *err) {
+    if (u->options->conf->redis_cluster.count)
+        return bl_fail(err, BL_E_USAGE,
+                       "redis.cluster is set, but `up` runs a Redis of its own: take the setting out, or start "
+                       "`bluelake ingest` and `bluelake write` (docs/GOING-LIVE.md)");
     BL_TRY(choose_source(u, err));
     BL_TRY(choose_folder(u, err));
     BL_TRY(setup(u, err));

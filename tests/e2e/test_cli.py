@@ -34,6 +34,7 @@ def test_every_command_has_help_with_usage_and_options(name):
     (["simulate"], 2, "--ndjson or --listen"),
     (["simulate", "--ndjson", "--rate", "quick"], 2, "neither a number"),
     (["import"], 2, "which FILE?"),
+    (["up", "--set", "redis.cluster=127.0.0.1:7000"], 2, "start `bluelake ingest` and `bluelake write`"),
     (["verify", "--data", "no-such-lake"], 1, "no-such-lake"),
 ])
 def test_errors_name_the_cause_and_the_cure(args, code, message):
