@@ -47,7 +47,7 @@ static const struct refusal {
     enum bl_rc rc;
     bool reconnect; /* this connection will not do any better */
     const char *meaning;
-    int redirect;
+    enum redirect redirect;
 } refusals[] = {
     {"OOM", BL_E_FULL, false, "Redis is at maxmemory; let the writer drain it, or raise maxmemory", REDIRECT_NONE},
     {"LOADING", BL_E_BACKEND, false, "Redis is still loading its append-only file; try again", REDIRECT_NONE},
@@ -72,7 +72,7 @@ static const struct refusal {
 };
 
 /* "MOVED 3999 127.0.0.1:6381"; the host may be empty, and hold colons. */
-static void note_redirect(struct redis_conn *c, int kind, const char *text) {
+static void note_redirect(struct redis_conn *c, enum redirect kind, const char *text) {
     c->redirect = (struct redis_redirect){.kind = kind};
     if (kind == REDIRECT_LATER) return;
     struct bl_str rest = bl_str(text);

@@ -29,7 +29,7 @@ void redis_words(struct redis_args *a, const char *words);
 
 /* What the newest refusal says about where its key is, on a Redis Cluster. */
 struct redis_redirect {
-    enum { REDIRECT_NONE, REDIRECT_MOVED, REDIRECT_ASK, REDIRECT_LATER } kind;
+    enum redirect { REDIRECT_NONE, REDIRECT_MOVED, REDIRECT_ASK, REDIRECT_LATER } kind;
     char host[256]; /* "" = the server that said so */
     int port;
 };

@@ -236,9 +236,9 @@ static void pack(struct sender *s, struct item *item) {
     struct bl_error err = {0};
     if (!item->is_block || item->packed.n) return;
     item->packed.max = BLOCK_RAW_MAX;
-    if (block_pack(s->codec, bl_buf_view(&item->block.raw), &item->packed, &item->block.block, &err) == BL_OK) return;
-    bl_log_error("cannot compress a block", &err);
-    BL_ASSERT(!"compression into memory fails only by a bug");
+    enum bl_rc rc = block_pack(s->codec, bl_buf_view(&item->block.raw), &item->packed, &item->block.block, &err);
+    if (rc != BL_OK) bl_log_error("cannot compress a block", &err);
+    BL_ASSERT(rc == BL_OK); /* compression into memory fails only by a bug */
 }
 
 /* `first` and what is queued behind it, with one fsync. False: nothing was written, `first` is still the caller's. */
