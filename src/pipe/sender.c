@@ -445,16 +445,6 @@ static void discard_queue(struct sender *s) {
     metric_set(M_queue_bytes, 0, (double)bytes);
 }
 
-/* Do the segments follow on what Redis holds? Otherwise Redis lost what lies between, and the segments' cursor says too
- * much. */
-static bool spill_follows(const struct sender *s, const struct buffer_position *position) {
-    uint64_t wanted[EV_TYPE_COUNT];
-    if (!s->spill || !spill_expects(s->spill, wanted)) return false;
-    for (unsigned t = 0; t < EV_TYPE_COUNT; t++)
-        if (position->received[t] < wanted[t]) return false;
-    return true;
-}
-
 /* Redis no longer has what its counters, if there are any, speak of. */
 static bool is_emptied(const struct sender *s, const struct buffer_position *position) {
     return position->cursor_us == 0 || s->appender.counters_changed || position->vanished;
@@ -463,9 +453,11 @@ static bool is_emptied(const struct sender *s, const struct buffer_position *pos
 static void choose_resume(struct sender *s, const struct buffer_position *position, bool emptied, struct resume *out) {
     *out = (struct resume){.cursor_us = position->cursor_us};
     memcpy(out->host, position->host, sizeof out->host);
-    if (spill_follows(s, position) && spill_cursor(s->spill) > out->cursor_us) {
-        out->cursor_us = spill_cursor(s->spill);
-        snprintf(out->host, sizeof out->host, "%.*s", BL_ARG(spill_cursor_host(s->spill)));
+    struct bl_str host = {0};
+    int64_t spilled_us = s->spill ? spill_resume(s->spill, position->received, &host) : 0;
+    if (spilled_us > out->cursor_us) {
+        out->cursor_us = spilled_us;
+        snprintf(out->host, sizeof out->host, "%.*s", BL_ARG(host));
     }
     if (!emptied || (out->cursor_us && s->settled_us >= out->cursor_us)) return;
     int64_t lost_to_us = s->durable.cursor_us > out->cursor_us ? s->durable.cursor_us : out->cursor_us;

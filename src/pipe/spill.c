@@ -125,7 +125,9 @@ struct segment {
     int64_t bytes; /* good ones, header included */
     int64_t records, consumed;
     int64_t consumed_ns; /* when the last one was */
-    uint64_t expects[EV_TYPE_COUNT];
+    uint64_t expects[EV_TYPE_COUNT], ends[EV_TYPE_COUNT]; /* events Redis has been given before and after it */
+    int64_t cursor_us;                                    /* of its last good record that has one, 0 = none */
+    char cursor_host[256];
 };
 
 struct spill {
@@ -141,7 +143,6 @@ struct spill {
     uint64_t pending_counts[EV_TYPE_COUNT];
     char pending_host[256];
     int64_t cursor_us; /* of durable records */
-    char cursor_host[256];
     /* reading */
     size_t at;          /* segment */
     struct bl_buf text; /* of segment `at`, when loaded */
@@ -202,10 +203,11 @@ static enum bl_rc load(struct spill *s, const struct segment *g, struct bl_str *
 }
 
 /* The last, not the largest: after Redis was emptied a run may start over from an earlier position. */
-static void keep_cursor(struct spill *s, int64_t cursor_us, struct bl_str host) {
+static void keep_cursor(struct spill *s, struct segment *g, int64_t cursor_us, struct bl_str host) {
     if (!cursor_us) return;
+    g->cursor_us = cursor_us;
+    snprintf(g->cursor_host, sizeof g->cursor_host, "%.*s", BL_ARG(host));
     s->cursor_us = cursor_us;
-    snprintf(s->cursor_host, sizeof s->cursor_host, "%.*s", BL_ARG(host));
 }
 
 static void note_damage(struct spill *s, const struct segment *g, const char *what) {
@@ -246,8 +248,9 @@ static bool scan(struct spill *s, struct segment *g, struct bl_str records, bool
         g->records++;
         if (!r.is_block) continue;
         s->received[r.type] += r.block.count;
-        if (!s->damaged) keep_cursor(s, r.cursor_us, r.host);
+        if (!s->damaged) keep_cursor(s, g, r.cursor_us, r.host);
     }
+    memcpy(g->ends, s->received, sizeof g->ends);
     g->bytes = (int64_t)(s->text.n - records.n);
     if (found != SPILL_END && newest) found = anything_behind(records) ? SPILL_DAMAGED : SPILL_TORN;
     if (found == SPILL_TORN && newest) cut_tail(s, g);
@@ -408,7 +411,8 @@ enum bl_rc spill_sync(struct spill *s, struct bl_error *err) {
     s->bytes += (int64_t)s->pending.n;
     g->records += s->pending_records;
     for (unsigned t = 0; t < EV_TYPE_COUNT; t++) s->received[t] += s->pending_counts[t];
-    keep_cursor(s, s->pending_cursor_us, bl_str(s->pending_host));
+    memcpy(g->ends, s->received, sizeof g->ends);
+    keep_cursor(s, g, s->pending_cursor_us, bl_str(s->pending_host));
     if (s->at + 1 == s->count) s->loaded = s->peeked = false; /* the text in memory is shorter than the file now */
     forget_pending(s);
     return BL_OK;
@@ -488,10 +492,18 @@ void spill_collect(struct spill *s, int64_t now_ns, int64_t keep_us) {
 int64_t spill_bytes(const struct spill *s) { return s->bytes; }
 int64_t spill_damaged(const struct spill *s) { return s->damaged; }
 int64_t spill_cursor(const struct spill *s) { return s->cursor_us; }
-struct bl_str spill_cursor_host(const struct spill *s) { return bl_str(s->cursor_host); }
-
-bool spill_expects(const struct spill *s, uint64_t received[static EV_TYPE_COUNT]) {
-    if (!s->count) return false;
-    memcpy(received, s->segments[0].expects, sizeof s->segments[0].expects);
-    return true;
+int64_t spill_resume(const struct spill *s, const uint64_t received[static EV_TYPE_COUNT], struct bl_str *host) {
+    uint64_t reached[EV_TYPE_COUNT];
+    int64_t cursor_us = 0;
+    memcpy(reached, received, sizeof reached);
+    for (const struct segment *g = s->segments; g < s->segments + s->count; g++) {
+        for (unsigned t = 0; t < EV_TYPE_COUNT; t++) {
+            if (reached[t] < g->expects[t]) return cursor_us;
+            if (reached[t] < g->ends[t]) reached[t] = g->ends[t];
+        }
+        if (!g->cursor_us) continue;
+        cursor_us = g->cursor_us;
+        *host = bl_str(g->cursor_host);
+    }
+    return cursor_us;
 }

@@ -60,6 +60,7 @@ int64_t spill_bytes(const struct spill *s); /* on disk */
 int64_t spill_damaged(const struct spill *s);
 /* Newest cursor among the durable records before any damage; 0 when there is none. */
 int64_t spill_cursor(const struct spill *s);
-struct bl_str spill_cursor_host(const struct spill *s);
-/* What Redis must have been given of each type for the oldest record to follow on; false when there is no record. */
-bool spill_expects(const struct spill *s, uint64_t received[static EV_TYPE_COUNT]);
+/* The newest cursor that stands on no gap, when Redis has counted `received` events and the segments are drained: a
+ * segment that expects more than Redis and the segments before it bring says that something was given to Redis alone
+ * and lost there. 0 when there is none; `*host` then stays. */
+int64_t spill_resume(const struct spill *s, const uint64_t received[static EV_TYPE_COUNT], struct bl_str *host);
