@@ -499,9 +499,10 @@ class Chaos:
             wrong.append(f"dead letters: marks missing {sorted(sent - marks)[:20]}, never sent {sorted(marks - sent)[:20]}")
         if others:
             wrong.append(f"{len(others)} dead letters that are no marks: {others[:5]}")
-        gaps = command("gaps", "--data", world.lake, "--json").stdout.splitlines()
+        # What an emptied Redis lost is on record, and closed once upstream has served it again.
+        gaps = [line for line in command("gaps", "--data", world.lake, "--json").stdout.splitlines() if not json.loads(line)["healed"]]
         if gaps:
-            wrong.append(f"{len(gaps)} gaps on record though both hosts hold everything: {gaps[:5]}")
+            wrong.append(f"{len(gaps)} open gaps though both hosts hold everything: {gaps[:5]}")
         result.update(marks=len(marks), letters=letters)
         return result, wrong
 
