@@ -499,10 +499,12 @@ class Chaos:
             wrong.append(f"dead letters: marks missing {sorted(sent - marks)[:20]}, never sent {sorted(marks - sent)[:20]}")
         if others:
             wrong.append(f"{len(others)} dead letters that are no marks: {others[:5]}")
-        gaps = command("gaps", "--data", world.lake, "--json").stdout.splitlines()
-        if gaps:
-            wrong.append(f"{len(gaps)} gaps on record though both hosts hold everything: {gaps[:5]}")
-        result.update(marks=len(marks), letters=letters)
+        gaps = [json.loads(line) for line in command("gaps", "--data", world.lake, "--json").stdout.splitlines()]
+        # Upstream holds everything; what an emptied Redis lost is on record, and closed once upstream has served it again.
+        open_gaps = [gap for gap in gaps if gap["reason"] != "buffer_lost" or not gap["healed"]]
+        if open_gaps:
+            wrong.append(f"{len(open_gaps)} gaps on record though both hosts hold everything: {open_gaps[:5]}")
+        result.update(marks=len(marks), letters=letters, healed=len(gaps))
         return result, wrong
 
 
@@ -516,7 +518,8 @@ def report(chaos, rounds, result, wrong):
                                                                          or "none"))
     if result:
         print("%(rows)d rows, %(compared)d events compared: %(missing)d missing, %(twice)d twice, %(different)d different, %(unexpected)d unexpected, "
-              "%(problems)d problems; %(marks)d marks, all dead letters (%(letters)d with repetitions)" % result)
+              "%(problems)d problems; %(marks)d marks, all dead letters (%(letters)d with repetitions); "
+              "%(healed)d losses of Redis on record, all healed" % result)
     good = 2 * rounds + (not wrong)
     print(f"{good} passed, {1 if wrong else 0} failed in {time.monotonic() - chaos.started:.1f}s")
     print(f"chaos: seed {chaos.chosen.seed}, {rounds} rounds, {sum(chaos.injected.values())} faults, slowest recovery {chaos.slowest:.1f} s, "
