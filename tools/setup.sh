@@ -10,7 +10,7 @@ what=${1:-run}
 run_packages=(gcc g++ make python3 cmake ninja-build pkg-config ca-certificates redis-server redis-tools npm
     libhiredis-dev libsqlite3-dev libzstd-dev liblz4-dev libssl-dev libmicrohttpd-dev libxxhash-dev zlib1g-dev
     libsnappy-dev)
-test_packages=(python3 python3-pytest python3-pytest-xdist python3-venv sqlite3 zstd openssl git clang clang-format
+test_packages=(python3 python3-pytest python3-pytest-xdist python3-venv sqlite3 zstd openssl curl git clang clang-format
     libclang-rt-14-dev libcmocka-dev libjansson-dev
     strace procps e2fsprogs mount util-linux)
 

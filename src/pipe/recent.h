@@ -6,9 +6,10 @@
 #pragma once
 #include "buffer/block.h"
 
-struct note {        /* a message that was refused, or a gap */
-    char reason[64]; /* "gap" is kept when a session is lost; all else, "healed" included, is done again by the next one
-                      */
+/* A message that was refused, or a gap. When a session is lost a "gap" is kept; all else, "healed" included, is done
+ * again by the next one. */
+struct note {
+    char reason[64];
     char detail[256];
     int64_t received_us;
 };

@@ -42,8 +42,7 @@ struct resume {
     char host[256];
     int64_t lost_to_us; /* Redis lost what lies between the cursor and here, so it comes again; 0 = nothing was lost */
 };
-/* Start a session: compare segments with what Redis holds, start the thread. `after_loss` when the session before it
- * was lost. */
+/* Start a session: compare segments with what Redis holds, say where to resume, start the thread. */
 enum bl_rc sender_start(struct sender *s, const struct buffer_position *position, uint64_t incarnation,
                         struct resume *resume, struct bl_error *err);
 /* Takes the item over. Waits while the queue is full. */

@@ -6,11 +6,10 @@ import signal
 import pytest
 
 from harness import BINARY, free_port, get, metric, wait_for
+from shim import SHIM, needs_shim
 
 COUNT = 6000
 START = "source.cursor=2026-01-05T00:00:00Z"
-SHIM = BINARY.parent / "fault_shim.so"
-needs_shim = pytest.mark.skipif(not SHIM.exists() or "asan" in str(BINARY), reason="the preloaded shim is not for this build")
 
 
 def alerts(port):

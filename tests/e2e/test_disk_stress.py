@@ -6,11 +6,10 @@ import subprocess
 
 import pytest
 
-from harness import BINARY, get, metric, run, wait_for
+from harness import get, metric, run, wait_for
+from shim import SHIM, needs_shim
 
 COUNT = 15000
-SHIM = BINARY.parent / "fault_shim.so"
-needs_shim = pytest.mark.skipif(not SHIM.exists() or "asan" in str(BINARY), reason="the preloaded shim is not for this build")
 
 
 def answers(port):

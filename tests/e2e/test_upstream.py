@@ -13,6 +13,7 @@ import time
 import pytest
 
 from harness import BINARY, SHARED, canonical, free_port, get, metric, run, value_lines, wait_for
+from shim import SHIM, needs_shim
 
 COUNT = 6000
 START = "2026-01-05T00:00:00Z"
@@ -20,8 +21,6 @@ EVENTS = "/xrpc/network.bsky.jetstream.subscribeEvents"
 V1, V1_ON_V2, V2 = "v1", "v1-on-v2-host", "v2"
 EVERYWHERE = [V1, V1_ON_V2, V2]
 DICTIONARY = SHARED / "data/subscribe_events_20260811.zdict"
-SHIM = BINARY.parent / "fault_shim.so"
-needs_shim = pytest.mark.skipif(not SHIM.exists() or "asan" in str(BINARY), reason="the preloaded shim is not for this build")
 needs_dictionary = pytest.mark.skipif(not DICTIONARY.exists(), reason="the shared dictionary is not here")
 
 
