@@ -18,10 +18,11 @@ ALLOWED = {
     "sim": ["base", "event", "net", "obs"],
     "lake": ["base", "event", "obs"],
     "index": ["base", "event", "lake"],
-    "query": ["base", "event", "lake", "index", "obs"],
-    "http": ["base", "conf", "obs", "event", "net", "lake", "index", "query"],
+    "resolve": ["base", "event", "obs", "net"],
+    "query": ["base", "event", "lake", "index", "resolve", "obs"],
+    "http": ["base", "conf", "obs", "event", "net", "lake", "index", "resolve", "query"],
     "pipe": ["base", "conf", "obs", "event", "net", "source", "buffer", "lake"],
-    "cmd": ["base", "conf", "obs", "event", "net", "sim", "buffer", "lake", "index", "query", "http", "pipe"],
+    "cmd": ["base", "conf", "obs", "event", "net", "sim", "buffer", "lake", "index", "resolve", "query", "http", "pipe"],
     "main": ["base", "cmd"],
 }
 
@@ -29,7 +30,7 @@ ALLOWED = {
 PLACES = {
     r"hiredis/": r"^buffer/redis_conn\.[ch]$",
     r"duckdb\.h": r"^lake/duck[a-z_]*\.c$",
-    r"sqlite3\.h": r"^(lake/catalog[a-z_]*\.[ch]|query/views_store\.c)$",
+    r"sqlite3\.h": r"^(lake/catalog[a-z_]*\.[ch]|query/views_store\.c|resolve/cache\.c)$",
     r"microhttpd\.h": r"^(obs/httpd|http/mhd)\.c$",
     r"openssl/ssl\.h": r"^(net/stream[a-z_]*|sim/link)\.c$",
     r"lz4\.h": r"^index/(segment|writer)\.c$",

@@ -3,12 +3,13 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "cmd/cmd.h"
 #include "cmd/ask.h"
+#include "cmd/cmd.h"
 #include "cmd/output.h"
 #include "lake/catalog.h"
+#include "resolve/resolver.h"
 
-static const char *data = "data", *format_name;
+static const char *data = "data", *format_name, *resolve;
 static int64_t limit = 50, since, until, memory, threads, deadline;
 static bool exact, explain, json, raw;
 
@@ -22,6 +23,8 @@ static const struct cmd_option options[] = {
     {"format", OPT_TEXT, &format_name, "FORMAT", "table, csv or ndjson (default: a block of text a post)", 0, 0},
     {"json", OPT_FLAG, &json, NULL, "the same as --format ndjson", 0, 0},
     {"raw", OPT_FLAG, &raw, NULL, "CSV without the guard against spreadsheet formulas", 0, 0},
+    {"resolve", OPT_TEXT, &resolve, "URL",
+     "ask there for handles the lake has not heard of: https://public.api.bsky.app", 0, 0},
     {"threads", OPT_INT, &threads, "N", "threads of DuckDB (default 2)", 1, 256},
     {"memory", OPT_BYTES, &memory, "SIZE", "memory of DuckDB (default 1g)", 0, 0},
     {"deadline", OPT_DURATION, &deadline, "TIME", "give up after TIME (default 30s)", 0, 0},
@@ -109,15 +112,20 @@ static enum bl_rc print_hit(void *context, const struct query_hit *hit, struct b
 static enum bl_rc row_of_hit(void *context, const struct query_hit *hit, struct bl_error *err) {
     const struct query_sink *sink = context;
     char when[BL_TIME_TEXT_MAX];
-    struct bl_str row[] = {bl_str(bl_format_time(hit->time_us, 6, when)), hit->uri, hit->did, hit->handle, hit->text,
-                           hit->langs_json, hit->created_at};
+    struct bl_str row[] = {bl_str(bl_format_time(hit->time_us, 6, when)),
+                           hit->uri,
+                           hit->did,
+                           hit->handle,
+                           hit->text,
+                           hit->langs_json,
+                           hit->created_at};
     return sink->row(sink->context, row, sizeof row / sizeof row[0], err);
 }
 
 static enum bl_rc give_columns(const struct query_sink *sink, struct bl_error *err) {
-    static const struct query_column columns[] = {{"time", QUERY_TEXT},   {"uri", QUERY_TEXT},  {"did", QUERY_TEXT},
-                                                  {"handle", QUERY_TEXT}, {"text", QUERY_TEXT}, {"langs", QUERY_JSON},
-                                                  {"created_at", QUERY_TEXT}};
+    static const struct query_column columns[] = {
+        {"time", QUERY_TEXT}, {"uri", QUERY_TEXT},   {"did", QUERY_TEXT},       {"handle", QUERY_TEXT},
+        {"text", QUERY_TEXT}, {"langs", QUERY_JSON}, {"created_at", QUERY_TEXT}};
     return sink->columns(sink->context, columns, sizeof columns / sizeof columns[0], err);
 }
 
@@ -171,9 +179,20 @@ static enum bl_rc print_rows(struct query *q, const struct query_search *s, enum
     return rc;
 }
 
+static enum bl_rc open_resolver(struct resolver **out, struct bl_error *err) {
+    struct resolver_options o = {.lake_dir = data, .url = resolve, .patient = true};
+    enum bl_rc rc = resolve ? resolver_open(&o, out, err) : BL_OK;
+    return rc == BL_E_USAGE ? bl_err_prefix(err, rc, "--resolve") : rc;
+}
+
 static enum bl_rc run(struct bl_str text, const enum cmd_format *format, struct bl_error *err) {
-    struct query_options o = {
-        .lake_dir = data, .memory_bytes = memory, .threads = (int)threads, .deadline_us = deadline};
+    BL_CLEANUP(resolver_close) struct resolver *resolver = NULL;
+    BL_TRY(open_resolver(&resolver, err));
+    struct query_options o = {.lake_dir = data,
+                              .memory_bytes = memory,
+                              .threads = (int)threads,
+                              .deadline_us = deadline,
+                              .resolver = resolver};
     BL_CLEANUP(query_close) struct query *q = NULL;
     BL_TRY(query_open(&o, &q, err));
     struct query_search s = {.text = text, .limit = (unsigned)limit, .exact = exact};

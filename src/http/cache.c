@@ -12,6 +12,7 @@ struct item {
     struct item *newer, *older; /* by use */
     uint64_t hash;
     int64_t made_ns, expires_ns, snapshot;
+    bool settled;
     const char *content_type, *encoding;
     size_t key_n, body_n;
     char bytes[]; /* key, body */
@@ -93,6 +94,7 @@ bool cache_get(struct cache *c, struct bl_str key, struct cache_entry *out) {
         out->content_type = item->content_type;
         out->encoding = item->encoding;
         out->snapshot = item->snapshot;
+        out->settled = item->settled;
         out->age_us = (now_ns - item->made_ns) / 1000;
         bl_buf_clear(&out->body);
         bl_buf_add(&out->body, item->bytes + item->key_n, item->body_n);
@@ -111,6 +113,7 @@ void cache_put(struct cache *c, struct bl_str key, const struct cache_entry *ent
                           .made_ns = now_ns,
                           .expires_ns = now_ns + seconds * INT64_C(1000000000),
                           .snapshot = entry->snapshot,
+                          .settled = entry->settled,
                           .content_type = entry->content_type,
                           .encoding = entry->encoding,
                           .key_n = key.n,

@@ -11,6 +11,7 @@ struct cache_entry {
     struct bl_buf body;                  /* a copy: the caller's */
     const char *content_type, *encoding; /* static storage; encoding NULL: plain */
     int64_t snapshot;
+    bool settled;   /* false: soon there is a better answer for the same snapshot */
     int64_t age_us; /* how long ago it was put; cache_put ignores it */
 };
 struct cache *cache_new(int64_t max_bytes, const struct bl_clock *clock);

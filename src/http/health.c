@@ -7,6 +7,7 @@
 #include "http/rates.h"
 #include "http/server.h"
 #include "obs/metrics.h"
+#include "resolve/resolver.h"
 
 static void put_state(const struct http_context *context, bool good, const char *why, struct http_response *res) {
     struct pool_load load = pool_load(context->server->pool);
@@ -49,6 +50,14 @@ static double resident_bytes(void) {
     return fields == 2 ? (double)resident * (double)sysconf(_SC_PAGESIZE) : 0;
 }
 
+static void refresh_resolver(struct http_server *s) {
+    struct resolver_state state = {0};
+    if (s->resolver) resolver_get_state(s->resolver, &state);
+    metric_set(M_resolver_asked, 0, (double)state.asked);
+    metric_set(M_resolver_failed, 0, (double)state.failed);
+    metric_set(M_resolver_waiting, 0, (double)state.waiting);
+}
+
 static void refresh_gauges(struct http_server *s) {
     struct rates_minute minute = rates_minute(s->rates);
     struct pool_load load = pool_load(s->pool);
@@ -62,6 +71,7 @@ static void refresh_gauges(struct http_server *s) {
     metric_set(M_http_waiting, 0, load.waiting);
     metric_set(M_http_snapshot, 0, (double)pool_snapshot(s->pool));
     metric_set(M_process_memory, 0, resident_bytes());
+    refresh_resolver(s);
 }
 
 HTTP_HANDLER(answer_metrics) {

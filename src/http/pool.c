@@ -60,7 +60,8 @@ static enum bl_rc open_session(struct worker *w, struct bl_error *err) {
     struct query_options query = {.lake_dir = o->lake_dir,
                                   .memory_bytes = w->light ? LIGHT_MEMORY : o->memory_bytes / o->workers,
                                   .threads = w->light ? 1 : WORKER_THREADS,
-                                  .deadline_us = o->deadline_us};
+                                  .deadline_us = o->deadline_us,
+                                  .resolver = o->resolver};
     struct query *q = NULL;
     BL_TRY(query_open(&query, &q, err));
     pthread_mutex_lock(&w->pool->lock);

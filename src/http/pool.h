@@ -38,6 +38,7 @@ struct pool_options {
     int64_t deadline_us;  /* of a question */
     int64_t wait_us;      /* in the queue */
     size_t queue_max;
+    struct resolver *resolver;  /* for the sessions; may be NULL */
     struct http_server *server; /* for http_context */
 };
 struct pool;

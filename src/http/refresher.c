@@ -32,8 +32,11 @@ static bool is_ordinary(enum bl_rc rc) {
 static void refresh(struct refresher *r, int64_t *last_log_ns) {
     struct bl_error err = {0};
     struct views_refresh_stats stats = {0};
-    struct views_refresh_options o = {
-        .lake_dir = r->lake_dir, .memory_bytes = r->options.memory_bytes, .threads = 1, .stop = &r->stop};
+    struct views_refresh_options o = {.lake_dir = r->lake_dir,
+                                      .memory_bytes = r->options.memory_bytes,
+                                      .threads = 1,
+                                      .stop = &r->stop,
+                                      .resolver = r->options.resolver};
     enum bl_rc rc = views_refresh(&o, &stats, &err);
     if (rc == BL_OK && stats.views_renewed)
         bl_log(BL_INFO, "views renewed=%zu files=%zu ms=%" PRId64, stats.views_renewed, stats.files_read,

@@ -10,9 +10,10 @@
 struct refresher;
 struct refresher_options {
     const char *lake_dir;
-    struct pool *pool;    /* tells of new snapshots; outlives the refresher */
-    int64_t memory_bytes; /* for views */
-    int64_t every_us;     /* between two looks whether a view is due; 0: views are left alone */
+    struct pool *pool;         /* tells of new snapshots; outlives the refresher */
+    struct resolver *resolver; /* for views; may be NULL */
+    int64_t memory_bytes;      /* for views */
+    int64_t every_us;          /* between two looks whether a view is due; 0: views are left alone */
 };
 enum bl_rc refresher_start(const struct refresher_options *o, struct refresher **out, struct bl_error *err);
 void refresher_stop(struct refresher **r);

@@ -122,9 +122,10 @@ static enum bl_rc put_meta(struct http_context *context, const struct query_sear
     put_cursor(out, page, r, stats, more);
     bl_buf_printf(out,
                   ",\"truncated\":%s,\"snapshot\":%" PRId64 ",\"elapsed_ms\":%" PRId64
-                  ",\"files_read\":%zu,\"files_listed\":%zu,\"note\":",
+                  ",\"files_read\":%zu,\"files_listed\":%zu,\"names_pending\":%s,\"note\":",
                   truncated ? "true" : "false", query_snapshot(context->query), (stats->elapsed_us + 999) / 1000,
-                  stats->files_read, stats->files_listed);
+                  stats->files_read, stats->files_listed,
+                  !page->beyond && query_unsettled(context->query) ? "true" : "false");
     http_json_text(out, *stats->note ? bl_str(stats->note) : (struct bl_str){0});
     bl_buf_z(out, ",\"matches\":");
     BL_TRY(query_matches(s, out, err));

@@ -13,6 +13,7 @@
 #include "net/url.h"
 #include "obs/log.h"
 #include "obs/metrics.h"
+#include "resolve/resolver.h"
 
 enum { COMPRESS_FROM = 1024, RATE_DEFAULT = 1000, QUEUE_PER_SESSION = 256 };
 
@@ -36,13 +37,29 @@ static int64_t limit_of(const struct http_server *s) {
     return s->loopback && keys_valid(&s->keys) == 0 ? 0 : RATE_DEFAULT;
 }
 
+static enum bl_rc open_resolver(struct http_server *s, struct bl_error *err) {
+    const struct conf *c = s->conf;
+    const char *url = c->resolve_url;
+    if (!*url || strcmp(url, "auto") == 0 || strcmp(url, "none") == 0) return BL_OK;
+    struct resolver_options o = {.lake_dir = c->data,
+                                 .url = url,
+                                 .ca_file = c->source_ca_file,
+                                 .timeout_us = c->resolve_timeout,
+                                 .keep_us = c->resolve_keep,
+                                 .per_second = c->resolve_rate};
+    enum bl_rc rc = resolver_open(&o, &s->resolver, err);
+    return rc == BL_E_USAGE ? bl_err_prefix(err, rc, "resolve.url") : rc;
+}
+
 static enum bl_rc open_parts(struct http_server *s, struct bl_error *err) {
+    BL_TRY(open_resolver(s, err));
     struct pool_options pool = {.lake_dir = s->conf->data,
                                 .workers = (int)s->conf->serve_sessions,
                                 .memory_bytes = s->conf->serve_memory,
                                 .deadline_us = s->conf->serve_deadline,
                                 .wait_us = s->conf->serve_wait,
                                 .queue_max = QUEUE_PER_SESSION * (size_t)s->conf->serve_sessions,
+                                .resolver = s->resolver,
                                 .server = s};
     BL_TRY(keys_open(s->conf->data, &s->keys, err));
     BL_TRY(check_exposure(s, err));
@@ -53,6 +70,7 @@ static enum bl_rc open_parts(struct http_server *s, struct bl_error *err) {
     BL_TRY(pool_start(&pool, &s->pool, err));
     struct refresher_options fresh = {.lake_dir = s->conf->data,
                                       .pool = s->pool,
+                                      .resolver = s->resolver,
                                       .memory_bytes = s->conf->serve_views_memory,
                                       .every_us = s->conf->serve_views_every};
     return refresher_start(&fresh, &s->refresher, err);
@@ -78,9 +96,11 @@ enum bl_rc server_open(const struct conf *conf, const struct bl_clock *clock, st
 void server_close(struct http_server **server) {
     struct http_server *s = *server;
     if (!s) return;
+    resolver_stop(s->resolver);
     refresher_stop(&s->refresher);
     pool_stop(s->pool);
     pool_free(&s->pool);
+    resolver_close(&s->resolver);
     keys_close(&s->keys);
     limit_free(&s->limit);
     cache_free(&s->cache);
@@ -108,6 +128,7 @@ int http_port(const struct http_server *s) {
 /* New connections end first, then the workers, which wake the connections that wait for them, then the connections. */
 void http_stop(struct http_server **s) {
     if (!*s) return;
+    resolver_stop((*s)->resolver);
     refresher_stop(&(*s)->refresher);
     mhd_quiesce((*s)->mhd);
     pool_stop((*s)->pool);
@@ -261,11 +282,13 @@ static void etag_of(const struct http_request *rq, int64_t snapshot, char out[st
     snprintf(out, ETAG_MAX, "W/\"%" PRIx64 "-%016" PRIx64 "\"", (uint64_t)snapshot, h);
 }
 
-static void add_etag(const struct http_request *rq, struct http_response *res, int64_t snapshot) {
+/* An answer that will soon be better for the same snapshot is not `settled`: no client is to keep it. */
+static void add_snapshot(const struct http_request *rq, struct http_response *res, int64_t snapshot, bool settled) {
     char etag[ETAG_MAX];
+    http_header_printf(res, "X-Snapshot", "%" PRId64, snapshot);
+    if (!settled) return;
     etag_of(rq, snapshot, etag);
     http_header_printf(res, "ETag", "%s", etag);
-    http_header_printf(res, "X-Snapshot", "%" PRId64, snapshot);
     http_header(res, "Cache-Control", "private, no-cache");
 }
 
@@ -276,7 +299,7 @@ static bool answer_not_modified(const struct http_request *rq, struct http_respo
     etag_of(rq, snapshot, etag);
     for (struct bl_str rest = rq->if_none_match; rest.n;) {
         if (!bl_str_eq(bl_str_trim(bl_str_cut(&rest, ',')), bl_str(etag))) continue;
-        add_etag(rq, res, snapshot);
+        add_snapshot(rq, res, snapshot, true);
         res->status = 304;
         return true;
     }
@@ -314,7 +337,7 @@ static bool look_up(struct http_server *s, const struct http_request *rq, struct
     res->status = 200;
     res->content_type = entry.content_type;
     if (entry.encoding) add_encoding(res, entry.encoding);
-    if (rq->route->by_snapshot) add_etag(rq, res, entry.snapshot);
+    if (rq->route->by_snapshot) add_snapshot(rq, res, entry.snapshot, entry.settled);
     return true;
 }
 
@@ -340,15 +363,19 @@ static bool answer_from_cache_meanwhile(struct http_server *s, const struct http
     return hit;
 }
 
-static void keep(struct http_server *s, const struct http_request *rq, const struct http_response *res) {
-    if (rq->route->cache_seconds == 0 || res->status != 200 || res->fixed.n) return;
+static void keep(struct http_server *s, const struct http_request *rq, const struct http_response *res, bool settled) {
+    enum { UNSETTLED_SECONDS = 2 };
+    int64_t seconds = rq->route->cache_seconds;
+    if (seconds == 0 || res->status != 200 || res->fixed.n) return;
+    if (!settled && seconds > UNSETTLED_SECONDS) seconds = UNSETTLED_SECONDS;
     BL_CLEANUP(bl_buf_release) struct bl_buf key = {0};
     struct cache_entry entry = {.body = res->body,
                                 .content_type = res->content_type,
                                 .encoding = http_header_of(res, "Content-Encoding"),
-                                .snapshot = res->snapshot};
+                                .snapshot = res->snapshot,
+                                .settled = settled};
     cache_key(rq, &key);
-    cache_put(s->cache, bl_buf_view(&key), &entry, rq->route->cache_seconds);
+    cache_put(s->cache, bl_buf_view(&key), &entry, seconds);
 }
 
 /* ---- the way of a request ---- */
@@ -372,8 +399,9 @@ static void complete(struct http_context *context, struct http_request *rq, stru
     bool worthwhile =
         encoding && !res->fixed.n && res->body.n > COMPRESS_FROM && !http_header_of(res, "Content-Encoding");
     if (worthwhile && gzip_body(encoding, &res->body)) add_encoding(res, encoding);
-    if (rq->route->by_snapshot && res->status == 200 && res->snapshot >= 0) add_etag(rq, res, res->snapshot);
-    keep(context->server, rq, res);
+    bool settled = !context->query || !query_unsettled(context->query), dated = rq->route->by_snapshot;
+    if (dated && res->status == 200 && res->snapshot >= 0) add_snapshot(rq, res, res->snapshot, settled);
+    keep(context->server, rq, res, settled);
 }
 
 static void answer_inline(struct http_server *s, struct http_request *rq, struct http_response *res) {

@@ -11,6 +11,7 @@
 struct mhd;
 struct rates;
 struct refresher;
+struct resolver;
 struct http_server {
     const struct conf *conf;
     char address[64];
@@ -24,6 +25,7 @@ struct http_server {
     struct pool *pool;
     struct rates *rates;
     struct refresher *refresher;
+    struct resolver *resolver; /* NULL: names are the lake's alone */
     struct mhd *mhd;
 };
 enum bl_rc server_open(const struct conf *conf, const struct bl_clock *clock, struct http_server **out,

@@ -7,7 +7,7 @@ const struct shape_name shape_names[] = {
     {"Gap", "{from:time,to:time,host:text,reason:text,healed:bool}"},
     {"Meta", "{count:int,page:int,limit:int,has_more:bool,next_cursor:text?,truncated:bool,snapshot:int,elapsed_ms:int,"
              "files_read:int,"
-             "files_listed:int,note:text?,matches:[text],gaps:[Gap]}"},
+             "files_listed:int,names_pending:bool,note:text?,matches:[text],gaps:[Gap]}"},
     {"Version", "{timestamp:time,operation:text,text:text?}"},
     {"View",
      "{name:text,title:text,definition:text,cadence:text,refreshed_at:time?,stale_seconds:number?,columns:[text]}"},

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/io.h"
+#include "net/url.h"
 #include "obs/log.h"
 #include "pipe/aof.h"
 #include "pipe/process.h"
@@ -21,14 +22,14 @@ enum {
     TICK_US = 200000,
     PLAIN_LINE_EVERY_US = 10000000, /* status lines when the output is no terminal */
     PAUSE_MAX_NS = 2000000000,
-    SETTLED_US = 30000000,          /* running so long, a child's next restart starts with the shortest pause again */
+    SETTLED_US = 30000000, /* running so long, a child's next restart starts with the shortest pause again */
     REDIS_READY_US = 60000000,
     STOP_INGEST_US = 40000000,
     STOP_WRITER_US = 120000000,
     STOP_REDIS_US = 60000000,
     STOP_SERVE_US = 10000000,
     STOP_SIMULATOR_US = 5000000,
-    STOP_COMPACTOR_US = 1000000,    /* it may be stopped at any point */
+    STOP_COMPACTOR_US = 1000000, /* it may be stopped at any point */
     COMPACT_EVERY_S = 600,
     STATE_MAX = 4096,
 };
@@ -113,7 +114,9 @@ static enum bl_rc simulated_start(struct up *u, int64_t *start_us, struct bl_err
 
 /* ---- the children ---- */
 
-static char *log_path(const struct up *u, const char *name) { return bl_xasprintf("%s/logs/%s.log", u->data, name); }
+static char *log_path(const struct up *u, const char *name) {
+    return bl_xasprintf("%s/logs/%s.log", u->data, name);
+}
 
 /* A unix socket's path has room for 107 bytes only; a deep folder gets its socket in the temporary folder. */
 static void choose_socket(struct up *u) {
@@ -153,7 +156,9 @@ static void setup_redis(struct up *u) {
     }
 }
 
-static bool at_full_speed(const struct up *u) { return u->options->rate && strcmp(u->options->rate, "max") == 0; }
+static bool at_full_speed(const struct up *u) {
+    return u->options->rate && strcmp(u->options->rate, "max") == 0;
+}
 
 static void setup_simulator(struct up *u) {
     struct process *p = &u->simulator;
@@ -217,10 +222,28 @@ static void setup_compactor(struct up *u) {
     u->compact_at_ns = bl_mono_ns() + (int64_t)COMPACT_EVERY_S * 1000000000;
 }
 
-static bool serves(const struct up *u) { return !u->options->http || strcmp(u->options->http, "none") != 0; }
+static bool serves(const struct up *u) {
+    return !u->options->http || strcmp(u->options->http, "none") != 0;
+}
+
+/* Where people without an account may ask who is who (https://docs.bsky.app/docs/advanced-guides/api-directory). */
+static const char public_api[] = "https://public.api.bsky.app";
+
+/* The accounts of the public network are known there; of any other network's accounts that host is told nothing. */
+static bool asks_public_api(const struct up *u) {
+    const struct conf *c = u->options->conf;
+    if (u->simulated || strcmp(c->resolve_url, "auto") != 0) return false;
+    for (size_t i = 0; i < c->source_urls.count; i++) {
+        struct url url;
+        if (url_parse(bl_str(c->source_urls.items[i]), &url, NULL) != BL_OK) return false;
+        if (!bl_str_ends(bl_str(url.host), BL_LIT(".bsky.network"))) return false;
+    }
+    return c->source_urls.count > 0;
+}
 
 static void setup_serve(struct up *u) {
     setup_role(u, &u->serve, "serve");
+    if (asks_public_api(u)) process_arg(&u->serve, "--set=resolve.url=%s", public_api);
     if (u->options->http) process_arg(&u->serve, "--http=%s", u->options->http);
 }
 
@@ -350,8 +373,12 @@ static enum bl_rc watch_serve(struct up *u, struct bl_error *err) {
     return BL_OK;
 }
 
-static double received_now(const struct up *u) { return u->base_received + process_number(&u->ingest, "received"); }
-static double written_now(const struct up *u) { return u->base_written + process_number(&u->writer, "written"); }
+static double received_now(const struct up *u) {
+    return u->base_received + process_number(&u->ingest, "received");
+}
+static double written_now(const struct up *u) {
+    return u->base_written + process_number(&u->writer, "written");
+}
 
 static void update_rate(struct up *u) {
     int64_t now = bl_mono_ns();
@@ -429,6 +456,9 @@ static void stop_all(struct up *u) {
 static void show_start(const struct up *u) {
     printf("bluelake: collecting %s into %s (logs in %s/logs). Ctrl-C stops.\n",
            u->simulated ? "the simulated network" : u->options->conf->source_urls.items[0], u->data, u->data);
+    if (serves(u) && asks_public_api(u))
+        printf("bluelake: handles the lake has not heard of are asked of %s; --set resolve.url=none: never.\n",
+               public_api);
     fflush(stdout);
 }
 

@@ -63,12 +63,7 @@ static enum bl_rc resolve(struct search_node *node, struct query *q, struct bl_a
     for (struct search_node *child = node->first; child; child = child->next)
         BL_TRY(resolve(child, q, arena, note, err));
     if (!node->is_handle || node->did_count) return BL_OK;
-    BL_TRY(people_by_handle(q, node->value, arena, node->dids, SEARCH_ACCOUNTS_MAX, &node->did_count, err));
-    if (node->did_count == 0)
-        snprintf(note, 256,
-                 "no account is known by the handle %.*s: the lake has seen no event that names it; try its DID",
-                 BL_ARG(node->value));
-    return BL_OK;
+    return people_by_handle(q, node->value, arena, node->dids, SEARCH_ACCOUNTS_MAX, &node->did_count, note, err);
 }
 
 enum bl_rc filter_resolve(struct filter *f, struct query *q, struct bl_arena *arena, char *note, struct bl_error *err) {

@@ -34,9 +34,9 @@ static enum bl_rc resolve_account(struct query *q, struct bl_str account, struct
     if (wrong) return bl_fail(err, BL_E_USAGE, "\"%.*s\" %s", BL_ARG(node.value), wrong);
     size_t count = node.did_count;
     struct bl_str dids[1];
-    if (node.is_handle) BL_TRY(people_by_handle(q, node.value, arena, dids, 1, &count, err));
-    if (count == 0)
-        return bl_fail(err, BL_E_NOT_FOUND, "no account is known by the handle %.*s; try its DID", BL_ARG(node.value));
+    char note[PEOPLE_NOTE_MAX];
+    if (node.is_handle) BL_TRY(people_by_handle(q, node.value, arena, dids, 1, &count, note, err));
+    if (count == 0) return bl_fail(err, BL_E_NOT_FOUND, "%s", note);
     *did = bl_arena_dup(arena, node.is_handle ? dids[0] : node.dids[0]);
     return BL_OK;
 }

@@ -1,6 +1,6 @@
 /* query: questions over the lake. No SQL text above this room, no user text inside SQL.
  *
- * May include: base, event, lake (catalog.h, duck.h). Read-only.
+ * May include: base, event, lake (catalog.h, duck.h), index, resolve. Read-only.
  * A session pins the catalogue's snapshot when opened (query_refresh moves on); every question is answered from that
  * file list. Views: one per type (posts, likes, ...: all columns and year, month, day, hour, date), all events of all
  * types as `events`, and the specification's compatibility view `records` (date, record_type, author, text, ...;
@@ -12,18 +12,22 @@
 #include "base/mem.h"
 
 struct query;
+struct resolver;
 struct query_options {
     const char *lake_dir;
-    int64_t memory_bytes; /* 0 means 1 GiB */
-    int threads;          /* 0 means 2 */
-    int64_t deadline_us;  /* per question; 0 means 30 s */
-    const char *temp_dir; /* what does not fit into memory is put there for a while; NULL: such questions fail */
+    int64_t memory_bytes;      /* 0 means 1 GiB */
+    int threads;               /* 0 means 2 */
+    int64_t deadline_us;       /* per question; 0 means 30 s */
+    const char *temp_dir;      /* what does not fit into memory is put there for a while; NULL: such questions fail */
+    struct resolver *resolver; /* for handles the lake has not heard of; outlives the session; NULL: none */
 };
 enum bl_rc query_open(const struct query_options *o, struct query **out, struct bl_error *err);
 void query_close(struct query **q);
 enum bl_rc query_refresh(struct query *q, struct bl_error *err);
 int64_t query_snapshot(const struct query *q);
 void query_cancel(struct query *q);
+/* The last answer lacks names the resolver does not know yet: soon there may be a better one. */
+bool query_unsettled(const struct query *q);
 
 /* Receives a result: columns once, then rows of texts (NULL p = SQL null). Return non-OK to stop. */
 enum query_kind { QUERY_TEXT, QUERY_NUMBER, QUERY_BOOL, QUERY_JSON }; /* what the texts of a column are */

@@ -42,10 +42,8 @@ static enum bl_rc check_folder(const char *dir, struct bl_error *err) {
 static enum bl_rc open_parts(struct query *q, const struct query_options *o, struct bl_error *err) {
     BL_TRY(check_folder(o->lake_dir, err));
     BL_TRY(catalog_open(o->lake_dir, CATALOG_READ, &q->catalog, err));
-    struct duck_options options = {.confine_to = o->lake_dir,
-                                   .memory_bytes = o->memory_bytes,
-                                   .threads = o->threads,
-                                   .temp_dir = o->temp_dir};
+    struct duck_options options = {
+        .confine_to = o->lake_dir, .memory_bytes = o->memory_bytes, .threads = o->threads, .temp_dir = o->temp_dir};
     BL_TRY(duck_open(&options, &q->duck, err));
     BL_TRY(watchdog_start(q->duck, &q->watchdog, err));
     return query_refresh(q, err);
@@ -58,6 +56,7 @@ enum bl_rc query_open(const struct query_options *o, struct query **out, struct 
     q->snapshot = q->views_snapshot = q->store_generation = -1;
     q->index = index_open(o->lake_dir);
     q->threads = o->threads ? o->threads : 2;
+    q->resolver = o->resolver;
     enum bl_rc rc = open_parts(q, o, err);
     if (rc == BL_OK)
         *out = q;
@@ -109,6 +108,10 @@ int64_t query_snapshot(const struct query *q) {
 
 void query_cancel(struct query *q) {
     watchdog_cancel(q->watchdog);
+}
+
+bool query_unsettled(const struct query *q) {
+    return q->unsettled;
 }
 
 static void add_quoted(struct bl_buf *sql, const char *text) {
@@ -174,6 +177,7 @@ bool session_moved_on(struct query *q, enum bl_rc rc) {
 enum bl_rc session_run(struct query *q, session_ask ask, void *context, struct bl_error *err) {
     bool given = false;
     enum { REPAIRS_MAX = 64 }; /* of damaged segments of the index, each found by asking again */
+    q->unsettled = false;
     watchdog_begin(q->watchdog, q->deadline_us);
     index_trim(q->index);
     enum bl_rc rc = ask(q, context, &given, err);

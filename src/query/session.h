@@ -6,6 +6,7 @@
 #include "lake/duck.h"
 #include "query/query.h"
 #include "query/watchdog.h"
+#include "resolve/resolver.h"
 
 struct file_list { /* of one type, newest first by max_us */
     struct catalog_file *files;
@@ -23,13 +24,15 @@ struct query {
     struct duck *duck;
     struct watchdog *watchdog;
     struct file_list files[EV_TYPE_COUNT];
-    int64_t views_snapshot;                 /* the snapshot the views show; -1: there are none yet */
+    int64_t views_snapshot; /* the snapshot the views show; -1: there are none yet */
     int threads;
     struct index *index;
-    struct hidden *hidden;                  /* NULL until a question over many rows needs it */
-    struct people *people;                  /* NULL until somebody is looked up */
-    struct views_store *store;              /* NULL until one is there */
+    struct hidden *hidden;     /* NULL until a question over many rows needs it */
+    struct people *people;     /* NULL until somebody is looked up */
+    struct views_store *store; /* NULL until one is there */
     int64_t store_generation;
+    struct resolver *resolver; /* NULL: there is none */
+    bool unsettled;
     struct id_list stored[EV_TYPE_COUNT]; /* files of accounts and profiles whose rows are in the store */
 };
 

@@ -34,10 +34,11 @@ enum bl_rc views_answer(struct views *v, const char *name, const struct query_si
 
 struct views_refresh_options {
     const char *lake_dir;
-    bool force;               /* also what is not due yet */
-    int64_t memory_bytes;     /* of DuckDB; 0 means 256 MiB; what is beyond goes to DIR/.staging for a while */
-    int threads;              /* 0 means 1 */
-    const _Atomic bool *stop; /* NULL, or: give up soon when it becomes true (BL_E_CANCELLED) */
+    bool force;                /* also what is not due yet */
+    int64_t memory_bytes;      /* of DuckDB; 0 means 256 MiB; what is beyond goes to DIR/.staging for a while */
+    int threads;               /* 0 means 1 */
+    const _Atomic bool *stop;  /* NULL, or: give up soon when it becomes true (BL_E_CANCELLED) */
+    struct resolver *resolver; /* see query.h */
 };
 struct views_refresh_stats {
     size_t files_read, files_known; /* opened now; known before, and not opened */

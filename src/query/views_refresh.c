@@ -278,6 +278,7 @@ enum bl_rc views_refresh(const struct views_refresh_options *o, struct views_ref
                                     .memory_bytes = o->memory_bytes ? o->memory_bytes : MEMORY_DEFAULT,
                                     .threads = o->threads ? o->threads : 1,
                                     .temp_dir = temp_dir,
+                                    .resolver = o->resolver,
                                     .deadline_us = 600 * INT64_C(1000000)};
     int64_t start_ns = bl_mono_ns();
     *r.stats = (struct views_refresh_stats){0};

@@ -40,6 +40,7 @@ export interface SearchMeta {
   files_listed: number;
   gaps: Gap[];
   note: string | null;
+  names_pending: boolean;
   matches: string[];
 }
 export interface SearchAnswer {

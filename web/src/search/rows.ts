@@ -63,7 +63,7 @@ function body(post: Post, matchWords: readonly string[], exact: boolean): HTMLEl
   return h('div', { class: 'post' }, text, long ? more : null, embedLines(post.embed, post.reply_parent_uri));
 }
 
-function row(post: Post, matchWords: readonly string[], exact: boolean): HTMLElement {
+function row(post: Post, writer: HTMLElement, matchWords: readonly string[], exact: boolean): HTMLElement {
   const href = postAddress(post.uri);
   const name = post.handle ? `@${post.handle}` : post.did;
   const view = href ? outsideLink(href, { class: 'view-link' }, 'View', spoken(` post of ${name} on bsky.app`), icon('external')) : '–';
@@ -71,23 +71,44 @@ function row(post: Post, matchWords: readonly string[], exact: boolean): HTMLEle
     'tr',
     { role: 'row' },
     h('td', { role: 'cell', class: 'cell-time' }, when(post)),
-    h('td', { role: 'cell', class: 'cell-author' }, author(post)),
+    writer,
     h('td', { role: 'cell', class: 'cell-post' }, body(post, matchWords, exact)),
     h('td', { role: 'cell', class: 'cell-view' }, view),
   );
 }
 
-export function postTable(posts: readonly Post[], matchWords: readonly string[], exact: boolean): HTMLElement {
+export interface PostTable {
+  element: HTMLElement;
+  /** Shows what has been learnt since about who wrote them. */
+  rename(posts: readonly Post[]): void;
+}
+
+export function postTable(posts: readonly Post[], matchWords: readonly string[], exact: boolean): PostTable {
   // Roles are spelled out because a table drawn as blocks loses its own.
   const head = h('tr', { role: 'row' });
   for (const label of ['Timestamp', 'Username', 'Post Preview', 'Link']) head.append(h('th', { scope: 'col', role: 'columnheader' }, label));
   const body = h('tbody', { role: 'rowgroup' });
-  for (const post of posts) body.append(row(post, matchWords, exact));
-  return h(
+  const writers = new Map<string, HTMLElement>();
+  for (const post of posts) {
+    const writer = h('td', { role: 'cell', class: 'cell-author' }, author(post));
+    writers.set(post.uri, writer);
+    body.append(row(post, writer, matchWords, exact));
+  }
+  const element = h(
     'table',
     { class: 'posts', role: 'table' },
     h('caption', { class: 'spoken' }, 'Posts, newest first'),
     h('thead', { role: 'rowgroup' }, head),
     body,
   );
+  return {
+    element,
+    rename(known) {
+      for (const post of known) {
+        const writer = writers.get(post.uri);
+        // Nobody's focus is taken away.
+        if (writer && post.handle && !writer.contains(document.activeElement)) writer.replaceChildren(author(post));
+      }
+    },
+  };
 }

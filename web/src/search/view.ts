@@ -8,12 +8,14 @@ import { exportControl } from './export';
 import { searchForm } from './form';
 import { histogram } from './histogram';
 import { faults, fromAddress, SIZES, toAddress, toFilters, toSearch, words, type Query } from './query';
-import { postTable } from './rows';
+import { postTable, type PostTable } from './rows';
 import { comingSoon } from './soon';
 import type { MountedView } from '../main';
 
 const EXAMPLES = ['#art', '"good morning" lang:en', 'has:image -has:reply'];
 const GAPS_SHOWN = 3;
+// Names the server had to ask for elsewhere are there soon, or not at all.
+const NAME_DELAYS_MS = [700, 1500, 3000];
 
 function hero(): HTMLElement {
   const figures = h('p', { class: 'hero-figures' });
@@ -90,6 +92,18 @@ export function searchView(container: HTMLElement): MountedView {
     summary.textContent = shown === 0 ? '' : `${count(shown)} of ${all} results${page}`;
   }
 
+  /** Asks again, only for who wrote what is shown. */
+  async function nameWriters(query: Query, table: PostTable, mine: AbortController): Promise<void> {
+    for (const delay of NAME_DELAYS_MS) {
+      await new Promise((resolve) => setTimeout(resolve, delay));
+      if (work !== mine || mine.signal.aborted) return;
+      const answer = await get<SearchAnswer>('/search', toSearch(query), mine.signal).catch(() => null);
+      if (work !== mine || !answer) return;
+      table.rename(answer.results);
+      if (!answer.meta.names_pending) return;
+    }
+  }
+
   function draw(answer: SearchAnswer): void {
     const query = asked!;
     const { results: posts, meta } = answer;
@@ -104,13 +118,15 @@ export function searchView(container: HTMLElement): MountedView {
       return;
     }
     const matchWords = meta.matches?.length ? meta.matches : words(query);
+    const table = postTable(posts, matchWords, query.exact);
+    if (meta.names_pending && work) void nameWriters(query, table, work);
     const cost = `${duration(meta.elapsed_ms / 1000)} · ${count(meta.files_read)} of ${plural(meta.files_listed, 'file')} read · snapshot ${meta.snapshot}`;
     replace(
       body,
       gapNotice(answer),
       meta.note ? notice('info', meta.note) : null,
       cut,
-      postTable(posts, matchWords, query.exact),
+      table.element,
       pager(answer),
       h('p', { class: 'fine cost' }, cost),
     );
