@@ -5,6 +5,7 @@
 
 #include <xxhash.h>
 #include <zstd.h>
+#include <zstd_errors.h>
 
 struct block_codec {
     ZSTD_CCtx *compress;
@@ -31,6 +32,12 @@ void block_codec_free(struct block_codec **c) {
 
 /* ---- payload ---- */
 
+/* For want of memory no block is taken for a damaged one. */
+static bool failed(size_t n) {
+    if (ZSTD_getErrorCode(n) == ZSTD_error_memory_allocation) bl_xneed(NULL);
+    return ZSTD_isError(n) != 0;
+}
+
 enum bl_rc block_pack(struct block_codec *c, struct bl_str raw, struct bl_buf *out, struct block *b,
                       struct bl_error *err) {
     bl_buf_clear(out);
@@ -41,7 +48,7 @@ enum bl_rc block_pack(struct block_codec *c, struct bl_str raw, struct bl_buf *o
         return bl_fail(err, BL_E_INVALID, "block of %zu bytes does not end with a newline", raw.n);
     if (!bl_buf_reserve(out, ZSTD_compressBound(raw.n))) return bl_buf_check(out, "block", err);
     size_t n = ZSTD_compress2(c->compress, out->p, out->cap, raw.p, raw.n);
-    if (ZSTD_isError(n)) return bl_fail(err, BL_E_INTERNAL, "zstd: %s", ZSTD_getErrorName(n));
+    if (failed(n)) return bl_fail(err, BL_E_INTERNAL, "zstd: %s", ZSTD_getErrorName(n));
     b->compressed = n < raw.n;
     if (b->compressed)
         out->n = n;
@@ -67,7 +74,7 @@ static enum bl_rc decompress(struct block_codec *c, const struct block *b, struc
         return bl_fail(err, BL_E_CORRUPT, "block %" PRIu64 ": %zu bytes are not exactly one zstd frame", b->seq,
                        b->data.n);
     size_t n = ZSTD_decompressDCtx(c->decompress, out->p, b->raw_len, b->data.p, b->data.n);
-    if (ZSTD_isError(n)) return bl_fail(err, BL_E_CORRUPT, "block %" PRIu64 ": zstd: %s", b->seq, ZSTD_getErrorName(n));
+    if (failed(n)) return bl_fail(err, BL_E_CORRUPT, "block %" PRIu64 ": zstd: %s", b->seq, ZSTD_getErrorName(n));
     out->n = n;
     return BL_OK;
 }

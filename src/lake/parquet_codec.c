@@ -2,15 +2,16 @@
 #include <stdlib.h>
 #include <zlib.h>
 #include <zstd.h>
+#include <zstd_errors.h>
 
 #include "lake/parquet_priv.h"
 
 static enum bl_rc pack_zstd(struct pq_packer *p, int level, struct bl_str raw, struct bl_buf *out,
                             struct bl_error *err) {
     if (!p->zstd) p->zstd = bl_xneed(ZSTD_createCCtx());
-    if (!p->zstd) return bl_fail(err, BL_E_NOMEM, "no memory for a zstd context");
     if (!bl_buf_reserve(out, ZSTD_compressBound(raw.n))) return BL_OK; /* the caller checks the buffer */
     size_t n = ZSTD_compressCCtx(p->zstd, out->p + out->n, out->cap - out->n, raw.p, raw.n, level);
+    if (ZSTD_getErrorCode(n) == ZSTD_error_memory_allocation) bl_xneed(NULL);
     if (ZSTD_isError(n)) return bl_fail(err, BL_E_INTERNAL, "zstd: %s", ZSTD_getErrorName(n));
     out->n += n;
     return BL_OK;

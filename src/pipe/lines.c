@@ -6,6 +6,7 @@
 #include <unistd.h>
 #include <zlib.h>
 #include <zstd.h>
+#include <zstd_errors.h>
 
 enum { INPUT_BYTES = 256 << 10 };
 enum form { PLAIN, GZIP, ZSTD };
@@ -93,6 +94,7 @@ static enum bl_rc take_gzip(struct lines *l, struct bl_buf *out, struct bl_error
     l->inflate.next_out = (unsigned char *)out->p + out->n;
     l->inflate.avail_out = INPUT_BYTES;
     int rc = inflate(&l->inflate, Z_NO_FLUSH);
+    if (rc == Z_MEM_ERROR) bl_xneed(NULL);
     l->at = l->n - l->inflate.avail_in;
     out->n += INPUT_BYTES - l->inflate.avail_out;
     l->pending = l->inflate.avail_out == 0;
@@ -113,6 +115,7 @@ static enum bl_rc take_zstd(struct lines *l, struct bl_buf *out, struct bl_error
     out->n += output.pos;
     l->pending = output.pos == output.size;
     l->frame_open = rc != 0;
+    if (ZSTD_getErrorCode(rc) == ZSTD_error_memory_allocation) bl_xneed(NULL);
     if (ZSTD_isError(rc)) return bl_fail(err, BL_E_CORRUPT, "%s: broken zstd data: %s", l->path, ZSTD_getErrorName(rc));
     return BL_OK;
 }

@@ -44,9 +44,9 @@ enum bl_rc inflate_open(const char *dictionary_file, size_t max, struct inflate 
     BL_CLEANUP(release) struct inflate *z = bl_xcalloc(1, sizeof *z);
     z->max = max;
     z->file = bl_xstrdup(dictionary_file);
-    z->context = ZSTD_createDCtx();
+    z->context = bl_xneed(ZSTD_createDCtx());
     z->dictionary = ZSTD_createDDict(bytes.p, bytes.n);
-    if (!z->context || !z->dictionary)
+    if (!z->dictionary)
         return bl_fail(err, BL_E_USAGE, "%s: zstd does not accept this dictionary", dictionary_file);
     z->dictionary_id = ZSTD_getDictID_fromDDict(z->dictionary);
     z->cap = OUT_KEEP;
@@ -64,19 +64,18 @@ static size_t stated_size(const struct inflate *z, struct bl_str in) {
     return size > z->max ? z->max + 1 : (size_t)size;
 }
 
-static bool resize(struct inflate *z, size_t cap) {
-    if (z->cap == cap) return true;
+static void resize(struct inflate *z, size_t cap) {
+    if (z->cap == cap) return;
     free(z->p);
-    z->p = malloc(cap);
-    z->cap = z->p ? cap : 0;
-    return z->p != NULL;
+    z->p = bl_xmalloc(cap);
+    z->cap = cap;
 }
 
 /* One-shot, since the streaming interface would keep a window of the sender's choosing. A frame that does not state its
  * size is tried with ever more room. */
 static size_t unpack(struct inflate *z, struct bl_str in) {
     for (size_t cap = stated_size(z, in);; cap = cap > z->max / 2 ? z->max + 1 : 2 * cap) {
-        if (!resize(z, cap)) return (size_t)-ZSTD_error_memory_allocation;
+        resize(z, cap);
         size_t n = ZSTD_decompress_usingDDict(z->context, z->p, z->cap, in.p, in.n, z->dictionary);
         bool too_small = ZSTD_isError(n) && ZSTD_getErrorCode(n) == ZSTD_error_dstSize_tooSmall;
         if (!too_small || cap > z->max) return n;
@@ -102,7 +101,8 @@ enum inflate_result inflate_message(struct inflate *z, struct bl_str in, struct 
         return INFLATE_OK;
     }
     ZSTD_ErrorCode code = ZSTD_getErrorCode(n);
-    if (code == ZSTD_error_dstSize_tooSmall || code == ZSTD_error_memory_allocation) return INFLATE_TOO_LARGE;
+    if (code == ZSTD_error_memory_allocation) bl_xneed(NULL); /* that is no fault of the message's */
+    if (code == ZSTD_error_dstSize_tooSmall) return INFLATE_TOO_LARGE;
     if (code == ZSTD_error_dictionary_wrong) return wrong_dictionary(z, frame_id, err);
     (void)!bl_fail(err, BL_E_NET, "a compressed message cannot be unpacked: %s", ZSTD_getErrorName(n));
     return INFLATE_CORRUPT;
