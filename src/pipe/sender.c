@@ -54,6 +54,7 @@ struct sender {
 
     _Atomic bool breaker_open, redis_up;
     _Atomic int64_t last_durable_us, spill_size;
+    _Atomic int64_t settled_seen_us; /* in this session */
 };
 
 /* ---- the queue ---- */
@@ -369,7 +370,9 @@ static void look_at_settled(struct sender *s) {
         BL_IGNORE(appender_lose(&s->appender, true, "Redis threw away a queue", &loss));
         bl_log_error(err.message, &loss);
     }
-    if (rc == BL_OK && settled && !has_spilled(s) && !atomic_load(&s->appender.lost)) s->settled_us = settled;
+    if (rc != BL_OK || !settled || has_spilled(s) || atomic_load(&s->appender.lost)) return;
+    s->settled_us = settled;
+    atomic_store(&s->settled_seen_us, settled);
 }
 
 static void housekeeping(struct sender *s) {
@@ -493,6 +496,7 @@ enum bl_rc sender_start(struct sender *s, const struct buffer_position *position
     s->closing = s->abandoned = false;
     s->running = true;
     s->durable = *resume;
+    atomic_store(&s->settled_seen_us, 0);
     if (pthread_create(&s->thread, NULL, run, s) == 0) return BL_OK;
     s->running = false;
     return bl_fail(err, BL_E_IO, "cannot start a thread");
@@ -558,6 +562,10 @@ struct resume sender_cursor(struct sender *s) {
     struct resume durable = s->durable;
     pthread_mutex_unlock(&s->mutex);
     return durable;
+}
+
+int64_t sender_settled(struct sender *s) {
+    return atomic_load(&s->settled_seen_us);
 }
 
 bool sender_running(struct sender *s) {
