@@ -1,5 +1,6 @@
 """A gap that is being filled when ingest is killed: the next one goes on with it, and no row closes whose events did not come."""
 import json
+import shutil
 import signal
 import sqlite3
 
@@ -149,3 +150,26 @@ def test_a_gap_that_another_host_was_filling_is_filled_by_the_next_ingest(flow):
     flow.simulator(f"--count={COUNT}")
     finish(flow, start(flow, hosts), writer)
     assert rows(flow) == [("cursor_too_old", 1)]
+
+
+def test_blocks_from_the_disk_do_not_carry_the_position_over_what_redis_lost(flow):
+    """Redis comes back empty while segments wait: they are drained at once, but what lies before them has yet to come again."""
+    ingest, writer = half_in_redis(flow)
+    ingest.kill()  # the next one remembers no blocks that it could send again
+    simulator = flow.simulator(f"--count={COUNT}", "--misbehave=stall-after=4000")
+    ingest = start(flow)
+    wait_for("it buffers", lambda: ingested(flow, "events_buffered_total") >= 3900)
+    flow.redis_process.kill()
+    simulator.kill()
+    simulator = flow.simulator(f"--count={COUNT}", "--misbehave=stall-after=8000")
+    wait_for("blocks go to disk", lambda: ingested(flow, "events_spilled_total") >= 7900)
+    simulator.kill()
+    shutil.rmtree(flow.redis_dir / "appendonlydir")
+    flow.redis()
+    wait_for("the segments are drained", lambda: "everything that was spilled is in Redis" in ingest.text())
+    assert "Redis lost its contents" in ingest.text()
+    ingest.kill()
+    flow.simulator(f"--count={COUNT}")
+    writer.child.send_signal(signal.SIGCONT)
+    finish(flow, start(flow), writer)
+    assert rows(flow) == [(LOST, 1)]
