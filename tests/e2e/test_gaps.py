@@ -173,3 +173,38 @@ def test_blocks_from_the_disk_do_not_carry_the_position_over_what_redis_lost(flo
     writer.child.send_signal(signal.SIGCONT)
     finish(flow, start(flow), writer)
     assert rows(flow) == [(LOST, 1)]
+
+
+def served(world, events):
+    """Upstream, which falls silent after so many events to whoever comes."""
+    return world.simulator(f"--count={COUNT}", f"--misbehave=stall-after={events}")
+
+
+def test_a_segment_behind_what_redis_lost_does_not_carry_the_position_over_it(flow):
+    """Blocks went to disk, then to Redis, then to disk; Redis loses those in the middle, and ingest dies before it notices."""
+    part, new = 5000, 4000
+    host = served(flow, part)
+    ingest = start(flow)
+    wait_for("the first part is buffered", lambda: ingested(flow, "events_buffered_total") >= part)
+    flow.redis_process.kill()
+    host.kill()
+    host = served(flow, part)
+    wait_for("the second part is on disk", lambda: ingested(flow, "events_spilled_total") >= new)
+    flow.redis_process = flow.redis()
+    wait_for("it is drained", lambda: ingested(flow, "events_buffered_total") == 2 * part)
+    (aof,) = (flow.redis_dir / "appendonlydir").glob("*.incr.aof")
+    kept, spilled = aof.stat().st_size, ingested(flow, "events_spilled_total")
+    host.kill()
+    host = served(flow, part)
+    wait_for("the third part is in Redis", lambda: ingested(flow, "events_buffered_total") == 3 * part)
+    flow.redis_process.kill()
+    with open(aof, "r+b") as file:
+        file.truncate(kept)
+    host.kill()
+    host = served(flow, part)
+    wait_for("the fourth part is on disk", lambda: ingested(flow, "events_spilled_total") >= spilled + new)
+    ingest.kill()
+    host.kill()
+    flow.redis("--aof-load-truncated", "yes")
+    flow.simulator(f"--count={COUNT}")
+    finish(flow, start(flow), flow.writer("write.interval=500ms"))
