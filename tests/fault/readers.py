@@ -272,7 +272,7 @@ def read(port, seed, began, speed, shared):
     for thread in threads:
         thread.join()
     shared.results.put((sum((reader.counted for reader in readers), collections.Counter()), known.missed,
-                        sum(len(found) for found in known.found.values()), len(known.totals)))
+                        len(set().union(*known.found.values())), len(known.totals)))
 
 
 class Readers:
