@@ -27,7 +27,7 @@ HTTP_HANDLER(answer_health) {
     (void)rq, (void)err;
     bool ready = pool_ready(context->server->pool, why, sizeof why);
     if (!pool_healthy(context->server->pool)) res->status = 503;
-    put_state(context, ready, context->server->loopback ? why : "see the server's log", res);
+    put_state(context, ready, context->server->local ? why : "see the server's log", res);
     return BL_OK;
 }
 
@@ -37,7 +37,7 @@ HTTP_HANDLER(answer_ready) {
     bool ready = pool_ready(context->server->pool, why, sizeof why);
     res->status = ready ? 200 : 503;
     if (!ready) http_header(res, "Retry-After", "2");
-    put_state(context, ready, context->server->loopback ? why : "see the server's log", res);
+    put_state(context, ready, context->server->local ? why : "see the server's log", res);
     return BL_OK;
 }
 

@@ -468,10 +468,43 @@ def test_keys_open_doors_until_they_are_revoked(lake, tmp_path):
 def test_strangers_need_keys(lake, tmp_path):
     refused = run("serve", "--data", lake, "--http", "0.0.0.0:0", "--for", "1s", check=False)
     assert refused.returncode == 2 and "bluelake key add" in refused.stderr
+    proxied = run("serve", "--data", lake, "--http", "127.0.0.1:0", "--set", "serve.behind_proxy=true", "--for", "1s", check=False)
+    assert proxied.returncode == 2 and "serve.behind_proxy" in proxied.stderr and "bluelake key add" in proxied.stderr
     taken = Server(tmp_path, lake).ready()
     second = run("serve", "--data", lake, "--http", f"127.0.0.1:{taken.port}", "--for", "1s", check=False)
     assert second.returncode == 2 and "choose another port" in second.stderr
     taken.stop()
+
+
+def test_behind_a_proxy_strangers_need_keys_and_are_limited(lake, tmp_path):
+    def forged(s, name, key):
+        return s.get("/search", headers={"X-Forwarded-For": name, **({"X-API-Key": key} if key else {})}, limit=1)
+    try:
+        key = run("key", "add", "desk", "--scopes", "search", "--data", lake).stdout.strip()
+        s = Server(tmp_path, lake, "serve.behind_proxy=true").ready()
+        assert "can claim any address" not in s.process.text()
+        assert forged(s, "198.51.100.7", None).status == 401
+        answer = forged(s, "198.51.100.7", key)
+        assert answer.status == 200 and answer.headers["x-ratelimit-limit"] == "1000"
+        s.stop()
+        s = Server(tmp_path, lake, "serve.behind_proxy=true", http="0.0.0.0:0", name="open").ready()
+        assert "can claim any address in X-Forwarded-For" in s.process.text()
+        s.stop()
+    finally:
+        (lake / "keys.json").unlink(missing_ok=True)
+
+
+def test_the_first_key_brings_the_limit_with_it(lake, tmp_path):
+    try:
+        s = Server(tmp_path, lake).ready()
+        assert "x-ratelimit-limit" not in s.get("/search", limit=1).headers
+        key = run("key", "add", "desk", "--scopes", "search", "--data", lake).stdout.strip()
+        assert s.get("/search", limit=1).status == 401
+        assert s.get("/search", headers={"X-API-Key": key}, limit=1).headers["x-ratelimit-limit"] == "1000"
+        run("key", "revoke", "desk", "--data", lake)
+        s.stop()
+    finally:
+        (lake / "keys.json").unlink(missing_ok=True)
 
 
 # ---- life ----
