@@ -163,7 +163,7 @@ HTTP_HANDLER(answer_view) {
     char name[NAME_MAX_BYTES];
     bool waiting;
     if (rq->path_value.n >= sizeof name)
-        return bl_fail(err, BL_E_NOT_FOUND, "there is no such view: /views lists them");
+        return bl_fail_cure(err, BL_E_NOT_FOUND, "/views lists them", "there is no such view");
     snprintf(name, sizeof name, "%.*s", BL_ARG(rq->path_value));
     BL_TRY(views_of(context, err));
     bool csv = bl_str_eq(http_text(rq, "format"), BL_LIT("csv"));

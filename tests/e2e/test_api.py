@@ -116,6 +116,33 @@ def test_each_endpoint_answers_as_the_document_says(server, document):
             assert api.problems(answer.json(), content["schema"], document) == [], path
 
 
+@pytest.mark.parametrize("path, status, parameter, message, cure", [
+    ("/users/nobody", 400, "account", '"nobody" is neither a DID nor a handle', "write did:plc:... or alice.bsky.social"),
+    ("/users/nobody.example.com", 404, "account", "nobody.example.com", "/search"),
+    ("/posts/foo", 400, "uri", '"foo" is not the address of a post', "write at://DID/app.bsky.feed.post/KEY, or DID/KEY"),
+    ("/posts/did:plc:nobody/3kaaaaaaaaa2a", 404, "uri", "the lake holds no such post", "/search"),
+    ("/views/langages", 404, "name", 'there is no view "langages"', 'did you mean "languages"?'),
+    ("/views/nothing-of-the-kind", 404, "name", 'there is no view "nothing-of-the-kind"', "/views lists them"),
+    ("/views/" + "x" * 100, 404, "name", "there is no such view", "/views lists them"),
+    ("/stats/daily", 400, "date", "date is needed", "give a date such as 2026-11-21"),
+    ("/search?q=cats+form:alice", 400, "q", 'column 6: unknown operator "form:"', 'did you mean "from:"?'),
+    ("/search?q=note:this", 400, "q", 'column 1: unknown operator "note:"', "to look for the text itself, put it in quotes"),
+    ("/search?q=from:alice", 400, "q", 'column 6: "alice" is neither a DID nor a handle', "write did:plc:... or alice.bsky.social"),
+    ("/search?q=%22a", 400, "q", "column 1: this quote is never closed", "write another where the phrase ends"),
+    ("/counts?q=(a", 400, "q", "column 1: this parenthesis is never closed", "close it, or put it in quotes"),
+    ("/export?q=a+OR", 400, "q", "column 5: nothing to look for after OR", "write what to look for there, or leave it out"),
+    ("/search?q=lang:", 400, "q", 'column 1: "lang:" needs a value right after the colon', "write lang:LANGUAGE"),
+    ("/search?q=domain:https://a.b", 400, "q", 'column 8: "https://a.b" is not a domain', "write it without https:// and path, such as example.com"),
+    ("/search?cursor=abc", 400, "cursor", "cursor: ", "give what an earlier answer gave, unchanged"),
+    ("/search?cursor=1~abc", 400, "cursor", "cursor: ", "give what an earlier answer gave, unchanged"),
+])
+def test_errors_name_the_parameter_and_the_cure(server, path, status, parameter, message, cure):
+    answer = server.get(path)
+    error = answer.json()["error"]
+    assert (answer.status, error["parameter"]) == (status, parameter), error
+    assert message in error["message"] and cure in error["cure"] and error["cure"] not in error["message"], error
+
+
 def test_each_parameter_takes_its_example_and_refuses_nonsense(server, document):
     nonsense = {"integer": ["x", "0", "-1", "1.5", "99999999999999999999", " 1"], "boolean": ["maybe", "TRUE"]}
     for path, operations in document["paths"].items():
