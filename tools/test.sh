@@ -118,7 +118,7 @@ end_soak() {
     return $code
 }
 # What the sanitizers see best end to end: the whole path, damaged input, the simulated network under supervision, strangers.
-sanitized='value_for_value or dead_letters or collects_the_simulated or errors_name or hostile_corpus or torn_requests'
+sanitized='value_for_value or dead_letters or collects_the_simulated or errors_name or hostile_corpus or torn_requests or get_their_names or holds_nobody_up or hangs_up_is'
 
 step 'Rooms include only what lies below them' count_one tools/layers.py
 step 'Style: the checker itself' count_one tools/style.py --self-test

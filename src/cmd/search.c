@@ -180,7 +180,7 @@ static enum bl_rc print_rows(struct query *q, const struct query_search *s, enum
 }
 
 static enum bl_rc open_resolver(struct resolver **out, struct bl_error *err) {
-    struct resolver_options o = {.lake_dir = data, .url = resolve, .patient = true};
+    struct resolver_options o = {.lake_dir = data, .url = resolve};
     enum bl_rc rc = resolve ? resolver_open(&o, out, err) : BL_OK;
     return rc == BL_E_USAGE ? bl_err_prefix(err, rc, "--resolve") : rc;
 }
@@ -192,7 +192,8 @@ static enum bl_rc run(struct bl_str text, const enum cmd_format *format, struct 
                               .memory_bytes = memory,
                               .threads = (int)threads,
                               .deadline_us = deadline,
-                              .resolver = resolver};
+                              .resolver = resolver,
+                              .patient = true};
     BL_CLEANUP(query_close) struct query *q = NULL;
     BL_TRY(query_open(&o, &q, err));
     struct query_search s = {.text = text, .limit = (unsigned)limit, .exact = exact};
@@ -203,6 +204,8 @@ static enum bl_rc run(struct bl_str text, const enum cmd_format *format, struct 
     struct query_search_stats stats = {0};
     BL_TRY(format ? print_rows(q, &s, *format, &stats, err) : print_blocks(q, &s, &stats, err));
     print_summary(&stats);
+    if (resolver && query_names(q) != QUERY_NAMES_KNOWN)
+        fprintf(stderr, "%s did not answer for all accounts: some have no name, ask again\n", resolver_host(resolver));
     return BL_OK;
 }
 

@@ -1,13 +1,14 @@
 /* exchange: one request and its response, as every part of this room sees them. No sockets here: a test makes a
  * request, calls http_begin or a handler, and looks at the response.
  *
- * May include: base, and routes.h of this room. Private to the http room.
+ * May include: base, query/query.h, and routes.h of this room. Private to the http room.
  * Lifetime: everything a request or response points to lives in the request's arena, in static storage or, the body, in
  * a buffer of its own. Threading: one owner at a time: the network thread, then a worker, then the network thread. */
 #pragma once
 #include <stdatomic.h>
 
 #include "base/mem.h"
+#include "query/query.h"
 
 enum {
     HTTP_VALUES_MAX = 24,
@@ -67,6 +68,7 @@ struct http_response {
     const struct http_sink *sink;
     bool streaming, started; /* the body goes through `sink`; the head is sent */
     int64_t snapshot;        /* of the lake, that the answer shows; -1: none */
+    enum query_names names;  /* of accounts in it */
     const char *cache;       /* for the log: "hit", "miss" or "-" */
 };
 

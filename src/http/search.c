@@ -125,7 +125,7 @@ static enum bl_rc put_meta(struct http_context *context, const struct query_sear
                   ",\"files_read\":%zu,\"files_listed\":%zu,\"names_pending\":%s,\"note\":",
                   truncated ? "true" : "false", query_snapshot(context->query), (stats->elapsed_us + 999) / 1000,
                   stats->files_read, stats->files_listed,
-                  !page->beyond && query_unsettled(context->query) ? "true" : "false");
+                  !page->beyond && query_names(context->query) == QUERY_NAMES_PENDING ? "true" : "false");
     http_json_text(out, *stats->note ? bl_str(stats->note) : (struct bl_str){0});
     bl_buf_z(out, ",\"matches\":");
     BL_TRY(query_matches(s, out, err));
@@ -143,7 +143,10 @@ HTTP_HANDLER(answer_search) {
     s.after = bl_str(page.cursor);
     if (!s.after.n) s.skip = (unsigned)page.seen;
     bl_buf_z(&res->body, "{\"results\":[");
-    if (!page.beyond) BL_TRY(query_search(context->query, &s, put_result, &results, &stats, err));
+    if (!page.beyond) {
+        BL_TRY(query_search(context->query, &s, put_result, &results, &stats, err));
+        res->names = query_names(context->query);
+    }
     bl_buf_z(&res->body, "],\"meta\":{");
     BL_TRY(put_meta(context, &s, &page, &results, &stats, err));
     bl_buf_z(&res->body, "}}\n");
@@ -165,6 +168,7 @@ HTTP_HANDLER(answer_counts) {
     struct bl_buf *out = &res->body;
     BL_TRY(
         query_counts(context->query, &s, bucket_of(rq), context->server->conf->serve_deadline * 4 / 5, &counts, err));
+    res->names = query_names(context->query);
     bl_buf_z(out, "{\"buckets\":[");
     for (size_t i = 0; i < counts.count; i++) {
         bl_buf_z(out, i ? ",{\"start\":" : "{\"start\":");
@@ -193,7 +197,9 @@ static enum bl_rc give_post(void *context, const struct query_hit *hit, struct b
 }
 
 HTTP_HANDLER(answer_post) {
-    return query_post(context->query, rq->path_value, give_post, &res->body, err);
+    enum bl_rc rc = query_post(context->query, rq->path_value, give_post, &res->body, err);
+    res->names = query_names(context->query);
+    return rc;
 }
 
 static void put_time_member(struct bl_buf *out, const char *name, int64_t us) {
@@ -220,5 +226,7 @@ static enum bl_rc give_user(void *context, const struct query_user *user, struct
 }
 
 HTTP_HANDLER(answer_user) {
-    return query_user(context->query, rq->path_value, give_user, &res->body, err);
+    enum bl_rc rc = query_user(context->query, rq->path_value, give_user, &res->body, err);
+    res->names = query_names(context->query);
+    return rc;
 }

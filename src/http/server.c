@@ -64,7 +64,7 @@ static enum bl_rc open_resolver(struct http_server *s, struct bl_error *err) {
     if (!*url || strcmp(url, "auto") == 0 || strcmp(url, "none") == 0) return BL_OK;
     struct resolver_options o = {.lake_dir = c->data,
                                  .url = url,
-                                 .ca_file = c->source_ca_file,
+                                 .ca_file = c->resolve_ca_file,
                                  .timeout_us = c->resolve_timeout,
                                  .keep_us = c->resolve_keep,
                                  .per_second = c->resolve_rate};
@@ -386,11 +386,12 @@ static bool answer_from_cache_meanwhile(struct http_server *s, const struct http
     return hit;
 }
 
-static void keep(struct http_server *s, const struct http_request *rq, const struct http_response *res, bool settled) {
-    enum { UNSETTLED_SECONDS = 2 };
+static void keep(struct http_server *s, const struct http_request *rq, const struct http_response *res) {
+    enum { MISSING_NAMES_SECONDS = 30 };
+    bool settled = res->names == QUERY_NAMES_KNOWN;
     int64_t seconds = rq->route->cache_seconds;
-    if (seconds == 0 || res->status != 200 || res->fixed.n) return;
-    if (!settled && seconds > UNSETTLED_SECONDS) seconds = UNSETTLED_SECONDS;
+    if (seconds == 0 || res->status != 200 || res->fixed.n || res->names == QUERY_NAMES_PENDING) return;
+    if (!settled && seconds > MISSING_NAMES_SECONDS) seconds = MISSING_NAMES_SECONDS;
     BL_CLEANUP(bl_buf_release) struct bl_buf key = {0};
     struct cache_entry entry = {.body = res->body,
                                 .content_type = res->content_type,
@@ -422,9 +423,9 @@ static void complete(struct http_context *context, struct http_request *rq, stru
     bool worthwhile =
         encoding && !res->fixed.n && res->body.n > COMPRESS_FROM && !http_header_of(res, "Content-Encoding");
     if (worthwhile && gzip_body(encoding, &res->body)) add_encoding(res, encoding);
-    bool settled = !context->query || !query_unsettled(context->query), dated = rq->route->by_snapshot;
-    if (dated && res->status == 200 && res->snapshot >= 0) add_snapshot(rq, res, res->snapshot, settled);
-    keep(context->server, rq, res, settled);
+    if (rq->route->by_snapshot && res->status == 200 && res->snapshot >= 0)
+        add_snapshot(rq, res, res->snapshot, res->names == QUERY_NAMES_KNOWN);
+    keep(context->server, rq, res);
 }
 
 static void answer_inline(struct http_server *s, struct http_request *rq, struct http_response *res) {

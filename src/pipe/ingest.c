@@ -15,7 +15,9 @@
 #include "obs/metrics.h"
 #include "pipe/blocks.h"
 #include "pipe/freshness.h"
+#include "pipe/gap_note.h"
 #include "pipe/judge.h"
+#include "pipe/repairs.h"
 #include "pipe/sender.h"
 #include "pipe/settings.h"
 #include "pipe/window.h"
@@ -25,7 +27,6 @@ enum {
     TICK_MS = 200,             /* longest wait of the reader before it looks at ages, stop and status */
     RETRY_US = 250000,         /* between two tries to append */
     DRAIN_LIMIT_US = 20000000, /* at stop: how long to wait for Redis */
-    LOSSES_MAX = 16,
     NUMBERING_SLACK = 1 << 20, /* a number so far behind belongs to a numbering that began anew */
     FLOW_LOG_US = 60000000,    /* how often the log says how much flows */
     REFUSED_LOG_US = 10000000, /* and at most that something was refused */
@@ -47,12 +48,9 @@ struct ingest {
         unsigned votes;
     } horizon;
 
-    struct loss { /* what Redis lost and upstream is asked for again, to be reported as healed */
-        int64_t from_us, to_us;
-    } losses[LOSSES_MAX];
-    size_t loss_count;
-    int64_t pushed_us; /* position of the newest block the sender was given in this session */
-    int64_t begin_us; /* where this process began, 0 = nothing received yet */
+    struct repairs repairs;
+    int64_t pushed_us; /* newest position of the blocks the sender was given in this session */
+    int64_t begin_us;  /* where this process began, 0 = nothing received yet */
     struct sender *sender;
     pthread_mutex_t mutex; /* of the pointer `source`, which appears while others look */
     _Atomic int64_t newest_us, last_receipt_us;
@@ -174,52 +172,69 @@ static void push_gap(struct ingest *in, const struct source_gap *gap) {
     struct note note = {.received_us = bl_wall_us()};
     snprintf(note.reason, sizeof note.reason, gap->healed ? "healed" : "gap");
     BL_CLEANUP(bl_buf_release) struct bl_buf json = {0};
-    bl_buf_printf(&json, "{\"from_us\":%" PRId64 ",\"to_us\":%" PRId64 ",\"healed\":%d,\"reason\":\"%s\",\"host\":",
-                  gap->from_us, gap->to_us, gap->healed, gap->reason);
-    bl_buf_json(&json, bl_str(gap->host));
-    bl_buf_byte(&json, '}');
+    gap_note_print(gap, &json);
     BL_CRASH_POINT("ingest.gap_found");
     push_note(in, note, bl_buf_view(&json));
+}
+
+static bool can_heal(const struct ingest *in) {
+    return in->conf->source_heal && in->conf->source_urls.count > 1;
 }
 
 /* What the buffer lost is a gap until upstream has served it again, or has said that it no longer can. */
 static void note_loss(struct ingest *in, const struct resume *resume) {
     if (resume->lost_to_us <= resume->cursor_us) return;
-    struct source_gap gap = {.from_us = resume->cursor_us, .to_us = resume->lost_to_us, .reason = "buffer_lost"};
+    struct source_gap gap = {
+        .from_us = resume->cursor_us, .to_us = resume->lost_to_us, .reason = REPAIR_BUFFER_LOST};
     char length[BL_TIME_TEXT_MAX];
     bl_log(BL_WARN, "gap of %s: the buffer lost what lies between %" PRId64 " and %" PRId64 "; upstream is asked again",
            bl_format_duration(gap.to_us - gap.from_us, length), gap.from_us, gap.to_us);
+    repairs_add(&in->repairs, &gap, bl_wall_us());
     push_gap(in, &gap);
-    if (in->loss_count < LOSSES_MAX) in->losses[in->loss_count++] = (struct loss){gap.from_us, gap.to_us};
+}
+
+/* The note goes behind every block pushed so far, and what is durable lies before it as well. */
+static void push_healed(struct ingest *in, const struct source_gap *gap) {
+    struct source_gap healed = *gap;
+    int64_t durable_us = sender_cursor(in->sender).cursor_us;
+    healed.healed = true;
+    repairs_reported(&in->repairs, gap, in->pushed_us > durable_us ? in->pushed_us : durable_us);
+    push_gap(in, &healed);
 }
 
 static void heal_losses(struct ingest *in, int64_t durable_us) {
-    for (size_t i = in->loss_count; i-- > 0;) {
-        struct loss loss = in->losses[i];
-        if (durable_us < loss.to_us) continue;
-        in->losses[i] = in->losses[--in->loss_count];
-        struct source_gap gap = {.from_us = loss.from_us, .to_us = loss.to_us, .reason = "buffer_lost", .healed = true};
-        push_gap(in, &gap);
-    }
+    for (struct repair *one; (one = repairs_whole(&in->repairs, durable_us)) != NULL;) push_healed(in, &one->gap);
 }
 
-/* Upstream could not serve all of it: these rows stay open. */
-static void give_up_losses(struct ingest *in, const struct source_gap *gap) {
-    for (size_t i = in->loss_count; i-- > 0;)
-        if (gap->from_us < in->losses[i].to_us && gap->to_us > in->losses[i].from_us)
-            in->losses[i] = in->losses[--in->loss_count];
-}
-
+/* Before the message that shows a gap is taken: no position behind the gap is stored while the list of repairs does not
+ * know of it. */
 static void take_gaps(struct ingest *in) {
     struct source_gap gap;
     while (merge_take_gap(in->source, &gap)) {
-        if (gap.healed) push_closed(in, true); /* the note must not be stored before the events */
+        if (gap.healed) {
+            push_closed(in, true); /* the note must not be stored before the events */
+            push_healed(in, &gap);
+            continue;
+        }
+        repairs_give_up(&in->repairs, gap.from_us, gap.to_us);
+        if (can_heal(in)) repairs_add(&in->repairs, &gap, bl_wall_us());
         push_gap(in, &gap);
-        if (gap.healed) continue;
-        give_up_losses(in, &gap);
         char length[BL_TIME_TEXT_MAX];
         bl_log(BL_WARN, "gap of %s: upstream %s no longer has what lies between %" PRId64 " and %" PRId64 " (%s)",
                bl_format_duration(gap.to_us - gap.from_us, length), gap.host, gap.from_us, gap.to_us, gap.reason);
+    }
+}
+
+/* An earlier process left these. Their rows may have been lost with Redis before the writer took them. */
+static void go_on_repairing(struct ingest *in) {
+    for (size_t i = 0; i < in->repairs.count; i++) {
+        const struct repair *one = &in->repairs.list[i];
+        bool of_buffer = repair_is_of_buffer(one);
+        if (!of_buffer && !can_heal(in)) continue;
+        bl_log(BL_INFO, "going on to fill the gap between %" PRId64 " and %" PRId64 " (%s)", one->gap.from_us,
+               one->gap.to_us, one->gap.reason);
+        push_gap(in, &one->gap);
+        if (!of_buffer) merge_fill(in->source, &one->gap);
     }
 }
 
@@ -283,6 +298,7 @@ static enum bl_rc read_loop(struct ingest *in, struct bl_error *err) {
         struct source_message message;
         enum bl_rc rc = merge_next(in->source, tick_ms(in), &message, err);
         if (rc == BL_E_CANCELLED) continue;
+        take_gaps(in);
         if (rc == BL_OK) {
             take_message(in, &message);
         } else if (rc != BL_E_TIMEOUT) {
@@ -294,8 +310,8 @@ static enum bl_rc read_loop(struct ingest *in, struct bl_error *err) {
         struct resume durable = sender_cursor(in->sender);
         struct source_cursor cursor = cursor_of(in, durable);
         merge_set_cursor(in->source, &cursor);
-        take_gaps(in);
         heal_losses(in, durable.cursor_us);
+        repairs_settle(&in->repairs, sender_settled(in->sender));
         push_closed(in, false);
         learn(in);
         report(in);
@@ -458,8 +474,12 @@ static enum bl_rc open_source(struct ingest *in, const struct source_cursor *cur
 
 /* A later session keeps the connection's knowledge, and the gaps that are being filled. */
 static enum bl_rc begin_source(struct ingest *in, const struct source_cursor *cursor, struct bl_error *err) {
-    if (!in->source) return open_source(in, cursor, err);
-    merge_restart(in->source, cursor);
+    if (in->source) {
+        merge_restart(in->source, cursor);
+        return BL_OK;
+    }
+    BL_TRY(open_source(in, cursor, err));
+    go_on_repairing(in);
     return BL_OK;
 }
 
@@ -497,11 +517,13 @@ static enum bl_rc run_session(struct ingest *in, struct bl_error *err) {
     BL_CRASH_POINT("ingest.position_loaded");
     uint64_t incarnation = bl_random_u64();
     BL_TRY(sender_start(in->sender, &position, incarnation, &resume, err));
+    bool complete = resume.cursor_us != 0;
     /* Redis lost what it had before anything was settled. */
-    if (!resume.cursor_us) resume.cursor_us = in->begin_us ? in->begin_us : position.cursor_us;
+    if (!complete) resume.cursor_us = in->begin_us ? in->begin_us : position.cursor_us;
     struct source_cursor cursor = cursor_of(in, resume);
-    note_loss(in, &resume);
+    repairs_begin(&in->repairs, resume.cursor_us, complete);
     enum bl_rc rc = begin_source(in, &cursor, err);
+    if (rc == BL_OK) note_loss(in, &resume);
     BL_CRASH_POINT("ingest.source_open");
     if (rc != BL_OK) {
         sender_stop(in->sender, 0);
@@ -575,11 +597,13 @@ static enum bl_rc start(struct ingest *in, struct bl_error *err) {
 enum bl_rc ingest_run(const struct conf *conf, struct role *role, struct bl_error *err) {
     struct ingest in = {.conf = conf, .role = role, .arena = {.max = ARENA_MAX}, .minified = {.max = EV_SIZE_MAX}};
     pthread_mutex_init(&in.mutex, NULL);
+    repairs_open(&in.repairs, conf->data, bl_wall_us());
     metric_set(M_process_start, 0, (double)bl_wall_us() / 1e6);
     enum bl_rc rc = start(&in, err);
     if (rc == BL_E_CANCELLED) rc = BL_OK;
     merge_close(&in.source);
     window_release(&in.window);
+    repairs_release(&in.repairs);
     sender_close(&in.sender);
     buffer_close(&in.buffer);
     blocks_release(&in.blocks);

@@ -46,6 +46,7 @@ struct sender {
 
     /* the thread's own */
     uint64_t incarnation;
+    int64_t resumed_us; /* from where upstream is asked in this session; 0 = unknown */
     uint64_t known_incarnation, known_seq[EV_TYPE_COUNT]; /* what Redis holds of the run being drained */
     int64_t failing_since_ns, next_probe_ns;              /* 0 = Redis took the last block */
     int64_t settled_us, settled_written_us;               /* settled_us 0 = unknown */
@@ -54,6 +55,7 @@ struct sender {
 
     _Atomic bool breaker_open, redis_up;
     _Atomic int64_t last_durable_us, spill_size;
+    _Atomic int64_t settled_seen_us; /* in this session */
 };
 
 /* ---- the queue ---- */
@@ -270,6 +272,12 @@ static bool spill_items(struct sender *s, struct item *first) {
     return durable > 0;
 }
 
+/* An earlier session's block may lie behind what Redis lost, which has yet to come again: Redis must not take over a
+ * position behind the one that upstream is asked from now. */
+static int64_t believed_cursor(const struct sender *s, const struct spill_record *r) {
+    return r->block.incarnation == s->incarnation || r->cursor_us <= s->resumed_us ? r->cursor_us : 0;
+}
+
 static enum bl_rc send_record(struct sender *s, struct spill_record *r, struct bl_error *err) {
     char host[256];
     if (!r->is_block) {
@@ -286,7 +294,7 @@ static enum bl_rc send_record(struct sender *s, struct spill_record *r, struct b
      * finds it. */
     if (r->block.seq <= s->known_seq[r->type] && !appender_in_doubt(&s->appender, r->type, &r->block)) return BL_OK;
     snprintf(host, sizeof host, "%.*s", BL_ARG(r->host));
-    BL_TRY(appender_block(&s->appender, r->type, &r->block, r->cursor_us, host, err));
+    BL_TRY(appender_block(&s->appender, r->type, &r->block, believed_cursor(s, r), host, err));
     s->known_seq[r->type] = r->block.seq;
     metric_add(M_buffered, r->type, r->block.count);
     metric_add(M_blocks, 0, 1);
@@ -369,7 +377,9 @@ static void look_at_settled(struct sender *s) {
         BL_IGNORE(appender_lose(&s->appender, true, "Redis threw away a queue", &loss));
         bl_log_error(err.message, &loss);
     }
-    if (rc == BL_OK && settled && !has_spilled(s) && !atomic_load(&s->appender.lost)) s->settled_us = settled;
+    if (rc != BL_OK || !settled || has_spilled(s) || atomic_load(&s->appender.lost)) return;
+    s->settled_us = settled;
+    atomic_store(&s->settled_seen_us, settled);
 }
 
 static void housekeeping(struct sender *s) {
@@ -489,10 +499,12 @@ enum bl_rc sender_start(struct sender *s, const struct buffer_position *position
         spill_begin(s->spill, incarnation, spill_waiting(s->spill) ? NULL : s->appender.received);
     }
     choose_resume(s, position, emptied, resume);
+    s->resumed_us = resume->cursor_us;
     s->failing_since_ns = s->next_probe_ns = 0;
     s->closing = s->abandoned = false;
     s->running = true;
     s->durable = *resume;
+    atomic_store(&s->settled_seen_us, 0);
     if (pthread_create(&s->thread, NULL, run, s) == 0) return BL_OK;
     s->running = false;
     return bl_fail(err, BL_E_IO, "cannot start a thread");
@@ -558,6 +570,10 @@ struct resume sender_cursor(struct sender *s) {
     struct resume durable = s->durable;
     pthread_mutex_unlock(&s->mutex);
     return durable;
+}
+
+int64_t sender_settled(struct sender *s) {
+    return atomic_load(&s->settled_seen_us);
 }
 
 bool sender_running(struct sender *s) {

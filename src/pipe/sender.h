@@ -54,6 +54,8 @@ void sender_stop(struct sender *s, int64_t wait_us);
 bool sender_lost(struct sender *s);
 bool sender_running(struct sender *s);
 struct resume sender_cursor(struct sender *s);
+/* The settled position as seen in this session; 0 = not yet. It passes nothing that Redis or a segment still holds. */
+int64_t sender_settled(struct sender *s);
 /* Compression seen since the last call: {raw, packed} bytes of the newest block of each type, packed 0 = none. */
 void sender_take_learned(struct sender *s, size_t learned[static EV_TYPE_COUNT][2]);
 

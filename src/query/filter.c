@@ -1,7 +1,7 @@
 #include "query/find.h"
 
 #include "query/match.h"
-#include "query/people.h"
+#include "query/names.h"
 
 static enum bl_rc out_of_memory(struct bl_error *err) {
     return bl_fail(err, BL_E_FULL, "the search needs more memory than a question may use: make it shorter");
@@ -57,17 +57,32 @@ enum bl_rc filter_parse(const struct query_search *s, struct bl_arena *arena, st
     return BL_OK;
 }
 
-static enum bl_rc resolve(struct search_node *node, struct query *q, struct bl_arena *arena, char *note,
+struct unknown {                                     /* handles of a tree that the lake knows nobody by */
+    struct search_node *nodes[SEARCH_TERMS_MAX + 1]; /* one more: the parameter `username` */
+    struct names_handle handles[SEARCH_TERMS_MAX + 1];
+    size_t count;
+};
+
+static enum bl_rc resolve(struct search_node *node, struct query *q, struct bl_arena *arena, struct unknown *unknown,
                           struct bl_error *err) {
     if (!node) return BL_OK;
     for (struct search_node *child = node->first; child; child = child->next)
-        BL_TRY(resolve(child, q, arena, note, err));
+        BL_TRY(resolve(child, q, arena, unknown, err));
     if (!node->is_handle || node->did_count) return BL_OK;
-    return people_by_handle(q, node->value, arena, node->dids, SEARCH_ACCOUNTS_MAX, &node->did_count, note, err);
+    BL_TRY(people_by_handle(q, node->value, arena, node->dids, SEARCH_ACCOUNTS_MAX, &node->did_count, err));
+    if (node->did_count) return BL_OK;
+    BL_ASSERT(unknown->count <= SEARCH_TERMS_MAX);
+    unknown->nodes[unknown->count] = node;
+    unknown->handles[unknown->count++] = (struct names_handle){.handle = node->value};
+    return BL_OK;
 }
 
 enum bl_rc filter_resolve(struct filter *f, struct query *q, struct bl_arena *arena, char *note, struct bl_error *err) {
-    BL_TRY(resolve(f->tree, q, arena, note, err));
+    struct unknown unknown = {.count = 0};
+    BL_TRY(resolve(f->tree, q, arena, &unknown, err));
+    BL_TRY(names_of_handles(q, unknown.handles, unknown.count, arena, note, err));
+    for (size_t i = 0; i < unknown.count; i++)
+        if (unknown.handles[i].did.p) unknown.nodes[i]->dids[unknown.nodes[i]->did_count++] = unknown.handles[i].did;
     f->never |= search_never(f->tree);
     return match_prepare(f->tree, arena, err);
 }

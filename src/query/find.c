@@ -214,6 +214,7 @@ enum bl_rc find_authors(const struct find *f, struct found *items, size_t count,
     for (size_t i = 0; i < count; i++) {
         items[i].hit.handle = people[i].handle;
         items[i].hit.display_name = people[i].display_name;
+        items[i].nameless = person_is_nameless(&people[i]);
         items[i].hidden |= people[i].hidden;
     }
     return BL_OK;

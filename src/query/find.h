@@ -39,6 +39,7 @@ struct found {
     size_t block;
     unsigned row;
     bool checked, hidden; /* was it looked up whether it must be hidden, and must it be */
+    bool nameless;        /* the lake has not heard of its author's handle or profile */
 };
 int found_compare(const struct found *a, const struct found *b);
 

@@ -242,29 +242,6 @@ static enum bl_rc look_up(struct query *q, const struct bl_str *dids, size_t cou
     return BL_OK;
 }
 
-/* --- Who the lake has not heard of --- */
-
-static bool is_nameless(const struct person *p) {
-    return !p->hidden && (!p->handle.p || !p->has_profile);
-}
-
-static void add_names(struct person *p, const struct resolver_account *known) {
-    if (!p->handle.p) p->handle = known->handle;
-    if (!p->has_profile) p->display_name = known->display_name;
-}
-
-static void ask_resolver(struct query *q, const struct bl_str *dids, size_t count, struct bl_arena *arena,
-                         struct person *people) {
-    BL_CLEANUP(bl_freep) struct bl_str *nameless = bl_xcalloc(count, sizeof *nameless);
-    BL_CLEANUP(bl_freep) struct resolver_account *known = bl_xcalloc(count, sizeof *known);
-    size_t n = 0;
-    for (size_t i = 0; i < count; i++)
-        if (is_nameless(&people[i])) nameless[n++] = dids[i];
-    if (n) q->unsettled |= resolver_names(q->resolver, nameless, n, arena, known);
-    for (size_t i = 0, k = 0; i < count && n; i++)
-        if (is_nameless(&people[i])) add_names(&people[i], &known[k++]);
-}
-
 enum bl_rc people_lookup(struct query *q, const struct bl_str *dids, size_t count, struct bl_arena *arena,
                          struct person *out, struct bl_error *err) {
     enum { AT_ONCE = KEPT / 2 };
@@ -275,7 +252,6 @@ enum bl_rc people_lookup(struct query *q, const struct bl_str *dids, size_t coun
         BL_TRY(look_up(q, dids + at, n, arena, err));
         for (size_t i = at; i < at + n; i++)
             out[i] = copy_person(&q->people->slots[slot_of(q->people, dids[i])].person, arena);
-        if (q->resolver) ask_resolver(q, dids + at, n, arena, out + at);
     }
     return BL_OK;
 }
@@ -300,10 +276,11 @@ static enum bl_rc unread_candidates(struct query *q, struct bl_str handle, struc
 }
 
 /* Whoever bore it once is a candidate; who bears it now is known by the newest event of each. */
-static enum bl_rc lake_by_handle(struct query *q, struct bl_str handle, struct bl_arena *arena, struct bl_str *dids,
-                                 size_t max, size_t *count, struct bl_error *err) {
+enum bl_rc people_by_handle(struct query *q, struct bl_str handle, struct bl_arena *arena, struct bl_str *dids,
+                            size_t max, size_t *count, struct bl_error *err) {
     struct bl_str candidates[CANDIDATES_MAX];
     size_t n = 0;
+    *count = 0;
     BL_TRY(sync_store(q, err));
     if (q->store) BL_TRY(store_accounts_of_handle(q->store, handle, arena, candidates, CANDIDATES_MAX / 2, &n, err));
     BL_TRY(unread_candidates(q, handle, arena, candidates, &n, err));
@@ -316,45 +293,5 @@ static enum bl_rc lake_by_handle(struct query *q, struct bl_str handle, struct b
         for (size_t k = 0; k < *count; k++) repeated |= bl_str_eq(dids[k], candidates[i]);
         if (bears && !repeated) dids[(*count)++] = candidates[i];
     }
-    return BL_OK;
-}
-
-/* What the host says counts, unless the lake has heard since that the account took another handle. */
-static enum bl_rc accept(struct query *q, struct bl_str handle, const struct resolver_account *known,
-                         struct bl_arena *arena, bool *accepted, struct bl_error *err) {
-    struct person p;
-    BL_TRY(people_lookup(q, &known->did, 1, arena, &p, err));
-    bool bears = p.handle.n == handle.n && strncasecmp(p.handle.p, handle.p, handle.n) == 0;
-    *accepted = bears || p.handle_us < known->asked_us;
-    return BL_OK;
-}
-
-static enum bl_rc resolver_by_handle(struct query *q, struct bl_str handle, struct bl_arena *arena, struct bl_str *dids,
-                                     size_t *count, char note[static PEOPLE_NOTE_MAX], struct bl_error *err) {
-    struct resolver_account known;
-    enum resolver_outcome outcome = resolver_find(q->resolver, handle, arena, &known);
-    bool accepted = false;
-    if (outcome == RESOLVER_FOUND) BL_TRY(accept(q, handle, &known, arena, &accepted, err));
-    if (accepted) dids[(*count)++] = known.did;
-    q->unsettled |= outcome == RESOLVER_UNANSWERED;
-    if (outcome == RESOLVER_UNANSWERED)
-        snprintf(note, PEOPLE_NOTE_MAX,
-                 "the lake has seen no event that names the handle %.*s, and %s does not answer: try again, or its DID",
-                 BL_ARG(handle), resolver_host(q->resolver));
-    else if (!accepted)
-        snprintf(note, PEOPLE_NOTE_MAX, "no account is known by the handle %.*s, neither to the lake nor to %s",
-                 BL_ARG(handle), resolver_host(q->resolver));
-    return BL_OK;
-}
-
-enum bl_rc people_by_handle(struct query *q, struct bl_str handle, struct bl_arena *arena, struct bl_str *dids,
-                            size_t max, size_t *count, char note[static PEOPLE_NOTE_MAX], struct bl_error *err) {
-    *count = 0;
-    BL_TRY(lake_by_handle(q, handle, arena, dids, max, count, err));
-    if (*count) return BL_OK;
-    if (q->resolver) return resolver_by_handle(q, handle, arena, dids, count, note, err);
-    snprintf(note, PEOPLE_NOTE_MAX,
-             "no account is known by the handle %.*s: the lake has seen no event that names it; try its DID",
-             BL_ARG(handle));
     return BL_OK;
 }

@@ -3,8 +3,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "query/find.h"
-#include "query/people.h"
+#include "query/names.h"
 
 /* --- Names --- */
 
@@ -36,9 +35,14 @@ static enum bl_rc resolve_account(struct query *q, struct bl_str account, struct
         return bl_fail_cure(err, BL_E_USAGE, bl_str_trim(cure).p, "\"%.*s\" %.*s", BL_ARG(node.value), BL_ARG(cause));
     size_t count = node.did_count;
     struct bl_str dids[1];
-    char note[PEOPLE_NOTE_MAX];
-    if (node.is_handle) BL_TRY(people_by_handle(q, node.value, arena, dids, 1, &count, note, err));
-    if (count == 0) return bl_fail(err, BL_E_NOT_FOUND, "%s", note);
+    if (node.is_handle) BL_TRY(people_by_handle(q, node.value, arena, dids, 1, &count, err));
+    if (count == 0) {
+        struct names_handle h = {.handle = node.value};
+        char note[NAMES_NOTE_MAX];
+        BL_TRY(names_of_handles(q, &h, 1, arena, note, err));
+        if (!h.did.p) return bl_fail(err, BL_E_NOT_FOUND, "%s", note);
+        dids[0] = h.did;
+    }
     *did = bl_arena_dup(arena, node.is_handle ? dids[0] : node.dids[0]);
     return BL_OK;
 }
@@ -90,6 +94,7 @@ static enum bl_rc tell_post(const struct find *f, const struct post_question *qu
                   BL_ARG(record->rkey));
     BL_TRY(bl_buf_check(&uri, "a post's URI", err));
     newest.hit.uri = bl_buf_view(&uri);
+    BL_TRY(names_of_hits(f->q, &newest, 1, f->arena, err));
     *given = true;
     return question->give(question->context, &newest.hit, bl_buf_view(&history), err);
 }
@@ -157,6 +162,7 @@ static enum bl_rc ask_user(struct query *q, void *context, bool *given, struct b
     BL_TRY(count_rows(q, EV_profiles, "false", user.did, &user, err));
     if (!user.first_seen_us)
         return bl_fail(err, BL_E_NOT_FOUND, "the lake has seen nothing of the account %.*s", BL_ARG(user.did));
+    BL_TRY(names_of_people(q, &user.did, &person, 1, &arena, err));
     user.active = !person.hidden;
     user.handle = person.handle;
     user.status = person.status;

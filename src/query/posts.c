@@ -175,6 +175,10 @@ static enum bl_rc ignore_hit(void *context, const struct query_hit *hit, struct 
 }
 
 enum bl_rc query_probe(struct query *q, struct bl_error *err) {
+    struct resolver *resolver = q->resolver;
     BL_TRY(session_run(q, ask_probe, NULL, err));
-    return query_search(q, &(struct query_search){.limit = 1}, ignore_hit, NULL, NULL, err);
+    q->resolver = NULL; /* nobody looks at this answer, so nobody has to be named in it */
+    enum bl_rc rc = query_search(q, &(struct query_search){.limit = 1}, ignore_hit, NULL, NULL, err);
+    q->resolver = resolver;
+    return rc;
 }

@@ -20,14 +20,17 @@ struct query_options {
     int64_t deadline_us;       /* per question; 0 means 30 s */
     const char *temp_dir;      /* what does not fit into memory is put there for a while; NULL: such questions fail */
     struct resolver *resolver; /* for handles the lake has not heard of; outlives the session; NULL: none */
+    bool patient;              /* names in an answer are waited for, at most 20 s: for those who can wait */
 };
 enum bl_rc query_open(const struct query_options *o, struct query **out, struct bl_error *err);
 void query_close(struct query **q);
 enum bl_rc query_refresh(struct query *q, struct bl_error *err);
 int64_t query_snapshot(const struct query *q);
 void query_cancel(struct query *q);
-/* The last answer lacks names the resolver does not know yet: soon there may be a better one. */
-bool query_unsettled(const struct query *q);
+/* Of the last answer: are all its accounts known as well as they can be, is the host away that could tell of some, or
+ * is it being asked, so that soon there is a better answer? */
+enum query_names { QUERY_NAMES_KNOWN, QUERY_NAMES_MISSING, QUERY_NAMES_PENDING };
+enum query_names query_names(const struct query *q);
 
 /* Receives a result: columns once, then rows of texts (NULL p = SQL null). Return non-OK to stop. */
 enum query_kind { QUERY_TEXT, QUERY_NUMBER, QUERY_BOOL, QUERY_JSON }; /* what the texts of a column are */

@@ -1,7 +1,7 @@
 #include "query/session.h"
 
 #include "query/hidden.h"
-#include "query/people.h"
+#include "query/names.h"
 #include "query/views_store.h"
 
 #include <inttypes.h>
@@ -57,6 +57,7 @@ enum bl_rc query_open(const struct query_options *o, struct query **out, struct 
     q->index = index_open(o->lake_dir);
     q->threads = o->threads ? o->threads : 2;
     q->resolver = o->resolver;
+    q->patient = o->patient;
     enum bl_rc rc = open_parts(q, o, err);
     if (rc == BL_OK)
         *out = q;
@@ -108,10 +109,6 @@ int64_t query_snapshot(const struct query *q) {
 
 void query_cancel(struct query *q) {
     watchdog_cancel(q->watchdog);
-}
-
-bool query_unsettled(const struct query *q) {
-    return q->unsettled;
 }
 
 static void add_quoted(struct bl_buf *sql, const char *text) {
@@ -177,7 +174,7 @@ bool session_moved_on(struct query *q, enum bl_rc rc) {
 enum bl_rc session_run(struct query *q, session_ask ask, void *context, struct bl_error *err) {
     bool given = false;
     enum { REPAIRS_MAX = 64 }; /* of damaged segments of the index, each found by asking again */
-    q->unsettled = false;
+    names_begin(q);
     watchdog_begin(q->watchdog, q->deadline_us);
     index_trim(q->index);
     enum bl_rc rc = ask(q, context, &given, err);

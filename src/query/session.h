@@ -32,7 +32,8 @@ struct query {
     struct views_store *store; /* NULL until one is there */
     int64_t store_generation;
     struct resolver *resolver; /* NULL: there is none */
-    bool unsettled;
+    bool patient;
+    enum query_names names;
     struct id_list stored[EV_TYPE_COUNT]; /* files of accounts and profiles whose rows are in the store */
 };
 

@@ -4,8 +4,7 @@
 
 #include "base/clock.h"
 #include "event/syntax.h"
-#include "query/find.h"
-#include "query/people.h"
+#include "query/names.h"
 #include "query/views_priv.h"
 
 /* A record key that is a TID tells when it was made; null for others. The digits below about a millisecond are left
@@ -69,6 +68,7 @@ static enum bl_rc name_authors(struct refresh *r, struct answer *a, struct bl_er
     BL_CLEANUP(bl_freep) struct person *people = bl_xcalloc(a->count + 1, sizeof *people);
     for (size_t i = 0; i < a->count; i++) dids[i] = key_of(a, i);
     BL_TRY(people_lookup(r->q, dids, a->count, &a->arena, people, err));
+    BL_TRY(names_of_people(r->q, dids, people, a->count, &a->arena, err));
     for (size_t i = 0; i < a->count; i++) {
         a->ranked[i].person = people[i];
         a->ranked[i].shown = !people[i].hidden;
@@ -115,6 +115,7 @@ static enum bl_rc find_posts(struct refresh *r, struct answer *a, struct found *
     BL_TRY(find_records(&f, files, file_count, dids, rkeys, a->count, items, &count, err));
     BL_TRY(find_hidden(&f, *items, count, err));
     count = find_drop_hidden(*items, count);
+    BL_TRY(names_of_hits(r->q, *items, count, &a->arena, err));
     if (count) qsort(*items, count, sizeof **items, by_record);
     for (size_t i = 0; i < a->count; i++) {
         struct found wanted = {.hit = {.did = dids[i], .rkey = rkeys[i]}};
@@ -279,6 +280,7 @@ enum bl_rc views_refresh(const struct views_refresh_options *o, struct views_ref
                                     .threads = o->threads ? o->threads : 1,
                                     .temp_dir = temp_dir,
                                     .resolver = o->resolver,
+                                    .patient = true,
                                     .deadline_us = 600 * INT64_C(1000000)};
     int64_t start_ns = bl_mono_ns();
     *r.stats = (struct views_refresh_stats){0};

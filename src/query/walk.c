@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "query/names.h"
 #include "query/timeline.h"
 
 enum { LIMIT_DEFAULT = 50, LIMIT_MAX = 10000 };
@@ -69,7 +70,9 @@ static enum bl_rc give_hits(struct walk *w, const struct search_question *questi
     size_t end = w->count < w->limit ? w->count : w->limit - 1;
     w->stats->more = w->count == w->limit;
     if (w->stats->more) cursor_write(&w->items[end - 1].hit, w->stats->next_cursor);
-    for (size_t i = question->search->skip; i < end; i++) {
+    size_t first = question->search->skip;
+    if (first < end) BL_TRY(names_of_hits(w->find.q, w->items + first, end - first, &w->arena, err));
+    for (size_t i = first; i < end; i++) {
         *given = true;
         BL_TRY(find_give(&w->items[i], question->hit, question->context, err));
         w->stats->hits++;

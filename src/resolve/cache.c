@@ -12,13 +12,19 @@ static const char get_sql[] = "SELECT did, handle, name, asked_us FROM subjects 
 static const char put_sql[] =
     "INSERT OR REPLACE INTO subjects(subject, did, handle, name, asked_us) VALUES(?, ?, ?, ?, ?)";
 
+static const char prune_sql[] = "DELETE FROM subjects WHERE asked_us < ? OR (did IS NULL AND asked_us < ?)";
+
 struct cache {
+    char *path;
+    bool is_file;
     sqlite3 *db;
-    sqlite3_stmt *get, *put;
+    sqlite3_stmt *get, *put, *prune;
 };
 
 static enum bl_rc refused(struct cache *c, struct bl_error *err) {
-    return bl_fail(err, BL_E_BACKEND, "resolved.sqlite: %s; it is a cache and may be deleted", sqlite3_errmsg(c->db));
+    int code = sqlite3_errcode(c->db) & 0xff;
+    enum bl_rc rc = code == SQLITE_CORRUPT || code == SQLITE_NOTADB ? BL_E_CORRUPT : BL_E_BACKEND;
+    return bl_fail(err, rc, "%s: %s; it is a cache and may be deleted", c->path, sqlite3_errmsg(c->db));
 }
 
 static enum bl_rc run(struct cache *c, const char *sql, struct bl_error *err) {
@@ -37,8 +43,14 @@ static int version_of(struct cache *c) {
 static void disconnect(struct cache *c) {
     sqlite3_finalize(c->get);
     sqlite3_finalize(c->put);
+    sqlite3_finalize(c->prune);
     sqlite3_close(c->db);
-    *c = (struct cache){0};
+    c->get = c->put = c->prune = NULL;
+    c->db = NULL;
+}
+
+static bool prepare(struct cache *c, const char *sql, sqlite3_stmt **out) {
+    return sqlite3_prepare_v3(c->db, sql, -1, SQLITE_PREPARE_PERSISTENT, out, NULL) == SQLITE_OK;
 }
 
 /* What a crash takes is asked again, so nothing waits for the disk. */
@@ -49,8 +61,7 @@ static bool connect(struct cache *c, const char *path) {
     ok = ok && run(c, "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE", NULL) == BL_OK;
     if (ok && version_of(c) == 0) ok = run(c, schema_sql, NULL) == BL_OK;
     ok = ok && run(c, "COMMIT", NULL) == BL_OK && version_of(c) == VERSION;
-    ok = ok && sqlite3_prepare_v3(c->db, get_sql, -1, SQLITE_PREPARE_PERSISTENT, &c->get, NULL) == SQLITE_OK;
-    ok = ok && sqlite3_prepare_v3(c->db, put_sql, -1, SQLITE_PREPARE_PERSISTENT, &c->put, NULL) == SQLITE_OK;
+    ok = ok && prepare(c, get_sql, &c->get) && prepare(c, put_sql, &c->put) && prepare(c, prune_sql, &c->prune);
     if (!ok) disconnect(c);
     return ok;
 }
@@ -75,22 +86,34 @@ static void remove_files(const char *path) {
 }
 
 enum bl_rc resolve_cache_open(const char *lake_dir, struct cache **out, struct bl_error *err) {
-    BL_CLEANUP(bl_freep) char *path = bl_xasprintf("%s/resolved.sqlite", lake_dir);
     struct cache *c = bl_xcalloc(1, sizeof *c);
-    if (access(path, F_OK) == 0 && is_unusable(path)) remove_files(path);
-    if (connect(c, path) || connect(c, ":memory:")) {
+    c->path = bl_xasprintf("%s/resolved.sqlite", lake_dir);
+    if (access(c->path, F_OK) == 0 && is_unusable(c->path)) remove_files(c->path);
+    c->is_file = connect(c, c->path);
+    if (c->is_file || connect(c, ":memory:")) {
         *out = c;
         return BL_OK;
     }
-    free(c);
+    resolve_cache_close(&c);
     return bl_fail(err, BL_E_BACKEND, "SQLite cannot open even a database in memory");
 }
 
 void resolve_cache_close(struct cache **cache) {
     if (!*cache) return;
     disconnect(*cache);
+    free((*cache)->path);
     free(*cache);
     *cache = NULL;
+}
+
+void resolve_cache_discard(struct cache **cache) {
+    disconnect(*cache);
+    if ((*cache)->is_file) remove_files((*cache)->path);
+    resolve_cache_close(cache);
+}
+
+bool resolve_cache_is_file(const struct cache *c) {
+    return c->is_file;
 }
 
 static struct bl_str text_at(sqlite3_stmt *st, int column, struct bl_arena *arena) {
@@ -138,7 +161,18 @@ enum bl_rc resolve_cache_begin(struct cache *c, struct bl_error *err) {
 }
 
 enum bl_rc resolve_cache_commit(struct cache *c, struct bl_error *err) {
-    enum bl_rc rc = run(c, "COMMIT", err);
-    if (rc != BL_OK) BL_IGNORE(run(c, "ROLLBACK", NULL)); /* nothing of it counts then */
+    return run(c, "COMMIT", err);
+}
+
+void resolve_cache_rollback(struct cache *c) {
+    BL_IGNORE(run(c, "ROLLBACK", NULL)); /* where that fails, there is nothing to take back */
+}
+
+enum bl_rc resolve_cache_prune(struct cache *c, int64_t known_before_us, int64_t nobody_before_us,
+                               struct bl_error *err) {
+    sqlite3_bind_int64(c->prune, 1, known_before_us);
+    sqlite3_bind_int64(c->prune, 2, nobody_before_us);
+    enum bl_rc rc = sqlite3_step(c->prune) == SQLITE_DONE ? BL_OK : refused(c, err);
+    sqlite3_reset(c->prune);
     return rc;
 }

@@ -15,8 +15,9 @@ enum {
 /* ---- messages ---- */
 
 static void add_gap(struct source *s, int64_t from_us, int64_t to_us, const char *reason) {
-    struct source_gap g = {.from_us = from_us, .to_us = to_us, .reason = reason};
+    struct source_gap g = {.from_us = from_us, .to_us = to_us};
     memcpy(g.host, here(s)->name, sizeof g.host);
+    snprintf(g.reason, sizeof g.reason, "%s", reason);
     s->last_gap = g;
     atomic_fetch_add(&s->gaps_total, 1);
     bl_log(BL_WARN, "source gap host=%s from=%lld to=%lld reason=%s", g.host, (long long)from_us, (long long)to_us,

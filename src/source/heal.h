@@ -3,7 +3,7 @@
  * A thread of its own opens one connection after the other to the hosts that did not make the gap, from the gap's
  * beginning to its end, and hands the events out through the queue, marked `backfill`, followed by the gap marked
  * `healed`. A gap that no host can fill now is tried again, ever more rarely, for two days: longer than any host looks
- * back. What is still open at the end of the process stays open. */
+ * back. What is open at the end of the process is for the next one to add again. */
 #pragma once
 #include "source/queue.h"
 

@@ -288,6 +288,10 @@ bool merge_take_gap(struct merge *m, struct source_gap *out) {
     return true;
 }
 
+void merge_fill(struct merge *m, const struct source_gap *gap) {
+    if (m->heal) heal_add(m->heal, gap);
+}
+
 static void add_stats(struct source_stats *to, const struct source_stats *s) {
     to->messages += s->messages;
     to->bytes += s->bytes;

@@ -26,6 +26,9 @@ void merge_restart(struct merge *m, const struct source_cursor *cursor); /* as s
 void merge_wake(struct merge *m);
 /* First as noticed, later once more with `healed`, after the events that healed it were handed out. */
 bool merge_take_gap(struct merge *m, struct source_gap *out);
+/* A gap that an earlier process noticed and did not see filled: the other hosts are asked for it, as for one noticed
+ * here. Nothing without `heal` and another host. */
+void merge_fill(struct merge *m, const struct source_gap *gap);
 
 struct merge_stats {
     struct source_stats all; /* sums; state, host and error of the one that is best off */

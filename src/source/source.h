@@ -85,8 +85,8 @@ void source_wake(struct source *s);
 struct source_gap { /* upstream could not serve what lies between */
     int64_t from_us, to_us;
     char host[256];
-    const char *reason; /* "cursor_too_old" | "host_switch" */
-    bool healed;        /* by merge.h: what lies between came from another host */
+    char reason[32]; /* "cursor_too_old" | "host_switch" */
+    bool healed;     /* by merge.h: what lies between came from another host */
 };
 /* Gaps noticed since the last call; each is reported once. */
 bool source_take_gap(struct source *s, struct source_gap *out);

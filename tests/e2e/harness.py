@@ -15,6 +15,7 @@ import urllib.request
 
 REPO = pathlib.Path(__file__).resolve().parents[2]
 BINARY = pathlib.Path(os.environ.get("BLUELAKE", REPO / "build/release/bluelake"))
+SANITIZED = BINARY.exists() and b"__asan_init" in BINARY.read_bytes()  # which keeps freed memory for a while
 SHARED = REPO.parent / "shared"
 FIXTURE = REPO / "tests/fixtures/events.ndjson"
 TYPES = ["posts", "likes", "reposts", "follows", "blocks", "profiles", "accounts", "others"]

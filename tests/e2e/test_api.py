@@ -18,10 +18,9 @@ import urllib.parse
 import pytest
 
 import api
-from harness import BINARY, Process, free_port, run, wait_for
+from harness import BINARY, SANITIZED, Process, free_port, run, wait_for
 
 EVENTS = 60000
-SANITIZED = b"__asan_init" in BINARY.read_bytes() # which keeps freed memory for a while
 VIEWS = ["posts_by_hour_24h", "posts_weekly", "posts_monthly", "peak_hours", "most_active_daily", "most_active_weekly", "most_active_monthly",
          "engagement_rates", "trending_hashtags_hourly", "trending_hashtags_daily", "trending_hashtags_weekly", "most_liked", "post_length",
          "like_to_post_ratio", "engagement_velocity", "viral", "network_growth", "languages", "link_domains"]

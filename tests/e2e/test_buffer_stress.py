@@ -1,5 +1,6 @@
 """Redis down, slow, read-only, full, emptied, set back, replaced: nothing is lost, nothing is there twice, and it shows."""
 import json
+import os
 import re
 import signal
 import sqlite3
@@ -9,7 +10,7 @@ import time
 
 import pytest
 
-from harness import BINARY, REPO, free_port, get, metric, run, wait_for
+from harness import BINARY, REPO, SANITIZED, free_port, get, metric, run, wait_for
 
 sys.path.insert(0, str(REPO / "tests/fault"))
 from proxy import Proxy  # noqa: E402
@@ -35,8 +36,8 @@ def ready(port):
     wait_for("the role answers", answers)
 
 
-def start(world, ingest_sets=(), write_sets=()):
-    ingest = world.ingest(BEGINNING, "ingest.breaker_retry=100ms", "ingest.spill_after=300ms", *ingest_sets)
+def start(world, ingest_sets=(), write_sets=(), env=None):
+    ingest = world.ingest(BEGINNING, "ingest.breaker_retry=100ms", "ingest.spill_after=300ms", *ingest_sets, env=env)
     writer = world.writer("write.interval=500ms", *write_sets) if write_sets is not None else None
     ready(world.ingest_port)
     return ingest, writer
@@ -78,13 +79,15 @@ def resident(process):
 
 
 def test_a_redis_that_is_down_is_bridged_by_the_disk_with_flat_memory(flow):
-    ingest, writer = start(flow, ["ingest.queue_bytes=1m"])
+    # A sanitizer holds back freed memory, by default 256 MB of it, and takes half as much again for itself.
+    hold_back_little = os.environ | {"ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":quarantine_size_mb=1"}
+    ingest, writer = start(flow, ["ingest.queue_bytes=1m"], env=hold_back_little)
     until_buffered(flow, COUNT // 8)
     flow.redis_process.kill()
     wait_for("the breaker opens", lambda: ingest_metric(flow, "buffer_breaker_open") == 1)
     wait_for("upstream is read to its end", lambda: ingest_metric(flow, "events_received_total") >= COUNT * 0.99)
     assert ingest_metric(flow, "events_spilled_total") > COUNT / 3
-    assert resident(ingest) < 64, "MB resident while Redis is away"
+    assert resident(ingest) < (128 if SANITIZED else 64), "MB resident while Redis is away"
     ingest.kill()  # what was spilled survives
     flow.redis()
     ingest, _ = start(flow, write_sets=None)
@@ -125,7 +128,7 @@ def test_a_block_that_arrived_unanswered_and_was_spilled_is_counted_once(world):
         ingest, writer = start(world, ["redis.socket=", f"redis.port={link.port}", "redis.timeout=200ms", "ingest.spill_after=1ms"])
         for part in range(1, 5):
             until_buffered(world, COUNT * part // 8)
-            link.set("deaf")
+            link.deaf_after = b"EXEC\r\n"  # the answer to another command would not leave the append in doubt
             wait_for("the breaker opens", lambda: ingest_metric(world, "buffer_breaker_open") == 1)
             link.set("pass")
             wait_for("the breaker closes", lambda: ingest_metric(world, "buffer_breaker_open") == 0)

@@ -1,13 +1,14 @@
 """Handles the lake has not heard of: the real server asks an API that speaks app.bsky.actor.getProfiles, here on loopback."""
 import http.server
 import json
+import socket
 import threading
 import time
 import urllib.parse
 
 import pytest
 
-from harness import run, wait_for
+from harness import metric, run, wait_for
 from test_api import Server, make_lake
 
 
@@ -72,7 +73,7 @@ def lake(tmp_path_factory):
 
 @pytest.fixture
 def served(tmp_path, lake, directory):
-    for file in lake.glob("resolved.sqlite*"):
+    for file in [*lake.glob("resolved.sqlite*"), *lake.glob("views.sqlite*")]:
         file.unlink()
     started = []
 
@@ -158,17 +159,47 @@ def test_a_host_that_fails_or_is_silent_holds_nobody_up(served, directory):
     wait_for("and names come", lambda: not nameless(server.results(limit=50)["results"]))
 
 
-def test_views_name_who_they_rank(served, directory):
+def test_views_name_who_they_rank(served):
     server = served("serve.views_every=200ms")
 
-    def ranked():
+    def view():
         answer = server.get("/views/most_active_daily")
-        return answer.json()["rows"] if answer.status == 200 else []
+        return answer.json() if answer.status == 200 else None
 
-    rows = wait_for("the view is there", ranked)
-    assert rows
-    dids = {cell for row in rows for cell in (row.values() if isinstance(row, dict) else row) if isinstance(cell, str) and cell.startswith("did:plc:")}
-    wait_for("its accounts are asked for", lambda: dids & set(directory.subjects()))
+    view = wait_for("the view is there", view)
+    rows = [dict(zip(view["columns"], row)) for row in view["rows"]]
+    assert rows and all(row["handle"] for row in rows), rows
+    assert any(row["handle"] == row["did"].removeprefix("did:plc:") + ".example.com" for row in rows)
+
+
+def test_nobody_is_asked_for_who_is_not_shown(served, directory):
+    server = served("serve.views_every=0")
+    known = {r["did"] for r in server.results(limit=1)["results"]}
+    page = {r["did"] for r in server.results(limit=10, page=20)["results"]}
+    assert server.get("/users/did:plc:" + "z" * 24).status == 404
+    first, second = (server.get("/export", format="ndjson") for _ in range(2))
+    assert first.status == 200 and first.body == second.body
+    wait_for("those that were shown are asked for", lambda: not nameless(server.results(limit=10, page=20)["results"]))
+    assert set(directory.subjects()) <= known | page
+    assert server.get("/export", format="ndjson").body == first.body, "an export is the same each time"
+
+
+def test_many_handles_are_asked_for_together_and_nobody_waits_long(served, directory):
+    server = served("resolve.timeout=20s", "resolve.rate=1000")
+    query = " OR ".join(f"from:nobody.{i}.example.com" for i in range(100))
+    answer = server.results(q=query)
+    assert answer["results"] == [] and "neither to the lake" in answer["meta"]["note"]
+    assert len(directory.asked) == 4 and len(directory.subjects()) == 100
+
+
+def test_a_client_that_hangs_up_is_waited_for_by_nobody(served, directory):
+    server = served("resolve.timeout=60s", "serve.sessions=1", "serve.deadline=100s", "serve.wait=50s")
+    directory.hold.clear()
+    for i in range(3):
+        with socket.create_connection(("127.0.0.1", server.port)) as sock:
+            sock.sendall(f"GET /search?q=from:x{i}.example.com HTTP/1.1\r\nHost: test\r\n\r\n".encode())
+            wait_for("its answer is being looked for", lambda: metric(server.port, "bluelake_http_running") > 0)
+    assert len(server.results(limit=5)["results"]) == 5, "not after three times 60 s"
 
 
 def test_without_the_setting_nobody_is_asked(tmp_path, lake, directory):

@@ -8,6 +8,7 @@ Modes, in force for connections that exist and for new ones until the mode chang
     mute        answers come, but the client is not heard; afterwards its connections are reset
     slow        20 KB/s each way
     refuse      connections are reset, new ones at once
+With deaf_after = BYTES it turns deaf by itself once a client has said these: what they ask for is done, and not answered.
 Bytes are never reordered, and lost only together with their connection, as TCP has it."""
 import selectors
 import socket
@@ -51,6 +52,7 @@ class Proxy:
         self.listener.setblocking(False)
         self.port = self.listener.getsockname()[1]
         self.mode, self.wanted = "pass", "pass"
+        self.deaf_after = None
         self.pairs = {}
         self.selector = selectors.DefaultSelector()
         self.wake_in, self.wake_out = socket.socketpair()
@@ -143,6 +145,8 @@ class Proxy:
         data = sock.recv(CHUNK)
         if data:
             pair.waiting[pair.other(sock)] += data
+            if self.deaf_after and sock is pair.client and self.deaf_after in pair.waiting[pair.server]:
+                self.mode, self.wanted, self.deaf_after = "deaf", "deaf", None
         else:
             pair.ended.add(sock)
             self.finish(pair)

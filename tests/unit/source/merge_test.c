@@ -157,6 +157,33 @@ static void a_gap_is_filled_from_another_host(void **state) {
     sim_free(&t.sim);
 }
 
+static void a_gap_that_an_earlier_process_noticed_is_filled(void **state) {
+    (void)state;
+    struct place hosts[2];
+    struct sim_options slow = {.rate = 20};
+    struct tally t = {.sim = sim_new(&slow)};
+    for (int i = 0; i < 2; i++)
+        serve(&hosts[i], (struct sim_server_options){.network = slow, .count = COUNT}, 0);
+    int64_t end_us = sim_time_us(t.sim, COUNT - 1);
+    struct merge *m = open_merge(hosts, 2,
+                                 (struct merge_options){.heal = true,
+                                                        .source.start_cursor_us = end_us,
+                                                        .source.rewind_us = 1,
+                                                        .source.host_switch_rewind_us = 1000000});
+    struct source_gap gap = {
+        .from_us = sim_time_us(t.sim, 10), .to_us = sim_time_us(t.sim, 1000), .reason = "cursor_too_old"};
+    snprintf(gap.host, sizeof gap.host, "%s", strstr(hosts[0].url, "127."));
+    merge_fill(m, &gap);
+    struct source_gap again = await_gap(m, &t);
+    EXPECT(again.healed && again.from_us == gap.from_us && again.to_us == gap.to_us);
+    assert_string_equal(again.reason, gap.reason);
+    for (int i = 10; i <= 1000; i++)
+        if (!t.times[i]) fail_msg("event %d is missing although the gap is healed", i);
+    merge_close(&m);
+    for (int i = 0; i < 2; i++) sim_server_stop(&hosts[i].server);
+    sim_free(&t.sim);
+}
+
 static void a_gap_nobody_can_fill_stays_open_and_closing_is_prompt(void **state) {
     (void)state;
     struct place hosts[2];
@@ -212,6 +239,7 @@ int main(void) {
         cmocka_unit_test(the_loss_of_one_host_is_not_noticed),
         cmocka_unit_test(a_restart_brings_everything_after_the_position_again),
         cmocka_unit_test(a_gap_is_filled_from_another_host),
+        cmocka_unit_test(a_gap_that_an_earlier_process_noticed_is_filled),
         cmocka_unit_test(a_gap_nobody_can_fill_stays_open_and_closing_is_prompt),
         cmocka_unit_test(settings_that_cannot_work_are_refused),
         cmocka_unit_test(both_ending_is_the_end),
