@@ -179,8 +179,10 @@ HTTP_HANDLER(answer_counts) {
                   counts.bucket == QUERY_BUCKET_DAY ? "day" : "hour", counts.total, counts.partial ? "true" : "false",
                   query_snapshot(context->query));
     http_json_text(out, *counts.note ? bl_str(counts.note) : (struct bl_str){0});
-    bl_buf_z(out, "}\n");
     free(counts.buckets);
+    bl_buf_z(out, ",\"gaps\":");
+    BL_TRY(put_gaps(context->query, counts.from_us, counts.to_us, false, out, err));
+    bl_buf_z(out, "}\n");
     return BL_OK;
 }
 

@@ -42,9 +42,10 @@ static void put_view(struct bl_buf *out, const struct view_info *info) {
     bl_buf_byte(out, ',');
     put_refreshed(out, info);
     if (info->stale_us >= 0)
-        bl_buf_printf(out, ",\"stale_seconds\":%.1f", (double)info->stale_us / 1e6);
+        bl_buf_printf(out, ",\"stale_seconds\":%.1f,\"snapshot\":%" PRId64, (double)info->stale_us / 1e6,
+                      info->snapshot);
     else
-        bl_buf_z(out, ",\"stale_seconds\":null");
+        bl_buf_z(out, ",\"stale_seconds\":null,\"snapshot\":null");
     bl_buf_z(out, ",\"columns\":");
     put_columns(out, info->columns, info->column_count);
     bl_buf_byte(out, '}');

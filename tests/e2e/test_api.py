@@ -1,6 +1,8 @@
 """The HTTP API against the real binary over a real lake: the contract, exports, hostile input, limits and keys."""
 import concurrent.futures
+import contextlib
 import csv
+import datetime
 import gzip
 import hashlib
 import io
@@ -9,8 +11,10 @@ import os
 import random
 import re
 import resource
+import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import time
 import urllib.parse
@@ -458,6 +462,60 @@ def test_only_listed_origins_may_ask_from_a_browser(lake, tmp_path):
     assert "Origin" in s.get("/search", headers=good, limit=1).headers["vary"]
     assert "access-control-allow-origin" not in api.ask(s.port, "/search", "OPTIONS", {**evil, **asked}).headers
     assert "access-control-allow-origin" not in s.get("/search", headers=evil, limit=1).headers
+    s.stop()
+
+
+def test_gaps_that_touch_the_range_are_stated_with_every_answer(lake, tmp_path):
+    copy = tmp_path / "lake"
+    shutil.copytree(lake, copy)
+    newest = server_time(run("search", "--data", copy, "--limit", "1", "--json", "").stdout)
+    with contextlib.closing(sqlite3.connect(copy / "catalog.sqlite")) as db, db:
+        for reason, healed in ("lost", 0), ("filled", 1):
+            db.execute("INSERT INTO gaps(from_us, to_us, noted_us, host, reason, healed) VALUES (?, ?, ?, 'jetstream.example.com', ?, ?)",
+                       (newest - 60 * 10 ** 6, newest - 50 * 10 ** 6, newest, reason, healed))
+    s = Server(tmp_path, copy).ready()
+    day = datetime.datetime.fromtimestamp(newest / 1e6, datetime.timezone.utc)
+    for answer in s.get("/counts", text="the"), s.get("/stats/daily", date=f"{day:%Y-%m-%d}"), s.get("/counts", q=f"since:{day:%Y-%m-%d}"):
+        assert [(g["reason"], g["healed"]) for g in answer.json()["gaps"]] == [("lost", False)], answer.body
+        assert answer.json()["snapshot"] > 0
+    assert s.results(text="the")["meta"]["gaps"] == s.get("/counts", text="the").json()["gaps"]
+    for kind in "csv", "ndjson", "parquet":
+        assert s.get("/export", text="the", format=kind).trailers["x-gap-count"] == "1"
+    before = f"{day - datetime.timedelta(days=2):%Y-%m-%d}"
+    assert s.get("/export", end=before).trailers["x-gap-count"] == "0" and s.get("/counts", q=f"until:{before}").json()["gaps"] == []
+    assert s.get("/stats/daily", date=before).json()["gaps"] == []
+    listed = s.get("/gaps").json()
+    assert len(listed["gaps"]) == 2 and listed["snapshot"] == s.get("/status").json()["snapshot"]
+    wait_for("the views are there", lambda: s.get("/views/languages").status == 200)
+    views = s.get("/views").json()["views"]
+    assert all(v["snapshot"] == listed["snapshot"] for v in views if v["refreshed_at"]) and any(v["refreshed_at"] for v in views)
+    s.stop()
+
+
+def server_time(line):
+    return int(datetime.datetime.fromisoformat(json.loads(line)["time"].replace("Z", "+00:00")).timestamp() * 1e6)
+
+
+def test_the_command_line_says_which_snapshot_it_asked(lake):
+    asked = [run("search", "--data", lake, "--limit", "1", ""), run("stats", "--data", lake, "2026-01-05"), run("query", "--data", lake, "SELECT 1")]
+    found = [re.findall(r"\bsnapshot (\d+)$", done.stderr, re.M) for done in asked]
+    assert found[0] and found == [found[0]] * 3 and not any("snapshot" in done.stdout for done in asked)
+
+
+def test_metrics_tell_how_stale_the_views_are(lake, tmp_path):
+    copy = tmp_path / "lake"
+    shutil.copytree(lake, copy)
+
+    def stale(s):
+        return float(re.search(r"^bluelake_views_stale_seconds (\S+)$", s.get("/metrics").body.decode(), re.M).group(1))
+    run("views", "--data", copy, "--refresh")
+    s = Server(tmp_path, copy, "serve.views_every=0").ready()
+    wait_for("their age is seen", lambda: 0 < stale(s) < 1000)
+    with contextlib.closing(sqlite3.connect(copy / "views.sqlite")) as db, db:
+        db.execute("UPDATE answers SET refreshed_us = refreshed_us - 7200000000 WHERE view = 'languages'")
+    wait_for("one is old", lambda: 7200 < stale(s) < 9000)
+    run("views", "--data", copy, "--refresh")
+    wait_for("none is old", lambda: 0 < stale(s) < 1000)
     s.stop()
 
 

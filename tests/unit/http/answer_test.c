@@ -267,9 +267,10 @@ static void an_export_is_csv_with_its_count_and_hash_behind(void **state) {
     EXPECT(c.res.started && occurrences(file, "\r\n") == 101); /* the row limit and a head line */
     EXPECT(occurrences(file, "\"'=number, \"\"120\"\"\"") == 1);
     assert_string_equal(http_header_of(&c.res, "X-Truncated"), "true");
-    EXPECT(c.res.trailer_count == 2);
+    EXPECT(c.res.trailer_count == 3);
     assert_string_equal(c.res.trailers[0].value, "100");
     assert_int_equal(strlen(c.res.trailers[1].value), 64);
+    assert_string_equal(c.res.trailers[2].name, "X-Gap-Count");
     end(&c);
     c = (struct call){0};
     assert_int_equal(status_of(&c, "/export?q=%22never+closed"), 400);
