@@ -137,6 +137,10 @@ def test_each_endpoint_answers_as_the_document_says(server, document):
     ("/search?q=lang:", 400, "q", 'column 1: "lang:" needs a value right after the colon', "write lang:LANGUAGE"),
     ("/search?q=domain:https://a.b", 400, "q", 'column 8: "https://a.b" is not a domain', "write it without https:// and path, such as example.com"),
     ("/search?cursor=abc", 400, "cursor", "cursor: ", "give what an earlier answer gave, unchanged"),
+    ("/search?page=1000", 400, "page", "page: pages reach 10000 results deep", "go on with next_cursor"),
+    ("/search?page=2&cursor=abc", 400, "cursor", "cursor: both it and a page are given", "give a page or a cursor"),
+    ("/search?username=did:web", 400, "username", "username: ", "give a handle such as alice.bsky.social or a DID"),
+    ("/search?end=2026-01-01&start=2026-01-02", 400, "end", "end is before start", "exchange them"),
     ("/search?cursor=1~abc", 400, "cursor", "cursor: ", "give what an earlier answer gave, unchanged"),
 ])
 def test_errors_name_the_parameter_and_the_cure(server, path, status, parameter, message, cure):
