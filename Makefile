@@ -49,11 +49,11 @@ faults-build: setup-test
 crash-matrix: faults-build ## kill the roles at every commit step, many times each
 	@python3 tests/fault/matrix.py --full
 
-fault-sweep: faults-build ## every system call and allocation of small runs fails once (hours)
+fault-sweep: faults-build ## every call and allocation of small runs fails once; of compaction our own and 1,000 of all (hours)
 	@python3 tests/fault/sweep.py --full
 
-chaos: faults-build ## everything goes wrong at random, then the lake is compared (SEED=1 MINUTES=30)
-	@python3 tests/fault/chaos.py --seed $(SEED) --minutes $(or $(MINUTES),30)
+chaos: faults-build ## everything goes wrong at random, then the lake is compared (SEED=1 MINUTES=30 LOOK_BACK=)
+	@python3 tests/fault/chaos.py --seed $(SEED) --minutes $(or $(MINUTES),30) $(if $(LOOK_BACK),--look-back)
 
 bench: setup-test build ## measure: rates and ratios against named peers
 	@bench/run.sh

@@ -110,7 +110,8 @@ static void put_responses(struct bl_buf *out, const struct http_route *route) {
         put_error(out, 403, "the key may not do that");
         put_error(out, 429, "too many requests");
     }
-    put_error(out, 503, "not ready, or busy");
+    put_error(out, 503, "not ready, busy, or the lake cannot be read at the moment");
+    put_error(out, 500, "an error of the server's own");
     if (route->where != HTTP_INLINE) put_error(out, 504, "the question took too long");
     bl_buf_byte(out, '}');
 }

@@ -154,6 +154,11 @@ void http_refuse_error(struct http_response *res, const struct http_request *rq,
         http_refuse(res, 503, "busy", NULL, "try again in a few seconds, or ask for less",
                     "the server cannot answer this now");
         http_header(res, "Retry-After", "5");
+    } else if (bl_rc_class(err->code) == BL_CLASS_RETRY) {
+        http_refuse(res, 503, "unreadable", NULL,
+                    "try again in a few seconds; the server's log has the reason under this id",
+                    "the lake cannot be read at the moment: request %s failed", rq->id);
+        http_header(res, "Retry-After", "5");
     } else {
         http_refuse(res, 500, "internal", NULL, "the server's log has the reason under this id", "request %s failed",
                     rq->id);

@@ -415,7 +415,9 @@ static void complete(struct http_context *context, struct http_request *rq, stru
     if (rc != BL_OK) {
         http_refuse_error(res, rq, err);
         if (rc == BL_E_FULL) bl_log(BL_WARN, "request id=%s refused: %s", rq->id, err->message);
-        if (res->status == 500) bl_log(BL_ERROR_LEVEL, "request id=%s failed: %s", rq->id, err->message);
+        bool busy = rc == BL_E_FULL || rc == BL_E_BUSY || rc == BL_E_CANCELLED;
+        if (res->status == 500 || (res->status == 503 && !busy))
+            bl_log(BL_ERROR_LEVEL, "request id=%s failed: %s", rq->id, err->message);
         return;
     }
     if (context->query && res->snapshot < 0) res->snapshot = query_snapshot(context->query);

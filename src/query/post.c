@@ -30,9 +30,7 @@ static enum bl_rc resolve_account(struct query *q, struct bl_str account, struct
         return bl_fail_cure(err, BL_E_USAGE, "write it in UTF-8", "the account is not valid UTF-8 text");
     struct search_node node = {.value = bl_str_trim(account)};
     const char *wrong = search_operator_named(BL_LIT("from"))->accept(&node);
-    struct bl_str cure = bl_str(wrong), cause = bl_str_cut(&cure, ':');
-    if (wrong)
-        return bl_fail_cure(err, BL_E_USAGE, bl_str_trim(cure).p, "\"%.*s\" %.*s", BL_ARG(node.value), BL_ARG(cause));
+    if (wrong) return search_refuse(err, "", node.value, wrong);
     size_t count = node.did_count;
     struct bl_str dids[1];
     if (node.is_handle) BL_TRY(people_by_handle(q, node.value, arena, dids, 1, &count, err));

@@ -125,6 +125,11 @@ static enum bl_rc read_value(struct parser *p, struct bl_str *value) {
     return BL_OK;
 }
 
+enum bl_rc search_refuse(struct bl_error *err, const char *before, struct bl_str value, const char *wrong) {
+    struct bl_str cure = bl_str(wrong), cause = bl_str_cut(&cure, ':');
+    return bl_fail_cure(err, BL_E_USAGE, bl_str_trim(cure).p, "%s\"%.*s\" %.*s", before, BL_ARG(value), BL_ARG(cause));
+}
+
 static enum bl_rc read_operator(struct parser *p, struct bl_str name, struct search_node *node) {
     size_t start = p->at;
     node->op = search_operator_named(name);
@@ -139,8 +144,9 @@ static enum bl_rc read_operator(struct parser *p, struct bl_str name, struct sea
     }
     const char *wrong = node->op->accept(node);
     if (!wrong) return BL_OK;
-    struct bl_str cure = bl_str(wrong), cause = bl_str_cut(&cure, ':');
-    return fail_at(p, value_at, bl_str_trim(cure).p, "\"%.*s\" %.*s", BL_ARG(node->value), BL_ARG(cause));
+    char before[32];
+    snprintf(before, sizeof before, "column %u: ", column_of(p->text, value_at));
+    return search_refuse(p->err, before, node->value, wrong);
     return BL_OK;
 }
 

@@ -1,6 +1,7 @@
 /* client: one connection. Its thread alternates between listening, filling a buffer with frames and writing it. */
 #include "sim/serving.h"
 
+#include <inttypes.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
@@ -8,6 +9,7 @@
 #include <sys/socket.h>
 
 #include "base/clock.h"
+#include "obs/log.h"
 
 enum {
     HEAD_MAX = 1 << 20,
@@ -317,7 +319,10 @@ static void serve_held(struct client *c) {
 static bool lost_at_cutover(struct client *c, uint64_t i) {
     uint64_t width = c->server->faults.every[FAULT_CUTOVER];
     if (!width || !c->meet || i < c->meet || atomic_load(&c->server->cut_over)) return false;
-    if (i + 1 >= c->meet + width) atomic_store(&c->server->cut_over, true);
+    if (i + 1 < c->meet + width) return true;
+    atomic_store(&c->server->cut_over, true);
+    bl_log(BL_INFO, "%" PRIu64 " events from number %" PRIu64 " on are left out: a replay met the live stream", width,
+           c->meet);
     return true;
 }
 

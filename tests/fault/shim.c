@@ -9,14 +9,22 @@
  *   BL_SHIM_COUNT=FILE       at exit: "CALL number" lines, to know how many there are
  *   BL_SHIM_UNDER=DIR        only calls on files below this folder count (not sockets, not allocations)
  *   BL_SHIM_CLOCK=SECONDS    the wall clock is so much ahead (or behind: -SECONDS), only while BL_SHIM_WHILE exists
- * Classes: open read write fsync rename connect unlink truncate reply alloc; a failed reply is an error message of
- * Redis in place of what it said (on Unix sockets). Calls before main are not counted. */
+ * Classes: open read write fsync rename connect unlink truncate reply alloc own; a failed reply is an error message of
+ * Redis in place of what it said (on Unix sockets). Calls before main are not counted.
+ *
+ * "own" are those of "alloc" that return into the code of the executable itself. Every library bluelake uses is a
+ * shared one and nothing of a third party is linked in but the C runtime's start code, so these are bluelake's. Not
+ * among them: what a library allocates on bluelake's behalf (DuckDB, SQLite, hiredis, zstd, libc's strdup, fopen and
+ * pthread_create). A library's function whose last act is malloc returns to its caller: called by bluelake it counts as
+ * own, and bluelake's own allocation as the last act of a callback does not. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <link.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,10 +34,10 @@
 #include <time.h>
 #include <unistd.h>
 
-enum class { OPEN, READ, WRITE, FSYNC, RENAME, CONNECT, UNLINK, TRUNCATE, REPLY, ALLOC, CLASSES };
-static const char *const names[CLASSES] = {"open",    "read",   "write",    "fsync", "rename",
-                                           "connect", "unlink", "truncate", "reply", "alloc"};
-static const int errors[CLASSES] = {EMFILE, EIO, ENOSPC, EIO, EIO, ECONNREFUSED, EIO, ENOSPC, 0, ENOMEM};
+enum class { OPEN, READ, WRITE, FSYNC, RENAME, CONNECT, UNLINK, TRUNCATE, REPLY, ALLOC, OWN, CLASSES };
+static const char *const names[CLASSES] = {"open",   "read",     "write", "fsync", "rename", "connect",
+                                           "unlink", "truncate", "reply", "alloc", "own"};
+static const int errors[CLASSES] = {EMFILE, EIO, ENOSPC, EIO, EIO, ECONNREFUSED, EIO, ENOSPC, 0, ENOMEM, ENOMEM};
 
 static atomic_long counts[CLASSES];
 static enum class wanted = CLASSES;
@@ -39,6 +47,7 @@ static int wanted_errno, delay_ms;
 static long clock_jump_s;
 static char while_file[512], under[512];
 static char count_file[512], control[512];
+static uintptr_t code_start, code_end; /* of the executable */
 
 static void parse(const char *text) {
     for (int c = 0; c < CLASSES; c++) {
@@ -53,7 +62,20 @@ static void parse(const char *text) {
     }
 }
 
+/* The first object listed is the executable. */
+static int find_code(struct dl_phdr_info *object, size_t size, void *context) {
+    (void)size, (void)context;
+    for (int i = 0; i < object->dlpi_phnum; i++) {
+        const ElfW(Phdr) *p = &object->dlpi_phdr[i];
+        if (p->p_type != PT_LOAD || !(p->p_flags & PF_X)) continue;
+        code_start = object->dlpi_addr + p->p_vaddr;
+        code_end = code_start + p->p_memsz;
+    }
+    return 1;
+}
+
 __attribute__((constructor)) static void set_up(void) {
+    dl_iterate_phdr(find_code, NULL);
     const char *text = getenv("BL_SHIM"), *file = getenv("BL_SHIM_COUNT");
     if (text) parse(text);
     const char *jump = getenv("BL_SHIM_CLOCK");
@@ -87,7 +109,9 @@ static bool is_under(int fd, const char *path) {
     return strncmp(path, under, strlen(under)) == 0;
 }
 
-static void pause_ms(int ms) { nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000L}, NULL); }
+static void pause_ms(int ms) {
+    nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000L}, NULL);
+}
 
 /* The calls that look at the control folder are the kernel's own, so that they are not counted. */
 static bool ordered(enum class c, char order[static 32]) {
@@ -133,7 +157,7 @@ static bool fails(enum class c, int fd, const char *path) {
     bool counts_here = !under[0] || is_under(fd, path);
     errno = before;
     if (!counts_here) return false;
-    if (control[0] && c != ALLOC && fails_by_order(c)) return true;
+    if (control[0] && c < ALLOC && fails_by_order(c)) return true;
     long n = atomic_fetch_add(&counts[c], 1) + 1;
     if (c != wanted || (from_then_on ? n < wanted_at : n != wanted_at)) return false;
     int saved = errno;
@@ -241,13 +265,30 @@ void *__libc_malloc(size_t n);
 void *__libc_calloc(size_t count, size_t n);
 void *__libc_realloc(void *p, size_t n);
 void *__libc_memalign(size_t alignment, size_t n);
-void *malloc(size_t n) { return fails(ALLOC, -1, "") ? NULL : __libc_malloc(n); }
-void *calloc(size_t count, size_t n) { return fails(ALLOC, -1, "") ? NULL : __libc_calloc(count, n); }
-void *realloc(void *p, size_t n) { return fails(ALLOC, -1, "") ? NULL : __libc_realloc(p, n); }
-void *aligned_alloc(size_t alignment, size_t n) { return fails(ALLOC, -1, "") ? NULL : __libc_memalign(alignment, n); }
+
+/* Counts in both classes, whichever of them is wanted. */
+static bool allocation_fails(const void *caller) {
+    bool any = fails(ALLOC, -1, "");
+    bool own = (uintptr_t)caller >= code_start && (uintptr_t)caller < code_end;
+    return (own && fails(OWN, -1, "")) || any;
+}
+#define REFUSED allocation_fails(__builtin_return_address(0))
+
+void *malloc(size_t n) {
+    return REFUSED ? NULL : __libc_malloc(n);
+}
+void *calloc(size_t count, size_t n) {
+    return REFUSED ? NULL : __libc_calloc(count, n);
+}
+void *realloc(void *p, size_t n) {
+    return REFUSED ? NULL : __libc_realloc(p, n);
+}
+void *aligned_alloc(size_t alignment, size_t n) {
+    return REFUSED ? NULL : __libc_memalign(alignment, n);
+}
 int posix_memalign(void **out, size_t alignment, size_t n) {
     int saved = errno;
-    void *p = fails(ALLOC, -1, "") ? NULL : __libc_memalign(alignment, n);
+    void *p = REFUSED ? NULL : __libc_memalign(alignment, n);
     errno = saved;
     if (!p) return ENOMEM;
     *out = p;

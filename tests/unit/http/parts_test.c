@@ -7,6 +7,7 @@
 #include "expect.h"
 #include "http/cache.h"
 #include "http/csv.h"
+#include "http/exchange.h"
 #include "http/gzip.h"
 #include "http/limit.h"
 #include "http/peer.h"
@@ -244,8 +245,16 @@ static void cells_follow_the_rfc_and_are_no_formulas(void **state) {
     expect_cell("-1", false, "\"'-1\"");
     expect_cell("@SUM(A1)", false, "\"'@SUM(A1)\"");
     expect_cell("\tx", false, "\"'\tx\"");
-    expect_cell("\xef\xbc\x9d" "cmd()", false, "\"'\xef\xbc\x9d" "cmd()\""); /* full width */
-    expect_cell("\xef\xbc\xa0" "SUM", false, "\"'\xef\xbc\xa0" "SUM\"");
+    expect_cell("\xef\xbc\x9d"
+                "cmd()",
+                false,
+                "\"'\xef\xbc\x9d"
+                "cmd()\""); /* full width */
+    expect_cell("\xef\xbc\xa0"
+                "SUM",
+                false,
+                "\"'\xef\xbc\xa0"
+                "SUM\"");
     expect_cell("\xef\xbc\x81", false, "\"\xef\xbc\x81\"");
     expect_cell("=cmd()", true, "\"=cmd()\"");
     expect_cell("a=b", false, "\"a=b\"");
@@ -278,6 +287,26 @@ static void the_last_minute_is_told(void **state) {
     rates_free(&r);
 }
 
+static unsigned status_of(enum bl_rc code, const char *expected) {
+    struct http_request rq = {.id = "0123"};
+    struct http_response res = {0};
+    struct bl_error err = {.code = code, .message = "/srv/lake/x.parquet: Input/output error"};
+    http_refuse_error(&res, &rq, &err);
+    struct bl_str body = http_body(&res);
+    EXPECT(memmem(body.p, body.n, expected, strlen(expected)) && !memmem(body.p, body.n, "/srv", 4));
+    EXPECT((res.status == 503) == (http_header_of(&res, "Retry-After") != NULL));
+    unsigned status = res.status;
+    http_response_release(&res);
+    return status;
+}
+
+static void what_may_be_over_soon_says_so_and_a_bug_does_not(void **state) {
+    (void)state;
+    EXPECT(status_of(BL_E_IO, "\"unreadable\"") == 503 && status_of(BL_E_BACKEND, "\"unreadable\"") == 503);
+    EXPECT(status_of(BL_E_FULL, "\"busy\"") == 503 && status_of(BL_E_TIMEOUT, "\"deadline\"") == 504);
+    EXPECT(status_of(BL_E_CORRUPT, "\"internal\"") == 500 && status_of(BL_E_INTERNAL, "\"internal\"") == 500);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(a_bucket_empties_and_refills_evenly),
                                        cmocka_unit_test(a_full_table_never_punishes_a_newcomer),
@@ -288,6 +317,7 @@ int main(void) {
                                        cmocka_unit_test(what_a_client_accepts_is_understood),
                                        cmocka_unit_test(a_compressed_body_is_the_same_body),
                                        cmocka_unit_test(cells_follow_the_rfc_and_are_no_formulas),
+                                       cmocka_unit_test(what_may_be_over_soon_says_so_and_a_bug_does_not),
                                        cmocka_unit_test(metrics_of_peers_are_summed_over_labels),
                                        cmocka_unit_test(the_last_minute_is_told)};
     return cmocka_run_group_tests(tests, NULL, NULL);
