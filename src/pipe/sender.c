@@ -72,7 +72,7 @@ static void free_item(struct item *item) {
 
 static void wait_changed(struct sender *s, int64_t us) {
     struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
+    clock_gettime(CLOCK_MONOTONIC, &until);
     int64_t ns = until.tv_nsec + us % 1000000 * 1000;
     until.tv_sec += us / 1000000 + ns / 1000000000;
     until.tv_nsec = ns % 1000000000;
@@ -529,7 +529,11 @@ enum bl_rc sender_open(const struct conf *conf, struct role *role, struct buffer
     s->role = role;
     s->buffer = s->appender.buffer = buffer;
     pthread_mutex_init(&s->mutex, NULL);
-    pthread_cond_init(&s->changed, NULL);
+    pthread_condattr_t monotonic; /* somebody may set the wall clock */
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&s->changed, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     s->codec = block_codec_new((int)conf->ingest_block_level);
     s->position_path = bl_xasprintf("%s/spill/position", conf->data);
     s->settled_us = settled_read(s->position_path);
