@@ -364,12 +364,13 @@ static void look(struct ingest *in, int64_t now, struct condition *c) {
         c->clocks[2] = (struct stage_clock){"buffered", c->sending.oldest_waiting_us, in->conf->ready_buffered};
     c->stream = stream_state(in, live, since ? now - since : 0);
     bool late = freshness_late(c->clocks, sizeof c->clocks / sizeof *c->clocks, now, c->why, sizeof c->why);
-    if (!c->sending.redis_up)
+    bool takes = c->sending.redis_up && !c->sending.redis_full;
+    if (!takes)
         snprintf(c->why, sizeof c->why, "%s", *c->sending.error ? c->sending.error : "Redis has not been reached yet");
     else if (!live)
         snprintf(c->why, sizeof c->why, "%.300s",
                  *c->source.last_error ? c->source.last_error : "not connected to Jetstream yet");
-    c->ok = c->sending.redis_up && live && !late;
+    c->ok = takes && live && !late;
     metric_set(M_ready, 0, c->ok);
 }
 
@@ -431,6 +432,7 @@ static void judge(void *context) {
                  &(struct judge_ingest){.now_us = now,
                                         .hosts_connected = c.hosts_connected,
                                         .redis_up = c.sending.redis_up,
+                                        .redis_full = c.sending.redis_full,
                                         .breaker_open = c.sending.breaker_open,
                                         .silent = freshness_late(&c.clocks[1], 1, now, c.why, sizeof c.why)});
     log_flow(in, &c, now);

@@ -13,7 +13,7 @@ struct judge {
 struct judge_ingest {
     int64_t now_us;
     unsigned hosts_connected;
-    bool redis_up, breaker_open;
+    bool redis_up, redis_full, breaker_open;
     bool silent; /* connected, and too long without an event of the whole stream */
 };
 struct judge_write {

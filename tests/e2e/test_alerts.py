@@ -154,3 +154,17 @@ def test_what_waits_too_long_for_the_lake_is_late(world):
     wait_for("everything is buffered", lambda: (world.buffered() or 0) >= COUNT)
     world.writer("write.min_free=1000000g", "ready.written=1s")
     late(world.write_port, "written")
+
+
+def test_a_redis_that_is_full_is_an_overflow_and_not_a_failure(world):
+    world.simulator("--count", 40000, "--rate", 12000)
+    world.redis("--maxmemory", "6mb")
+    ingest = world.ingest(START, "ingest.breaker_retry=100ms", "ingest.spill_after=300ms")
+    begins(world.ingest_port, "BUFFER_OVERFLOW", "BUFFER_SPILLING")
+    state = json.loads(get(world.ingest_port, "/health")[1])
+    assert "REDIS_FAILURE" not in state["alerts"] and state["redis_connected"] is True and "above the high-water mark" in state["error"]
+    assert metric(world.ingest_port, "redis_connected") == 1 and get(world.ingest_port, "/ready")[0] == 503
+    world.redis_cli("config", "set", "maxmemory", "1gb")
+    world.writer()
+    ends(world.ingest_port, "BUFFER_OVERFLOW", "BUFFER_SPILLING")
+    assert "alert REDIS_FAILURE" not in ingest.text()
