@@ -53,7 +53,9 @@ struct ingest {
     int64_t begin_us;  /* where this process began, 0 = nothing received yet */
     struct sender *sender;
     pthread_mutex_t mutex; /* of the pointer `source`, which appears while others look */
-    _Atomic int64_t newest_us, last_receipt_us;
+    _Atomic int64_t newest_us;
+    _Atomic int64_t last_receipt_us, last_accepted_us;
+    _Atomic int64_t refused_since_us; /* first message refused since one was accepted; 0 = the last one was accepted */
     struct judge judge;
     int64_t flow_log_ns, flow_from_ns, refused_log_ns; /* of the ticker; the last one of the reader */
     double flow_from;                                  /* received by then */
@@ -129,6 +131,7 @@ static int64_t horizon(struct ingest *in, int64_t time_us, int64_t received_us) 
 
 static void refuse_message(struct ingest *in, const struct source_message *message, enum ev_reason reason,
                            const char *detail) {
+    if (!atomic_load(&in->refused_since_us)) atomic_store(&in->refused_since_us, message->received_us);
     metric_add(M_rejected, reason, 1);
     struct note note = {.received_us = message->received_us};
     snprintf(note.reason, sizeof note.reason, "%s", ev_reason_name(reason));
@@ -151,6 +154,8 @@ static void take_message(struct ingest *in, const struct source_message *message
         return;
     }
     int64_t time_us = ev.v[EV_TIME_US].i;
+    atomic_store(&in->last_accepted_us, message->received_us);
+    atomic_store(&in->refused_since_us, 0);
     metric_add(M_received, ev.type, 1);
     if (!in->begin_us) in->begin_us = time_us <= message->received_us ? time_us : message->received_us;
     if (time_us > atomic_load(&in->newest_us)) atomic_store(&in->newest_us, time_us);
@@ -332,18 +337,26 @@ struct condition {
     unsigned hosts_connected;
     struct sender_health sending;
     struct stage_clock clocks[3];
-    const char *stream; /* flowing, idle (filtered, nothing to say), silent, down */
+    const char *stream; /* flowing, idle (filtered, nothing to say), silent, refused, down */
     bool ok;
     char why[320];
 };
 enum { FLOWING_US = 5000000 };
 
 /* A filtered stream is judged by its connection, which the source gives up when it is dead; a whole one is never silent
- * for long. */
-static const char *stream_state(const struct ingest *in, bool live, int64_t age_us) {
+ * for long. What is refused does not count as received: while nothing else comes, both are late. */
+static const char *stream_state(const struct ingest *in, bool live, bool refusing, int64_t age_us) {
+    int64_t limit_us = in->conf->ready_received;
     if (!live) return "down";
+    if (refusing && limit_us && age_us > limit_us) return "refused";
     if (is_filtered(in->conf)) return age_us <= FLOWING_US ? "flowing" : "idle";
-    return in->conf->ready_received && age_us > in->conf->ready_received ? "silent" : "flowing";
+    return limit_us && age_us > limit_us ? "silent" : "flowing";
+}
+
+/* Nothing but refused messages for the whole limit, not merely one in a stream that has little to say. */
+static bool only_refuses(const struct ingest *in) {
+    int64_t since = atomic_load(&in->refused_since_us);
+    return since && atomic_load(&in->last_receipt_us) - since > in->conf->ready_received;
 }
 
 static void look(struct ingest *in, int64_t now, struct condition *c) {
@@ -354,15 +367,16 @@ static void look(struct ingest *in, int64_t now, struct condition *c) {
     c->hosts_connected = stats.connected;
     sender_get_health(in->sender, &c->sending);
     bool live = c->source.state == SOURCE_LIVE;
-    int64_t receipt = atomic_load(&in->last_receipt_us),
-            since = receipt > c->source.connected_since_us ? receipt : c->source.connected_since_us;
-    int64_t silence_limit = is_filtered(in->conf) ? 0 : in->conf->ready_received;
+    bool refusing = only_refuses(in);
+    int64_t accepted = atomic_load(&in->last_accepted_us), connected = c->source.connected_since_us,
+            since = accepted > connected ? accepted : connected;
+    int64_t silence_limit = is_filtered(in->conf) && !refusing ? 0 : in->conf->ready_received;
     c->clocks[0] = (struct stage_clock){"witnessed", atomic_load(&in->newest_us), 0};
-    c->clocks[1] = (struct stage_clock){"received", receipt ? receipt : since, silence_limit};
+    c->clocks[1] = (struct stage_clock){"received", accepted ? accepted : since, silence_limit};
     c->clocks[2] = (struct stage_clock){"buffered", c->sending.last_durable_us, 0};
     if (c->sending.oldest_waiting_us)
         c->clocks[2] = (struct stage_clock){"buffered", c->sending.oldest_waiting_us, in->conf->ready_buffered};
-    c->stream = stream_state(in, live, since ? now - since : 0);
+    c->stream = stream_state(in, live, refusing, since ? now - since : 0);
     bool late = freshness_late(c->clocks, sizeof c->clocks / sizeof *c->clocks, now, c->why, sizeof c->why);
     bool takes = c->sending.redis_up && !c->sending.redis_full;
     if (!takes)
@@ -370,6 +384,8 @@ static void look(struct ingest *in, int64_t now, struct condition *c) {
     else if (!live)
         snprintf(c->why, sizeof c->why, "%.300s",
                  *c->source.last_error ? c->source.last_error : "not connected to Jetstream yet");
+    else if (late && refusing)
+        snprintf(c->why, sizeof c->why, "every message is refused; see `bluelake deadletter`");
     c->ok = takes && live && !late;
     metric_set(M_ready, 0, c->ok);
 }

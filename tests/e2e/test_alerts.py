@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from harness import BINARY, free_port, get, metric, wait_for
+from harness import BINARY, FIXTURE, free_port, get, metric, wait_for
 from shim import SHIM, needs_shim
 
 COUNT = 6000
@@ -168,3 +168,20 @@ def test_a_redis_that_is_full_is_an_overflow_and_not_a_failure(world):
     world.writer()
     ends(world.ingest_port, "BUFFER_OVERFLOW", "BUFFER_SPILLING")
     assert "alert REDIS_FAILURE" not in ingest.text()
+
+
+@pytest.mark.parametrize("filters", [[], ["source.collections=app.bsky.feed.post"]])
+def test_a_stream_of_which_nothing_is_accepted_is_not_ready(world, filters):
+    good = [json.loads(line) for line in FIXTURE.read_text().splitlines()]
+    bad = [{**good[i % len(good)], "kind": 7, "time_us": 1767571200000000 + i * 5000} for i in range(60000)]
+    events = world.folder / "events.ndjson"
+    events.write_text("".join(json.dumps(event) + "\n" for event in bad))
+    world.simulator("--from", events, "--rate", 200)
+    world.redis()
+    ingest = world.ingest(START, "ready.received=2s", *filters)
+    wait_for("ingest refuses", lambda: (metric(world.ingest_port, "bluelake_events_rejected_total") or 0) > 100)
+    begins(world.ingest_port, "JETSTREAM_SILENT")
+    late(world.ingest_port, "received")
+    state = json.loads(get(world.ingest_port, "/ready")[1])
+    assert state["stream"] == "refused" and "every message is refused" in state["error"] and state["last_message_age_seconds"] < 2
+    assert metric(world.ingest_port, "bluelake_events_received_total") == 0, ingest.text()
