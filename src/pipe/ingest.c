@@ -30,6 +30,7 @@ enum {
     NUMBERING_SLACK = 1 << 20, /* a number so far behind belongs to a numbering that began anew */
     FLOW_LOG_US = 60000000,    /* how often the log says how much flows */
     REFUSED_LOG_US = 10000000, /* and at most that something was refused */
+    AHEAD_US = 60000000,       /* further ahead of our clock than networks and hosts explain */
     HORIZON_US = 300000000     /* a time stamp further ahead of our clock than this does not move the cursor */
 };
 
@@ -142,6 +143,15 @@ static void refuse_message(struct ingest *in, const struct source_message *messa
                metric_sum(M_rejected), message->host ? message->host : "-");
 }
 
+/* For the cursor and for what is shown as newest: an absurd time moves neither. 0 = the message moves nothing. */
+static int64_t moves_up_to(struct ingest *in, const struct source_message *message, int64_t time_us) {
+    if (message->backfill) return 0;
+    int64_t limit_us = horizon(in, time_us, message->received_us);
+    if (time_us > message->received_us + AHEAD_US) metric_add(M_ahead, 0, 1);
+    if (time_us > atomic_load(&in->newest_us) && time_us <= limit_us) atomic_store(&in->newest_us, time_us);
+    return limit_us;
+}
+
 static void take_message(struct ingest *in, const struct source_message *message) {
     struct event ev;
     enum ev_reason reason = EV_REASON_NONE;
@@ -158,7 +168,7 @@ static void take_message(struct ingest *in, const struct source_message *message
     atomic_store(&in->refused_since_us, 0);
     metric_add(M_received, ev.type, 1);
     if (!in->begin_us) in->begin_us = time_us <= message->received_us ? time_us : message->received_us;
-    if (time_us > atomic_load(&in->newest_us)) atomic_store(&in->newest_us, time_us);
+    int64_t horizon_us = moves_up_to(in, message, time_us);
     if (several(in) && window_saw(&in->window, ev_identity(&ev))) {
         metric_add(M_merged, 0, 1);
         return;
@@ -166,7 +176,7 @@ static void take_message(struct ingest *in, const struct source_message *message
     struct blocks_event e = {.json = one_line(in, message->json),
                              .time_us = time_us,
                              .received_us = message->received_us,
-                             .horizon_us = message->backfill ? 0 : horizon(in, time_us, message->received_us),
+                             .horizon_us = horizon_us,
                              .seq = message->seq};
     blocks_add(&in->blocks, ev.type, &e, bl_mono_ns());
 }
@@ -261,8 +271,7 @@ static void update_gauges(struct ingest *in) {
     metric_set(M_received_bytes, 0, (double)s.bytes);
     metric_set(M_oversized, 0, (double)s.oversized);
     metric_set(M_unpack_failures, 0, (double)s.decompress_failures);
-    int64_t newest = atomic_load(&in->newest_us);
-    metric_set(M_ingest_lag, 0, newest ? (double)(bl_wall_us() - newest) / 1e6 : 0);
+    metric_set(M_ingest_lag, 0, freshness_age_s(atomic_load(&in->newest_us), bl_wall_us()));
     metric_set(M_process_memory, 0, (double)role_resident_bytes());
 }
 
@@ -274,13 +283,12 @@ static void report(struct ingest *in) {
     struct source_stats s = stats.all;
     sender_get_health(in->sender, &sending);
     static const char *const states[] = {"connecting", "live", "reconnecting"};
-    int64_t newest = atomic_load(&in->newest_us);
     role_report(in->role,
-                "received=%.0f buffered=%.0f rejected=%.0f gaps=%" PRIu64 " lag_us=%" PRId64
+                "received=%.0f buffered=%.0f rejected=%.0f gaps=%" PRIu64 " lag_us=%.0f"
                 " state=%s host=%s redis=%d queue=%.0f spill=%" PRId64,
                 metric_sum(M_received), metric_sum(M_buffered), metric_sum(M_rejected), s.gaps,
-                newest ? bl_wall_us() - newest : 0, states[s.state], *s.host ? s.host : "-", sending.redis_up,
-                metric_get(M_queue_bytes, 0), sending.spill_bytes);
+                freshness_age_s(atomic_load(&in->newest_us), bl_wall_us()) * 1e6, states[s.state],
+                *s.host ? s.host : "-", sending.redis_up, metric_get(M_queue_bytes, 0), sending.spill_bytes);
 }
 
 static int tick_ms(struct ingest *in) {
@@ -407,8 +415,8 @@ static int health(void *context, bool ready, struct bl_buf *json) {
                   ",\"lag_seconds\":%.3f,\"last_message_age_seconds\":%.3f,",
                   c.hosts_connected, c.sending.redis_up ? "true" : "false", c.sending.breaker_open ? "true" : "false",
                   c.sending.spill_bytes, metric_sum(M_received), metric_sum(M_buffered), metric_sum(M_rejected),
-                  c.source.gaps, newest ? (double)(now - newest) / 1e6 : 0,
-                  receipt ? (double)(now - receipt) / 1e6 : -1.0);
+                  c.source.gaps, freshness_age_s(newest, now),
+                  receipt ? freshness_age_s(receipt, now) : -1.0);
     freshness_print(c.clocks, sizeof c.clocks / sizeof *c.clocks, now, json);
     bl_buf_byte(json, ',');
     alerts_print(ROLE_INGEST, json);
@@ -429,11 +437,10 @@ static void log_flow(struct ingest *in, const struct condition *c, int64_t now) 
     if (!bl_log_due(&in->flow_log_ns, FLOW_LOG_US)) return;
     int64_t now_ns = bl_mono_ns();
     double received = metric_sum(M_received), seconds = (double)(now_ns - in->flow_from_ns) / 1e9;
-    int64_t newest = c->clocks[0].at_us;
     bl_log(BL_INFO,
            "flow events_per_second=%.1f received=%.0f buffered=%.0f refused=%.0f lag_seconds=%.1f cursor=%.0f host=%s",
            in->flow_from_ns ? (received - in->flow_from) / seconds : 0.0, received, metric_sum(M_buffered),
-           metric_sum(M_rejected), newest ? (double)(now - newest) / 1e6 : 0.0, metric_get(M_cursor, 0) * 1e6,
+           metric_sum(M_rejected), freshness_age_s(c->clocks[0].at_us, now), metric_get(M_cursor, 0) * 1e6,
            *c->source.host ? c->source.host : "-");
     in->flow_from = received;
     in->flow_from_ns = now_ns;
@@ -446,6 +453,8 @@ static void judge(void *context) {
     look(in, now, &c);
     judge_ingest(&in->judge, in->conf,
                  &(struct judge_ingest){.now_us = now,
+                                        .now_ns = bl_mono_ns(),
+                                        .newest_us = c.clocks[0].at_us,
                                         .hosts_connected = c.hosts_connected,
                                         .redis_up = c.sending.redis_up,
                                         .redis_full = c.sending.redis_full,

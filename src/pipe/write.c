@@ -584,8 +584,8 @@ static int health(void *context, bool ready, struct bl_buf *json) {
                                     "\"last_commit_age_seconds\":%.3f,",
         ok ? "ok" : "degraded", ok ? "true" : "false", atomic_load(&w->redis_up) ? "true" : "false",
         atomic_load(&w->lake_ok) ? "true" : "false", atomic_load(&w->shown_events), atomic_load(&w->shown_memory),
-        oldest_us ? (double)(now - oldest_us) / 1e6 : 0, metric_sum(M_written), metric_sum(M_duplicates),
-        metric_sum(M_dead), committed_us ? (double)(now - committed_us) / 1e6 : -1.0);
+        freshness_age_s(oldest_us, now), metric_sum(M_written), metric_sum(M_duplicates),
+        metric_sum(M_dead), committed_us ? freshness_age_s(committed_us, now) : -1.0);
     freshness_print(clocks, STAGES, now, json);
     bl_buf_byte(json, ',');
     alerts_print(ROLE_WRITE, json);

@@ -50,7 +50,7 @@ def test_two_of_a_hundred_bad_messages_are_alarming_and_one_of_two_hundred_is_no
 def test_redis_that_is_gone_is_an_alert_of_both_roles(world):
     world.simulator("--count", COUNT, "--rate", 300)
     redis = world.redis()
-    writer, ingest = world.writer(), world.ingest(START, "ingest.spill_after=300ms")
+    writer, ingest = world.writer(), world.ingest(START, "ingest.spill_after=300ms", "source.max_lag=0")
     wait_for("events flow", lambda: world.catalog_rows() > 0)
     assert not alerts(world.write_port) and not alerts(world.ingest_port)
     redis.kill()
@@ -185,3 +185,16 @@ def test_a_stream_of_which_nothing_is_accepted_is_not_ready(world, filters):
     state = json.loads(get(world.ingest_port, "/ready")[1])
     assert state["stream"] == "refused" and "every message is refused" in state["error"] and state["last_message_age_seconds"] < 2
     assert metric(world.ingest_port, "bluelake_events_received_total") == 0, ingest.text()
+
+
+def test_half_a_day_of_lag_is_an_alert_until_it_is_caught_up(world):
+    simulator = world.simulator("--count", COUNT)
+    world.redis()
+    ingest = world.ingest(START)
+    begins(world.ingest_port, "JETSTREAM_LAG")
+    assert metric(world.ingest_port, "bluelake_ingest_lag_seconds") > 12 * 3600
+    simulator.kill()
+    world.simulator("--live", "--lookback", "20s")
+    ends(world.ingest_port, "JETSTREAM_LAG")
+    assert not {"CLOCK_SKEW", "JETSTREAM_SILENT"} & alerts(world.ingest_port)
+    assert "alert JETSTREAM_LAG begins severity=critical" in ingest.text()

@@ -87,6 +87,67 @@ static void hosts_are_missed_after_a_while_only(void **state) {
     conf_release(&conf);
 }
 
+static void a_lag_is_alarming_from_half_a_day_on(void **state) {
+    (void)state;
+    static const struct { int64_t lag_s; bool alarming; } cases[] = {
+        {-3600, false}, {0, false}, {12 * 3600, false}, {12 * 3600 + 1, true}, {400 * 86400, true}};
+    struct conf conf;
+    conf_init(&conf); /* source.max_lag is 12 h */
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct judge j = {0};
+        judge_ingest(&j, &conf, &(struct judge_ingest){.now_us = NOW, .newest_us = NOW - cases[i].lag_s * SECOND});
+        EXPECT(alert_is_active(ALERT_lag) == cases[i].alarming);
+    }
+    struct judge j = {0};
+    judge_ingest(&j, &conf, &(struct judge_ingest){.now_us = NOW});
+    EXPECT(!alert_is_active(ALERT_lag)); /* nothing received is silence */
+    conf.source_max_lag = 0;
+    judge_ingest(&j, &conf, &(struct judge_ingest){.now_us = NOW, .newest_us = 1});
+    EXPECT(!alert_is_active(ALERT_lag));
+    conf_release(&conf);
+}
+
+/* `seconds` of 100 events each, `ahead` of them from the future; true when the alert holds then. */
+static bool skewed_after(struct judge *j, const struct conf *conf, int64_t *now_ns, int seconds, double ahead) {
+    for (int i = 0; i < seconds; i++) {
+        metric_add(M_received, 0, 100);
+        metric_add(M_ahead, 0, ahead);
+        judge_ingest(j, conf, &(struct judge_ingest){.now_us = NOW, .now_ns = *now_ns += 1000000000});
+    }
+    return alert_is_active(ALERT_skew);
+}
+
+static void a_skewed_clock_is_told_when_most_events_come_from_the_future(void **state) {
+    (void)state;
+    struct conf conf;
+    struct judge j = {0};
+    int64_t now_ns = 1;
+    conf_init(&conf);
+    EXPECT(!skewed_after(&j, &conf, &now_ns, 300, 0));
+    EXPECT(!skewed_after(&j, &conf, &now_ns, 1, 1)); /* an odd one */
+    EXPECT(!skewed_after(&j, &conf, &now_ns, 10, 100));
+    EXPECT(skewed_after(&j, &conf, &now_ns, 600, 100));
+    EXPECT(!skewed_after(&j, &conf, &now_ns, 900, 0));
+    for (int64_t ahead_s = 59; ahead_s < 63; ahead_s++) {
+        judge_write(&j, &conf, &(struct judge_write){.now_us = NOW, .oldest_us = NOW + ahead_s * SECOND});
+        EXPECT(alert_is_active(ALERT_skew) == (ahead_s > 60));
+        EXPECT(!alert_is_active(ALERT_writer_warning) && !alert_is_active(ALERT_overflow));
+    }
+    conf_release(&conf);
+}
+
+static void a_full_redis_is_no_failure(void **state) {
+    (void)state;
+    struct conf conf;
+    struct judge j = {0};
+    conf_init(&conf);
+    for (int full = 1; full >= 0; full--) {
+        judge_ingest(&j, &conf, &(struct judge_ingest){.now_us = NOW, .redis_up = true, .redis_full = full});
+        EXPECT(alert_is_active(ALERT_overflow) == full && !alert_is_active(ALERT_redis_failure));
+    }
+    conf_release(&conf);
+}
+
 static void alerts_show_in_the_metrics_of_their_role(void **state) {
     (void)state;
     struct bl_buf out = {0};
@@ -110,6 +171,9 @@ int main(void) {
         cmocka_unit_test(ages_are_judged_to_the_second),
         cmocka_unit_test(a_commit_under_way_counts_before_it_ends),
         cmocka_unit_test(hosts_are_missed_after_a_while_only),
+        cmocka_unit_test(a_lag_is_alarming_from_half_a_day_on),
+        cmocka_unit_test(a_skewed_clock_is_told_when_most_events_come_from_the_future),
+        cmocka_unit_test(a_full_redis_is_no_failure),
         cmocka_unit_test(alerts_show_in_the_metrics_of_their_role),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
