@@ -198,3 +198,16 @@ def test_half_a_day_of_lag_is_an_alert_until_it_is_caught_up(world):
     ends(world.ingest_port, "JETSTREAM_LAG")
     assert not {"CLOCK_SKEW", "JETSTREAM_SILENT"} & alerts(world.ingest_port)
     assert "alert JETSTREAM_LAG begins severity=critical" in ingest.text()
+
+
+def test_a_batch_that_waits_for_its_events_is_not_slow(world):
+    """The specification's rule is data_writer_processing_duration_seconds > 240, and a batch is open for write.interval."""
+    world.simulator("--live", "--rate", 200)
+    world.redis()
+    world.writer("write.interval=10s")
+    world.ingest()
+    wait_for("something is in the lake", lambda: world.catalog_rows() > 200)
+    wait_for("it is counted", lambda: metric(world.write_port, "data_writer_processing_duration_seconds"))
+    took = metric(world.write_port, "data_writer_processing_duration_seconds")
+    assert metric(world.write_port, "bluelake_commit_duration_seconds") <= took < 7, "of the 8 s it was open"
+    assert metric(world.write_port, "data_writer_events_processed_per_second") > 0
