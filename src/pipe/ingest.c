@@ -57,6 +57,7 @@ struct ingest {
     _Atomic int64_t newest_us;
     _Atomic int64_t last_receipt_us, last_accepted_us;
     _Atomic int64_t refused_since_us; /* first message refused since one was accepted; 0 = the last one was accepted */
+    _Atomic unsigned gaps_open; /* of `repairs`, for the ticker */
     struct judge judge;
     int64_t flow_log_ns, flow_from_ns, refused_log_ns; /* of the ticker; the last one of the reader */
     double flow_from;                                  /* received by then */
@@ -240,6 +241,13 @@ static void take_gaps(struct ingest *in) {
     }
 }
 
+/* Those whose "healed" note is on its way are closed. */
+static void count_open_gaps(struct ingest *in) {
+    unsigned open = 0;
+    for (size_t i = 0; i < in->repairs.count; i++) open += !in->repairs.list[i].reported_us;
+    atomic_store(&in->gaps_open, open);
+}
+
 /* An earlier process left these. Their rows may have been lost with Redis before the writer took them. */
 static void go_on_repairing(struct ingest *in) {
     for (size_t i = 0; i < in->repairs.count; i++) {
@@ -325,6 +333,7 @@ static enum bl_rc read_loop(struct ingest *in, struct bl_error *err) {
         merge_set_cursor(in->source, &cursor);
         heal_losses(in, durable.cursor_us);
         repairs_settle(&in->repairs, sender_settled(in->sender));
+        count_open_gaps(in);
         push_closed(in, false);
         learn(in);
         report(in);
@@ -459,6 +468,7 @@ static void judge(void *context) {
                                         .redis_up = c.sending.redis_up,
                                         .redis_full = c.sending.redis_full,
                                         .breaker_open = c.sending.breaker_open,
+                                        .gaps_open = atomic_load(&in->gaps_open),
                                         .silent = freshness_late(&c.clocks[1], 1, now, c.why, sizeof c.why)});
     log_flow(in, &c, now);
 }
@@ -625,6 +635,7 @@ enum bl_rc ingest_run(const struct conf *conf, struct role *role, struct bl_erro
     struct ingest in = {.conf = conf, .role = role, .arena = {.max = ARENA_MAX}, .minified = {.max = EV_SIZE_MAX}};
     pthread_mutex_init(&in.mutex, NULL);
     repairs_open(&in.repairs, conf->data, bl_wall_us());
+    count_open_gaps(&in);
     metric_set(M_process_start, 0, (double)bl_wall_us() / 1e6);
     enum bl_rc rc = start(&in, err);
     if (rc == BL_E_CANCELLED) rc = BL_OK;

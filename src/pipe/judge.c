@@ -41,7 +41,7 @@ void judge_ingest(struct judge *j, const struct conf *conf, const struct judge_i
     alert_set(ALERT_skew, alert_share_above(&j->skew, metric_get(M_ahead, 0), metric_sum(M_received), now->now_ns,
                                             AHEAD_PERCENT, AHEAD_OF));
     alert_set(ALERT_host_lost, conf->source_redundancy > 1 && fewer);
-    alert_set(ALERT_gap, metric_sum(M_gaps) > metric_sum(M_gaps_healed));
+    alert_set(ALERT_gap, now->gaps_open || metric_sum(M_gaps) > metric_sum(M_gaps_healed));
     alert_set(ALERT_spilling, now->breaker_open);
     alert_set(ALERT_spill_damaged, metric_get(M_spill_damaged, 0) > 0);
     judge_quality(j, metric_sum(M_rejected), metric_sum(M_received), now->now_ns);
@@ -62,6 +62,7 @@ void judge_write(struct judge *j, const struct conf *conf, const struct judge_wr
     alert_set(ALERT_writer_warning, age > WARNING_AGE_S);
     alert_set(ALERT_writer_critical, age > CRITICAL_AGE_S);
     alert_set(ALERT_overflow, age > WARNING_AGE_S || metric_get(M_redis_percent, 0) > OVERFLOW_PERCENT);
+    alert_set(ALERT_gap, metric_get(M_gaps_open, 0) > 0);
     alert_set(ALERT_buffer_loss, metric_get(M_redis_evicted, 0) > 0 || metric_get(M_offsets_missing, 0) > 0);
     alert_set(ALERT_lake_failure, !now->lake_ok || (now->held_up && now->redis_up));
     alert_set(ALERT_dead_letters,

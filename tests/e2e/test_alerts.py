@@ -7,6 +7,7 @@ import pytest
 
 from harness import BINARY, FIXTURE, free_port, get, metric, wait_for
 from shim import SHIM, needs_shim
+from test_gaps import half_way_through_a_loss, start
 
 COUNT = 6000
 START = "source.cursor=2026-01-05T00:00:00Z"
@@ -211,3 +212,36 @@ def test_a_batch_that_waits_for_its_events_is_not_slow(world):
     took = metric(world.write_port, "data_writer_processing_duration_seconds")
     assert metric(world.write_port, "bluelake_commit_duration_seconds") <= took < 7, "of the 8 s it was open"
     assert metric(world.write_port, "data_writer_events_processed_per_second") > 0
+
+
+def test_a_gap_is_an_alert_of_both_roles_until_it_is_filled(world):
+    world.redis()
+    ingest, writer = half_way_through_a_loss(world)
+    begins(world.ingest_port, "JETSTREAM_GAP")
+    ingest.kill()
+    start(world)
+    writer.child.send_signal(signal.SIGCONT)
+    begins(world.ingest_port, "JETSTREAM_GAP")
+    begins(world.write_port, "JETSTREAM_GAP")
+    world.simulator("--count", 40000)
+    ends(world.ingest_port, "JETSTREAM_GAP")
+    ends(world.write_port, "JETSTREAM_GAP")
+    assert metric(world.write_port, "bluelake_gaps_open") == 0
+
+
+def test_a_gap_that_nobody_fills_is_an_alert_of_the_next_writer(world):
+    settings = START, "source.rewind=1s", "source.host_switch_rewind=1s"
+    simulator = world.simulator("--count", 1000, "--network-rate", 30)
+    world.redis()
+    ingest, writer = world.ingest(*settings), world.writer()
+    wait_for("the beginning is in the lake", lambda: world.catalog_rows() >= 1000)
+    ingest.stop()
+    simulator.kill()
+    world.simulator("--count", COUNT, "--network-rate", 30, "--lookback", "20s")
+    ingest = world.ingest(*settings)
+    begins(world.ingest_port, "JETSTREAM_GAP")
+    begins(world.write_port, "JETSTREAM_GAP")
+    ingest.stop()
+    writer.stop()
+    world.writer()
+    begins(world.write_port, "JETSTREAM_GAP")
