@@ -7,8 +7,8 @@
 resident memory of every process, memory of Redis, how long events have waited, how many wait. Limits, which decide the exit code:
   memory   the peaks of each process, and of Redis, rise by at most 10 % (and 8 MB) in the second half of the steady part; the writer's in
            its last quarter, since the identities of recent events fill write.dedup_memory first
-  lag      no event takes a second from its receipt to Redis; none waits longer for the lake than write.interval and a minute, and the
-           peaks of that wait do not rise
+  lag      no event takes a second from its receipt to Redis, or goes to disk first; none waits longer for the lake than write.interval
+           and a minute, and the peaks of that wait do not rise
   burst    what had been received when the burst ended is in the lake within 2.5 times its length (120 s: 5 minutes)
   truth    `bluelake verify --against-simulator`: 0 missing, twice, different, unexpected"""
 import argparse
@@ -33,7 +33,7 @@ NETWORK_RATE = round(PER_MINUTE / 60)
 DRAIN_FACTOR = 2.5  # of the burst's length
 ROLES = ("redis-server", "ingest", "write", "compact")
 COLUMNS = ["second", "ingest_mb", "write_mb", "redis_mb", "compact_mb", "redis_used_mb", "queue_kb", "buffered_events", "oldest_s",
-           "to_redis_max_s", "received", "written"]
+           "to_redis_max_s", "spilled", "received", "written"]
 
 
 class Schedule:
@@ -205,6 +205,7 @@ class Collection:
                                   memory.get("compact", 0), write["redis_buffer_utilization_bytes"] / 2**20,
                                   ingest["bluelake_ingest_queue_bytes"] / 1024, write["redis_buffer_events_count"],
                                   write["redis_buffer_oldest_event_age_seconds"], ingest["bluelake_receipt_to_redis_max_seconds"],
+                                  ingest["bluelake_events_spilled_total"],
                                   ingest["bluelake_events_received_total"], write["bluelake_events_written_total"]]))
 
     def close(self):
@@ -251,7 +252,11 @@ def judge(samples, schedule, interval, drained, times_count=True):
     limit = DRAIN_FACTOR * (schedule.burst_end - schedule.steady)
     lines.append(f"burst of {BURST_FACTOR}x for {schedule.burst_end - schedule.steady} s: in the lake {drained:.1f} s after its end "
                  f"(limit {limit:.0f} s)")
+    spilled = samples[-1]["spilled"]
     late = ["receipt to Redis"] if slowest >= 1 else []
+    late += [f"receipt to Redis: {spilled:.0f} events went to disk first"] if spilled else []
+    if steady[-1]["spilled"]:
+        wrong.append("events were spilled in the steady part")
     late += ["receipt to lake"] if oldest > interval + 60 else []
     late += ["burst not drained in time"] if drained > limit else []
     lines += [f"beyond the limit: {what}" for what in late]
