@@ -44,10 +44,14 @@ class Ends:
     def __init__(self):
         self.codes, self.strangers, self.fired = [], collections.defaultdict(list), set()
 
-    def check(self, code, text, what):
-        self.codes.append(code)
+    def look(self, text, what):
+        """Whether the fault came."""
         if re.search(r"^shim: \w+:\d+ failed$", text, re.M):
             self.fired.add(what)
+
+    def check(self, code, text, what):
+        self.codes.append(code)
+        self.look(text, what)
         place = re.search(r"^shim: (SIG\w+ in (\S+)\+0x\w+)$", text, re.M)
         if code in self.ABORTS and " alloc:" in what and place and place.group(2).startswith(self.STRANGERS):
             self.strangers[place.group(1)].append(what)
@@ -216,8 +220,8 @@ class Spill(Ingest):
         settle(child, lambda: case.cursor() >= self.sweep.last_cursor)
         writer = case.writer()
         settle(child, (case.lake / "spill" / "position").exists)
-        if "unlink" in what or "without" in what:  # it waits ten seconds for that
-            settle(child, lambda: not segments())
+        if "BL_SHIM_UNDER" in env and env.get("BL_SHIM", "unlink").startswith("unlink"):  # a drained segment stays for ten seconds
+            settle(child, lambda: not segments() or "shim: unlink" in child.text())  # one it cannot remove is read at the next start
         if child.alive():
             child.child.send_signal(signal.SIGTERM)
         code = child.child.wait(90)
@@ -287,6 +291,7 @@ class Sweep:
             scenario.run(case, shimmed(BL_SHIM=f"{call}:{at}", **under(case, scenario.narrowed(call))), what)
             scenario.finish(case)
         except (AssertionError, OSError, ValueError, subprocess.TimeoutExpired) as wrong:
+            ends.look(str(wrong), what)
             with self.lock:
                 self.failures.append(f"{what}: {wrong}")
         finally:
