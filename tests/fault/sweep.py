@@ -59,7 +59,7 @@ class Ends:
             assert "bluelake: out of memory" in text, f"{what}: aborted without saying why: {text[-1500:]}"
         else:
             assert code in (0, 1, 2), f"{what}: ended by {code}: {text[-1500:]}"
-            assert code == 0 or "bluelake: " in text or "ERROR" in text, f"{what}: ended without a message: {text[-500:]}"
+            assert code == 0 or re.search(r"^bluelake( \w+)?: | ERROR ", text, re.M), f"{what}: ended without a message: {text[-500:]}"
 
     def report(self, jobs):
         print("ended: " + ", ".join(f"{count} x {signal.Signals(-code).name if code < 0 else f'exit {code}'}"
