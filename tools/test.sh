@@ -19,7 +19,7 @@ export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
 
 # join SEPARATOR WORD...
 join() {
-    local text=$2 word
+    local text=${2:-} word
     for word in "${@:3}"; do text+=$1$word; done
     printf '%s' "$text"
 }

@@ -7,7 +7,7 @@ fail, several at a time; then the lake is compared with the truth.
 The schedule follows from the seed alone: round by round a storm of overlapping faults, a calm in which everything that exists by then must
 reach the lake, and a blind test, in which the flow is stopped and /ready has to say 503, and 200 again afterwards. In every second round one
 of two hosts leaves events out where its replay meets the live stream. All the while readers ask `bluelake serve` (readers.py).
-At the end: every event once and unchanged, the conservation equation exact for each type, every mark of the simulators a dead letter,
+At the end: every event once and unchanged, the lake's ledger adding up for each type, every mark of the simulators a dead letter,
 nothing else one; the server shows what the lake holds, and whatever it once showed unless it was deleted.
 
     tests/fault/chaos.py --seed 7 --minutes 10 --look-back
