@@ -245,3 +245,44 @@ def test_a_gap_that_nobody_fills_is_an_alert_of_the_next_writer(world):
     writer.stop()
     world.writer()
     begins(world.write_port, "JETSTREAM_GAP")
+
+
+def test_a_redis_that_is_nearly_full_is_an_overflow_for_the_writer(world):
+    world.redis("--maxmemory", "100mb")
+    world.writer()
+    wait_for("the writer looks at Redis", lambda: metric(world.write_port, "redis_buffer_utilization_percent"))
+    used = metric(world.write_port, "redis_buffer_utilization_bytes")
+    world.redis_cli("config", "set", "maxmemory", round(used / 0.95))
+    begins(world.write_port, "BUFFER_OVERFLOW")
+    assert metric(world.write_port, "buffer_overflow_detected") == 1
+    world.redis_cli("config", "set", "maxmemory", "100mb")
+    ends(world.write_port, "BUFFER_OVERFLOW")
+
+
+def test_a_block_that_is_deleted_from_redis_is_a_loss(world):
+    world.simulator("--count", COUNT)
+    world.redis()
+    ingest = world.ingest(START)
+    wait_for("everything is buffered", lambda: (world.buffered() or 0) >= COUNT)
+    first = world.redis_cli("xrange", "firehose:posts:queue", "-", "+", "count", 1).split("\n")[0]
+    assert ingest.stop() == 0 and world.redis_cli("xdel", "firehose:posts:queue", first) == "1"
+    world.writer()
+    begins(world.write_port, "BUFFER_LOSS")
+    assert metric(world.write_port, "bluelake_buffer_missing_events") > 0
+
+
+def test_a_damaged_segment_is_an_alert(world):
+    world.simulator("--count", COUNT, "--rate", 6000)
+    redis = world.redis()
+    ingest = world.ingest(START, "ingest.spill_after=100ms")
+    wait_for("events flow", lambda: (world.buffered() or 0) > 100)
+    redis.kill()
+    wait_for("they go to disk", lambda: (metric(world.ingest_port, "bluelake_events_spilled_total") or 0) > 1000)
+    ingest.kill()
+    segment = min((world.lake / "spill").glob("*.seg*"))
+    content = bytearray(segment.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    segment.write_bytes(content)
+    world.redis()
+    ingest.start()
+    begins(world.ingest_port, "SPILL_DAMAGED")
