@@ -95,8 +95,11 @@ void source_restart(struct source *s, const struct source_cursor *cursor) {
         s->durable = *cursor;
         s->newest_us = cursor->us;
     }
-    for (size_t i = 0; i < s->host_count; i++) /* later numbers were not handed out, as far as the receiver knows */
-        s->hosts[i].newest_seq = strcmp(s->hosts[i].name, cursor->host) == 0 ? cursor->seq : 0;
+    for (size_t i = 0; i < s->host_count; i++) { /* later ones were not handed out, as far as the receiver knows */
+        bool its = strcmp(s->hosts[i].name, cursor->host) == 0;
+        s->hosts[i].newest_seq = its ? cursor->seq : 0;
+        s->hosts[i].newest_us = its && !s->filtered ? cursor->us : 0;
+    }
     s->retry_at_ns = here(s)->not_before_ns;
 }
 
@@ -136,6 +139,7 @@ static enum step begin_attempt(struct source *s) {
     struct host *h = here(s);
     s->asked_us = resume_from(s);
     s->asked_seq = resume_from_seq(s);
+    s->cursor_us = rewound(s);
     struct attempt_options o = {
         .ws = {.url = h->base, .ca_file = s->ca_file, .message_max = s->message_max, .wake_fd = s->wake_fd},
         .hello = bl_buf_view(&s->requests[h->v2].hello),
@@ -143,7 +147,7 @@ static enum step begin_attempt(struct source *s) {
         .folder = s->dictionary_folder,
         .dictionary = s->dictionary};
     if (h->v2) o.ws.subprotocol = "xrpc.v1.json";
-    int64_t cursor = s->asked_seq ? (int64_t)s->asked_seq : rewound(s);
+    int64_t cursor = s->asked_seq ? (int64_t)s->asked_seq : s->cursor_us;
     if (request_target(&s->requests[h->v2], cursor, &o.ws.url, &err) != BL_OK) return source_finish(s, &err);
     atomic_store(&s->state, SOURCE_CONNECTING);
     set_texts(s, h->name, NULL);

@@ -32,7 +32,9 @@ static enum bl_rc init_hosts(struct source *s, const struct source_options *o, s
         BL_TRY(request_base(o->urls[i], o->protocol, &h->base, err));
         h->v2 = request_is_v2(&h->base);
         request_host_name(&h->base, h->name);
-        if (o->start_host && strcmp(o->start_host, h->name) == 0) h->newest_seq = o->start_seq;
+        if (!o->start_host || strcmp(o->start_host, h->name) != 0) continue;
+        h->newest_seq = o->start_seq;
+        if (!s->filtered) h->newest_us = o->start_cursor_us; /* what is asked for now may be less than it was */
     }
     return BL_OK;
 }

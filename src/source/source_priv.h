@@ -25,7 +25,9 @@ struct host {
     bool refused;        /* it gave an answer that asking again cannot change */
     bool plain;          /* v2: compression did not work here */
     bool lost;           /* it no longer has the position; ask by time until it has delivered */
+    bool doubted;        /* it began behind what it must have, and is asked once more */
     uint64_t newest_seq; /* largest number it delivered, or the one stored; 0 when it does not number */
+    int64_t newest_us;   /* largest time it delivered under these filters, or the one stored; 0 = none */
 };
 
 struct source {
@@ -60,6 +62,7 @@ struct source {
     struct wsclient *client;
     int64_t retry_at_ns, connected_ns, last_data_ns, last_heard_ns;
     int64_t asked_us;    /* position resumed from, before the rewind; 0 = live */
+    int64_t cursor_us;   /* the same after the rewind */
     uint64_t asked_seq;  /* the same as a number, when that was asked for */
     uint64_t drop_below; /* numbers up to this one were handed out already */
     bool gap_certain;    /* the host said that it no longer has the position */

@@ -200,29 +200,6 @@ static void a_dead_host_makes_room_for_the_next(void **state) {
     stop(good);
 }
 
-static void a_position_beyond_the_look_back_is_a_gap(void **state) {
-    (void)state;
-    for (int beyond = 0; beyond < 2; beyond++) {
-        struct host *h = new_host();
-        int64_t first_us = T0 + (beyond ? 7200 : 30) * SECOND;
-        h->plans[0] = (struct plan){.first_us = first_us, .count = 1, .ending = VANISH};
-        h->plans[1] = (struct plan){.first_us = first_us, .count = 1, .ending = HOLD};
-        start(h);
-        struct source *s = open_source(OPTIONS(h, .start_cursor_us = T0));
-        struct source_message m;
-        struct source_gap gap;
-        take(s, 2, &m); /* the second connection finds the same gap: it is reported once */
-        EXPECT(source_take_gap(s, &gap) == (bool)beyond);
-        if (beyond) {
-            EXPECT(gap.from_us == T0 && gap.to_us == first_us && strncmp(gap.host, "127.0.0.1:", 10) == 0);
-            assert_string_equal(gap.reason, "cursor_too_old");
-        }
-        EXPECT(!source_take_gap(s, &gap) && stats_of(s).gaps == (uint64_t)beyond);
-        source_close(&s);
-        stop(h);
-    }
-}
-
 struct waker {
     struct source *s;
     enum source_state during;
@@ -486,7 +463,6 @@ int main(void) {
         cmocka_unit_test(backoff_doubles_up_to_its_limit),
         cmocka_unit_test(a_silent_connection_is_left_for_the_next_host),
         cmocka_unit_test(a_dead_host_makes_room_for_the_next),
-        cmocka_unit_test(a_position_beyond_the_look_back_is_a_gap),
         cmocka_unit_test(a_wake_is_answered_at_once_in_every_state),
         cmocka_unit_test(ticks_go_on_while_connecting),
         cmocka_unit_test(long_filters_are_sent_as_hello_and_a_complaint_is_final),
