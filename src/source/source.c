@@ -64,6 +64,7 @@ static enum bl_rc init_position(struct source *s, const struct source_options *o
 
 static void init_limits(struct source *s, const struct source_options *o) {
     s->did_filtered = o->did_count > 0;
+    s->outlast_refusals = o->outlast_refusals;
     s->filtered = s->did_filtered || o->collection_count > 0;
     s->rewind_us = or_default(o->rewind_us, 5 * SECOND_US);
     s->host_switch_rewind_us = or_default(o->host_switch_rewind_us, 60 * SECOND_US);
@@ -292,7 +293,8 @@ void source_get_stats(struct source *s, struct source_stats *out) {
                                  .gaps = atomic_load(&s->gaps_total),
                                  .repeated = atomic_load(&s->repeated),
                                  .connected_since_us = atomic_load(&s->connected_since_us),
-                                 .last_message_us = atomic_load(&s->last_message_us)};
+                                 .last_message_us = atomic_load(&s->last_message_us),
+                                 .refused = atomic_load(&s->refused)};
     pthread_mutex_lock(&s->text_lock);
     memcpy(out->host, s->stats_host, sizeof out->host);
     memcpy(out->last_error, s->last_error, sizeof out->last_error);

@@ -468,6 +468,30 @@ def test_row14_a_host_that_refuses_makes_room_for_one_that_does_not(world):
     Collection(world, [bad, good]).wait(COUNT).stop().verify()
 
 
+@pytest.mark.parametrize("redundancy", [1, 2])
+def test_row14_a_host_that_refused_at_first_is_asked_again(world, redundancy):
+    """An address that was blocked for a while, a proxy that was not ready: the first one refuses once, the second one dies later."""
+    bad, good = Host(world, V1, "bad").start("--misbehave", "http-400-first=1"), Host(world, V1, "good").start("--rate", "1500")
+    collection = Collection(world, [bad, good], f"source.cursor={START}", f"source.redundancy={redundancy}")
+    wait_for("the first one is left out", lambda: "source goes on without this host for now" in collection.ingest.text())
+    collection.wait(500)
+    good.process.kill()
+    collection.wait(COUNT).stop().verify()
+    assert f"source connect host=127.0.0.1:{bad.port}" in collection.ingest.text()
+    assert not collection.gaps()
+
+
+@pytest.mark.parametrize("protocol", EVERYWHERE)
+def test_row14_a_refusal_in_the_middle_of_the_stream_passes(world, protocol):
+    host = Host(world, protocol).start("--rate", "1500")
+    collection = Collection(world, [host], f"source.cursor={START}").wait(500)
+    host.process.kill()
+    host.start("--misbehave", "http-400-first=2")
+    collection.wait(COUNT).stop().verify()
+    assert collection.ingest.text().count("source goes on without this host for now") == 2
+    assert not collection.gaps()
+
+
 @needs_dictionary
 @pytest.mark.parametrize("protocol", EVERYWHERE)
 def test_row16_bombs_are_passed_over(world, protocol):
