@@ -138,7 +138,8 @@ static void a_gap_is_filled_from_another_host(void **state) {
     struct sim_options slow = {.rate = 20}; /* 150 s of network time */
     struct tally t = {.sim = sim_new(&slow)};
     serve(&hosts[0], (struct sim_server_options){.network = slow, .count = COUNT, .lookback_us = 10000000}, 0);
-    serve(&hosts[1], (struct sim_server_options){.network = slow, .count = COUNT, .lookback_us = 20000000}, 0);
+    /* Half a minute short of it. */
+    serve(&hosts[1], (struct sim_server_options){.network = slow, .count = COUNT, .lookback_us = 120000000}, 0);
     serve(&hosts[2], (struct sim_server_options){.network = slow, .count = COUNT}, 0);
     struct merge *m = open_merge(hosts, 3,
                                  (struct merge_options){.heal = true,
