@@ -175,13 +175,14 @@ static bool hello_rejected(const struct source *s) {
 }
 
 static enum step on_broken(struct source *s, struct bl_error *err) {
-    if (hello_rejected(s)) {
+    bool rejected = hello_rejected(s);
+    if (rejected && !s->delivered_any) {
         struct bl_error final = {0};
         (void)!bl_fail(&final, BL_E_USAGE, "%s refuses the filters: %s; check source.collections and source.dids",
                        here(s)->name, wsclient_close_reason(s->client));
         return source_finish(s, &final);
     }
-    source_disconnect(s, false, err);
+    source_disconnect(s, rejected, err);
     return STEP_AGAIN;
 }
 
