@@ -41,7 +41,8 @@ int cmd_gaps(int argc, char **argv) {
         CMD_END};
     static const struct cmd_spec spec = {"gaps", "", "stretches upstream could not serve any more",
                                          "Each line: from, to, length, reason, host. Nothing listed means that "
-                                         "everything Jetstream offered was taken.\n",
+                                         "no loss was noticed; docs/UPSTREAM.md tells how\nshort a stretch can be "
+                                         "noticed where hosts change or filters apply.\n",
                                          options};
     int first, rc = cmd_parse(&spec, argc, argv, &first);
     if (rc >= 0) return rc;

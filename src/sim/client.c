@@ -177,6 +177,7 @@ static void add_message(struct client *c, struct bl_str json) {
     if (!c->request.zstd) {
         bool fragment = misbehave_at(&c->server->faults, FAULT_FRAGMENT, atomic_load(&c->server->events));
         fragment ? add_fragments(c, json) : add_frame(c, WS_TEXT, json);
+        if (fragment) atomic_fetch_add(&c->server->fragmented, 1);
         return;
     }
     size_t bound = ZSTD_compressBound(json.n);
@@ -337,6 +338,7 @@ static void serve_or_hold(struct client *c, struct bl_str json) {
         return;
     }
     serve(c, json);
+    if (c->held.n && c->mood == SERVING) atomic_fetch_add(&c->server->swapped, 1);
     serve_held(c);
 }
 

@@ -200,7 +200,7 @@ struct sim_server {
     int listen_fd, stop_fd, port, ping_ms;
     unsigned long thread;
     struct client *clients; /* touched by the listening thread only */
-    _Atomic uint64_t connections, clients_now, events, bytes, requests, silenced;
+    _Atomic uint64_t connections, clients_now, events, bytes, requests, silenced, swapped, fragmented;
     _Atomic bool cut_over;
 };
 struct client *client_start(struct sim_server *server, int fd, struct client *next);

@@ -7,6 +7,7 @@
 
 enum { BACKOFF_SHIFT_MAX = 30 };
 #define OVERLAP_MARGIN_US (60 * SECOND_US) /* instances stamp the same event up to so far apart */
+#define REFUSAL_MAX_US (600 * SECOND_US)   /* longest pause for a host that refuses */
 #define STABLE_US (30 * SECOND_US)         /* a connection that lasted so long is no failure */
 
 /* ---- failures ---- */
@@ -35,11 +36,19 @@ static int64_t backoff_us(struct source *s) {
     return 1 + (int64_t)bl_rng_below(&s->rng, (uint64_t)cap);
 }
 
+static int64_t ready_ns(const struct host *h, int64_t now) {
+    return h->not_before_ns > now ? h->not_before_ns : now;
+}
+
+/* The next one of the list that may be asked now, or the one that may be asked first. */
 static void go_to_next_host(struct source *s) {
-    for (size_t n = 0; n < s->host_count; n++) {
-        s->host_at = (s->host_at + 1) % s->host_count;
-        if (!here(s)->refused) return;
+    int64_t now = now_ns(s);
+    size_t best = (s->host_at + 1) % s->host_count;
+    for (size_t n = 2; n <= s->host_count; n++) {
+        size_t i = (s->host_at + n) % s->host_count;
+        if (ready_ns(&s->hosts[i], now) < ready_ns(&s->hosts[best], now)) best = i;
     }
+    s->host_at = best;
 }
 
 /* A host that fails twice in a row, or that `rotate` speaks against, makes room for the next. */
@@ -47,7 +56,7 @@ static void schedule_retry(struct source *s, bool rotate, const struct bl_error 
     const char *failed = here(s)->name;
     int64_t delay_us = backoff_us(s), now = now_ns(s);
     s->failures_in_row++;
-    if (rotate || s->failures_in_row >= 2 || here(s)->refused) go_to_next_host(s);
+    if (rotate || s->failures_in_row >= 2) go_to_next_host(s);
     s->retry_at_ns = now + delay_us * 1000;
     if (s->retry_at_ns < here(s)->not_before_ns) s->retry_at_ns = here(s)->not_before_ns;
     atomic_fetch_add(&s->failures, 1);
@@ -95,8 +104,11 @@ void source_restart(struct source *s, const struct source_cursor *cursor) {
         s->durable = *cursor;
         s->newest_us = cursor->us;
     }
-    for (size_t i = 0; i < s->host_count; i++) /* later numbers were not handed out, as far as the receiver knows */
-        s->hosts[i].newest_seq = strcmp(s->hosts[i].name, cursor->host) == 0 ? cursor->seq : 0;
+    for (size_t i = 0; i < s->host_count; i++) { /* later ones were not handed out, as far as the receiver knows */
+        bool its = strcmp(s->hosts[i].name, cursor->host) == 0;
+        s->hosts[i].newest_seq = its ? cursor->seq : 0;
+        s->hosts[i].newest_us = its && !s->filtered ? cursor->us : 0;
+    }
     s->retry_at_ns = here(s)->not_before_ns;
 }
 
@@ -136,6 +148,7 @@ static enum step begin_attempt(struct source *s) {
     struct host *h = here(s);
     s->asked_us = resume_from(s);
     s->asked_seq = resume_from_seq(s);
+    s->cursor_us = rewound(s);
     struct attempt_options o = {
         .ws = {.url = h->base, .ca_file = s->ca_file, .message_max = s->message_max, .wake_fd = s->wake_fd},
         .hello = bl_buf_view(&s->requests[h->v2].hello),
@@ -143,7 +156,7 @@ static enum step begin_attempt(struct source *s) {
         .folder = s->dictionary_folder,
         .dictionary = s->dictionary};
     if (h->v2) o.ws.subprotocol = "xrpc.v1.json";
-    int64_t cursor = s->asked_seq ? (int64_t)s->asked_seq : rewound(s);
+    int64_t cursor = s->asked_seq ? (int64_t)s->asked_seq : s->cursor_us;
     if (request_target(&s->requests[h->v2], cursor, &o.ws.url, &err) != BL_OK) return source_finish(s, &err);
     atomic_store(&s->state, SOURCE_CONNECTING);
     set_texts(s, h->name, NULL);
@@ -173,6 +186,8 @@ static void connected(struct source *s, struct wsclient *client) {
     s->drop_below = s->asked_seq && s->delivered_any ? here(s)->newest_seq : 0;
     s->client_bytes = s->client_oversized = s->heard_bytes = s->delivered_here = 0;
     s->data_seen = s->first_time_seen = s->first_seq_seen = s->progressed = false;
+    here(s)->refusals = 0;
+    atomic_store(&s->refused, false);
     atomic_fetch_add(&s->connects, 1);
     atomic_store(&s->connected_since_us, now_us(s));
     atomic_store(&s->state, SOURCE_LIVE);
@@ -191,26 +206,36 @@ static const char *cure_of(int status) {
     return "check source.urls and the filters";
 }
 
-/* Answers that asking again cannot change. */
+/* Answers that asking again at once cannot change. */
 static bool is_final(int status) {
     return status >= 300 && status < 500 && status != 408 && status != 425 && status != 429;
 }
 
 static bool all_refused(const struct source *s) {
     for (size_t i = 0; i < s->host_count; i++)
-        if (!s->hosts[i].refused) return false;
+        if (!s->hosts[i].refusals) return false;
     return true;
 }
 
-/* One host's answer that cannot change is the end only when no other is left. */
+/* Refusals pass: a proxy's mistake, an address that is blocked for an hour. */
+static void bar(struct source *s, struct host *h) {
+    int64_t pause_us = 2 * s->backoff_max_us;
+    for (unsigned n = 0; n < h->refusals && pause_us < REFUSAL_MAX_US; n++) pause_us *= 2;
+    h->refusals++;
+    h->not_before_ns = now_ns(s) + (pause_us < REFUSAL_MAX_US ? pause_us : REFUSAL_MAX_US) * 1000;
+}
+
+/* It is our request that is wrong when no host ever took it. */
 static enum step refused_for_good(struct source *s, const struct attempt_result *r) {
     struct bl_error err = {0};
     (void)!bl_fail(&err, BL_E_USAGE, "%s; %s", r->err.message, cure_of(r->answer.status));
     (void)!bl_err_prefix(&err, BL_E_USAGE, "%s refuses the subscription", here(s)->name);
-    here(s)->refused = true;
-    if (all_refused(s)) return source_finish(s, &err);
-    bl_log_error("source goes on without this host", &err);
+    bar(s, here(s));
+    bool pointless = all_refused(s) && !s->delivered_any;
+    if (pointless && !s->outlast_refusals) return source_finish(s, &err);
+    bl_log_error("source goes on without this host for now", &err);
     schedule_retry(s, true, &err);
+    atomic_store(&s->refused, pointless);
     return STEP_AGAIN;
 }
 

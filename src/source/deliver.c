@@ -9,7 +9,10 @@ enum {
     CORRUPT_IN_ROW_MAX =
         3, /* connections that ended at a corrupt message, before it is skipped or the dictionary blamed */
 };
-#define GAP_TOLERANCE_US (60 * SECOND_US)
+#define NUMBERED_US SECOND_US          /* a host that numbers may have deleted the event it is asked for again */
+#define SKEW_US (10 * SECOND_US)       /* instances stamp the same event seconds apart, not more */
+#define QUIET_US (60 * SECOND_US)      /* so long nothing may happen in a part of the stream */
+#define ABSURD_US (3600 * SECOND_US)   /* no event is so far ahead of the clock and of what is stored */
 #define LOOKBACK_US (24 * 3600 * SECOND_US) /* what every known host keeps */
 
 /* ---- messages ---- */
@@ -28,19 +31,52 @@ static void add_gap(struct source *s, int64_t from_us, int64_t to_us, const char
         s->gaps[GAPS_MAX - 1].to_us = to_us; /* nobody asks: widen the last rather than forget */
 }
 
+static bool believable(const struct source *s, int64_t time_us) {
+    return time_us <= (s->received_us > s->asked_us ? s->received_us : s->asked_us) + ABSURD_US;
+}
+
+/* How much newer than what was handed out the first event after a resume may be, before something is missing. A host
+ * that has delivered an event at the position asked for, or behind it, must begin with that or an earlier one. Another
+ * host has the same events within seconds. Otherwise, and in a part of the stream, silence may be normal. */
+static int64_t tolerance_us(const struct source *s) {
+    const struct host *h = &s->hosts[s->host_at];
+    if (s->gap_certain) return 0;
+    if (h->newest_us >= s->cursor_us && !s->did_filtered) return h->newest_seq || h->v2 ? NUMBERED_US : 0;
+    bool busy = (s->newest_host && source_host_switched(s)) || s->asked_us - s->cursor_us >= SKEW_US;
+    return busy && !s->filtered ? SKEW_US : QUIET_US;
+}
+
 /* The first event after a resume tells what the host could still serve. With a filter on accounts, silence is normal,
- * and only a position beyond every host's look-back is a reason to suspect a loss. */
-static void check_gap(struct source *s, int64_t time_us) {
-    int64_t age_us = now_us(s) - s->asked_us;
-    bool certain = s->gap_certain;
-    s->gap_certain = false;
-    if (!s->asked_us || time_us <= s->asked_us + (certain ? 0 : GAP_TOLERANCE_US)) return;
-    if (s->did_filtered && age_us <= LOOKBACK_US && !certain) return;
-    bool reported = s->last_gap.from_us == s->asked_us && time_us <= s->last_gap.to_us + GAP_TOLERANCE_US;
-    if (reported) return;
-    add_gap(s, s->asked_us, time_us,
+ * and only a position beyond every host's look-back is a reason to suspect a loss. Where replay meets live, the first
+ * message may be a live one, or events may be left out, once: unless the host says itself that the position is too old,
+ * it is asked twice. False: ask again. */
+static bool check_gap(struct source *s, int64_t time_us) {
+    int64_t age_us = now_us(s) - s->asked_us, held_us = believable(s, s->known_us) ? s->known_us : s->asked_us;
+    int64_t from_us = source_host_switched(s) ? s->asked_us : held_us; /* another host's times are not the same */
+    bool certain = s->gap_certain, doubted = here(s)->doubted;
+    bool served = !s->asked_us || time_us <= held_us + tolerance_us(s);
+    s->gap_certain = here(s)->doubted = false;
+    if (served || (s->did_filtered && age_us <= LOOKBACK_US && !certain)) return true;
+    if (!certain && !doubted) {
+        here(s)->doubted = true;
+        return false;
+    }
+    if (s->last_gap.from_us == from_us && time_us <= s->last_gap.to_us) return true; /* reported */
+    add_gap(s, from_us, time_us,
             source_host_switched(s) && s->newest_host && age_us <= LOOKBACK_US && !certain ? "host_switch"
                                                                                            : "cursor_too_old");
+    return true;
+}
+
+static enum step ask_again(struct source *s, int64_t time_us) {
+    struct bl_error err = {0};
+    char begins[BL_TIME_TEXT_MAX], asked[BL_TIME_TEXT_MAX];
+    bl_format_time(time_us, 3, begins);
+    bl_format_time(s->cursor_us, 3, asked);
+    (void)!bl_fail(&err, BL_E_NET, "%s begins with %s, asked for %s: asking once more", here(s)->name, begins, asked);
+    source_disconnect(s, false, &err);
+    s->retry_at_ns = here(s)->not_before_ns;
+    return STEP_AGAIN;
 }
 
 /* A numbering that starts below what was asked for is another one: the host was set up anew, or is not the same; or it
@@ -59,14 +95,15 @@ static enum step leave_numbering(struct source *s, uint64_t seq) {
                    (unsigned long long)s->asked_seq, (unsigned long long)seq);
     bl_log_error("source", &err);
     here(s)->newest_seq = 0;
+    here(s)->newest_us = 0;
     source_disconnect(s, false, &err);
     return STEP_AGAIN;
 }
 
-static void note_first(struct source *s, int64_t time_us) {
-    if (s->first_time_seen || !cursor_plausible(time_us)) return;
+static bool note_first(struct source *s, int64_t time_us) {
+    if (s->first_time_seen || !cursor_plausible(time_us)) return true;
     s->first_time_seen = true;
-    check_gap(s, time_us);
+    return check_gap(s, time_us);
 }
 
 /* Times jump back and forth (two instances, replay meeting live), so each message is judged alone. */
@@ -75,6 +112,7 @@ static void deliver(struct source *s, struct bl_str json, int64_t time_us, uint6
     bool overlap = s->overlap_until_us && (!timed || time_us <= s->overlap_until_us);
     if (s->asked_seq ? seq > s->asked_seq : timed ? time_us > s->known_us : !s->overlap_until_us) s->progressed = true;
     if (time_us > s->newest_us && timed) s->newest_us = time_us;
+    if (time_us > here(s)->newest_us && timed && believable(s, time_us)) here(s)->newest_us = time_us;
     if (timed) s->newest_host = here(s)->name;
     if (seq > here(s)->newest_seq) here(s)->newest_seq = seq;
     s->delivered_here++;
@@ -93,7 +131,8 @@ static void deliver(struct source *s, struct bl_str json, int64_t time_us, uint6
 static enum step take_event(struct source *s, struct bl_str json, int64_t time_us, uint64_t seq,
                             struct source_message *out) {
     if ((seq || time_us) && numbering_changed(s, seq)) return leave_numbering(s, seq);
-    note_first(s, time_us); /* also one that was handed out before: the position may be far behind those */
+    /* Also one that was handed out before: the position may be far behind those. */
+    if (!note_first(s, time_us)) return ask_again(s, time_us);
     if (seq && seq <= s->drop_below) {
         atomic_fetch_add_explicit(&s->repeated, 1, memory_order_relaxed);
         return STEP_AGAIN;

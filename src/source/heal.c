@@ -115,7 +115,7 @@ static bool try_host(struct heal *h, unsigned epoch, const char *url, const stru
     o.url_count = 1;
     o.start_cursor_us = gap->from_us;
     o.start_seq = 0;
-    o.start_host = NULL;
+    o.start_host = gap->host;
     o.rewind_us = o.host_switch_rewind_us; /* the gap's times are another host's */
     if (source_open(&o, &s, &err) != BL_OK) {
         bl_log_error("cannot look for a gap's events", &err);

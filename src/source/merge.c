@@ -123,6 +123,7 @@ static enum bl_rc open_feeder(struct merge *m, unsigned index, struct bl_error *
         o.rewind_us = o.host_switch_rewind_us;
         o.start_seq = 0;
         o.start_host = NULL;
+        o.outlast_refusals = true;
     }
     struct feeder *f = &m->feeders[index];
     f->merge = m;
@@ -217,10 +218,21 @@ static enum bl_rc take_queued(struct merge *m, int tick_ms, struct source_messag
     return bl_fail(err, BL_E_TIMEOUT, "no message within %d ms", tick_ms);
 }
 
+/* What one host refuses the other may serve; what all refuse before the first event is asked for in vain. */
+static enum bl_rc check_refusals(struct merge *m, struct bl_error *err) {
+    struct source_stats s = {0};
+    for (unsigned i = 0; i < m->count; i++) {
+        source_get_stats(m->feeders[i].source, &s);
+        if (!s.refused) return BL_OK;
+    }
+    return bl_fail(err, BL_E_USAGE, "%s", s.last_error);
+}
+
 static enum bl_rc next_of_all(struct merge *m, int tick_ms, struct source_message *out, struct bl_error *err) {
     if (atomic_exchange(&m->woken, false)) return bl_fail(err, BL_E_CANCELLED, "merge_wake was called");
     enum bl_rc rc = take_queued(m, tick_ms, out, err);
     if (rc != BL_E_TIMEOUT) return rc;
+    BL_TRY(check_refusals(m, err));
     for (unsigned i = 0; i < m->count; i++)
         if (!atomic_load(&m->feeders[i].ended)) return rc;
     if (queue_waiting(&m->queue)) return rc;

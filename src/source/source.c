@@ -32,7 +32,9 @@ static enum bl_rc init_hosts(struct source *s, const struct source_options *o, s
         BL_TRY(request_base(o->urls[i], o->protocol, &h->base, err));
         h->v2 = request_is_v2(&h->base);
         request_host_name(&h->base, h->name);
-        if (o->start_host && strcmp(o->start_host, h->name) == 0) h->newest_seq = o->start_seq;
+        if (!o->start_host || strcmp(o->start_host, h->name) != 0) continue;
+        h->newest_seq = o->start_seq;
+        if (!s->filtered) h->newest_us = o->start_cursor_us; /* what is asked for now may be less than it was */
     }
     return BL_OK;
 }
@@ -62,6 +64,7 @@ static enum bl_rc init_position(struct source *s, const struct source_options *o
 
 static void init_limits(struct source *s, const struct source_options *o) {
     s->did_filtered = o->did_count > 0;
+    s->outlast_refusals = o->outlast_refusals;
     s->filtered = s->did_filtered || o->collection_count > 0;
     s->rewind_us = or_default(o->rewind_us, 5 * SECOND_US);
     s->host_switch_rewind_us = or_default(o->host_switch_rewind_us, 60 * SECOND_US);
@@ -172,13 +175,14 @@ static bool hello_rejected(const struct source *s) {
 }
 
 static enum step on_broken(struct source *s, struct bl_error *err) {
-    if (hello_rejected(s)) {
+    bool rejected = hello_rejected(s);
+    if (rejected && !s->delivered_any) {
         struct bl_error final = {0};
         (void)!bl_fail(&final, BL_E_USAGE, "%s refuses the filters: %s; check source.collections and source.dids",
                        here(s)->name, wsclient_close_reason(s->client));
         return source_finish(s, &final);
     }
-    source_disconnect(s, false, err);
+    source_disconnect(s, rejected, err);
     return STEP_AGAIN;
 }
 
@@ -290,7 +294,8 @@ void source_get_stats(struct source *s, struct source_stats *out) {
                                  .gaps = atomic_load(&s->gaps_total),
                                  .repeated = atomic_load(&s->repeated),
                                  .connected_since_us = atomic_load(&s->connected_since_us),
-                                 .last_message_us = atomic_load(&s->last_message_us)};
+                                 .last_message_us = atomic_load(&s->last_message_us),
+                                 .refused = atomic_load(&s->refused)};
     pthread_mutex_lock(&s->text_lock);
     memcpy(out->host, s->stats_host, sizeof out->host);
     memcpy(out->last_error, s->last_error, sizeof out->last_error);

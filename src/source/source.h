@@ -7,16 +7,19 @@
  * message each, the stream goes on).
  *
  * source_next blocks until a message is there, the idle tick passes, or source_wake is called. It reconnects by itself
- * and returns an error only where going on is pointless: bad settings, the wrong zstd dictionary, HTTP 4xx other than
- * 408/429 and the typed errors of v2 by every host of the list. The message is valid until the next call.
+ * and returns an error only where going on is pointless: bad settings, the wrong zstd dictionary, and, before the first
+ * event, HTTP 3xx and 4xx (other than 408, 425, 429) by every host of the list. Later, or by one host, these count for
+ * minutes: it is asked again, after pauses that grow to 10 min. The message is valid until the next call.
  * De-duplication across the rewind overlap is by event identity and belongs to the receiver of the messages, which
  * decodes them anyway; source_in_overlap() tells when it is needed.
  *
  * Cursor: the receiver calls source_set_cursor with the position that is durably buffered; after a reconnect the stream
  * resumes from it minus the rewind. Without any, it starts live. At a host of the v2 family it is a number, which
  * is exact and needs no rewind; it means nothing anywhere else, so on another host the time counts, with the larger
- * overlap. A host that no longer has the position (CursorTooOld, or the first event is too new) is a gap, and the
- * stream goes on with the oldest it has.
+ * overlap. A host that no longer has the position is a gap, and the stream goes on with the oldest it has. It says so
+ * (CursorTooOld), or the first event is too new: at a host that has delivered an event at the position asked for, or
+ * behind it, any; at another one more than 10 s; where filters or unknown positions make silence normal, 60 s. Before
+ * the latter are believed the host is asked once more.
  *
  * Threading: one thread, except source_wake and source_stats (any thread). */
 #pragma once
@@ -53,6 +56,7 @@ struct source_options {
     size_t message_max;           /* bytes after decompression; 0 means 32 MiB */
     const struct bl_clock *clock; /* NULL = system */
     uint64_t seed;                /* jitter; 0 = random */
+    bool outlast_refusals;        /* by merge.h: a refusal by all hosts is no end, source_stats tells it */
 };
 enum bl_rc source_open(const struct source_options *o, struct source **out, struct bl_error *err);
 
@@ -97,6 +101,7 @@ struct source_stats {
     uint64_t messages, bytes, connects, failures, oversized, decompress_failures, gaps, repeated;
     int64_t connected_since_us; /* 0 when not connected */
     int64_t last_message_us;    /* wall clock, 0 when none yet */
+    bool refused;               /* by all hosts, before the first event (last_error): only with outlast_refusals */
     char last_error[512];
 };
 void source_get_stats(struct source *s, struct source_stats *out);

@@ -20,12 +20,14 @@ enum { GAPS_MAX = 16 };
 struct host {
     struct url base;
     char name[sizeof((struct source_stats){0}.host)];
-    int64_t not_before_ns; /* Retry-After */
+    int64_t not_before_ns; /* it said so (Retry-After), or has refused */
+    unsigned refusals;     /* in a row: answers that asking again at once cannot change */
     bool v2;
-    bool refused;        /* it gave an answer that asking again cannot change */
     bool plain;          /* v2: compression did not work here */
     bool lost;           /* it no longer has the position; ask by time until it has delivered */
+    bool doubted;        /* it began behind what it must have, and is asked once more */
     uint64_t newest_seq; /* largest number it delivered, or the one stored; 0 when it does not number */
+    int64_t newest_us;   /* largest time it delivered under these filters, or the one stored; 0 = none */
 };
 
 struct source {
@@ -33,7 +35,7 @@ struct source {
     struct host *hosts;
     size_t host_count;
     struct request requests[2]; /* v1, v2 */
-    bool filtered, did_filtered;
+    bool filtered, did_filtered, outlast_refusals;
     int64_t rewind_us, host_switch_rewind_us, idle_limit_us, ping_limit_us, backoff_min_us, backoff_max_us;
     char *ca_file;
     size_t message_max;
@@ -60,6 +62,7 @@ struct source {
     struct wsclient *client;
     int64_t retry_at_ns, connected_ns, last_data_ns, last_heard_ns;
     int64_t asked_us;    /* position resumed from, before the rewind; 0 = live */
+    int64_t cursor_us;   /* the same after the rewind */
     uint64_t asked_seq;  /* the same as a number, when that was asked for */
     uint64_t drop_below; /* numbers up to this one were handed out already */
     bool gap_certain;    /* the host said that it no longer has the position */
@@ -88,6 +91,7 @@ struct source {
     _Atomic uint64_t messages, bytes, connects, failures, oversized, decompress_failures, gaps_total, repeated;
     _Atomic int64_t connected_since_us, last_message_us;
     _Atomic int state;
+    atomic_bool refused; /* by all hosts, before the first event */
     pthread_mutex_t text_lock;
     char stats_host[sizeof((struct source_stats){0}.host)], last_error[sizeof((struct source_stats){0}.last_error)];
 };

@@ -208,3 +208,47 @@ def test_a_segment_behind_what_redis_lost_does_not_carry_the_position_over_it(fl
     flow.redis("--aof-load-truncated", "yes")
     flow.simulator(f"--count={COUNT}")
     finish(flow, start(flow), flow.writer("write.interval=500ms"))
+
+
+SLOW, LONG, LATER = 30, 6000, 1000  # events a second of the network's time, all there are, and those before the host was away
+TRUTH_ARGS = ("--count", LONG, "--network-rate", SLOW)
+
+
+def open_rows(world):
+    with sqlite3.connect(f"file:{world.lake}/catalog.sqlite?mode=ro", uri=True, timeout=10) as db:
+        return db.execute("SELECT from_us, to_us, reason, healed FROM gaps ORDER BY from_us").fetchall()
+
+
+@pytest.mark.parametrize("lost_s", [5, 40])
+@pytest.mark.parametrize("family", [(), ("--v2",)], ids=["v1", "v1-on-v2-host"])
+@pytest.mark.parametrize("where", ["the-same-host", "the-same-host-later", "another-host"])
+def test_a_loss_of_seconds_is_on_record_to_the_event(flow, where, family, lost_s):
+    """Upstream goes on some seconds behind the newest event that it has delivered: what is missing lies inside the row, all of it."""
+    if where == "another-host":
+        lost_s += 10  # clocks may differ by so much
+    truth = [json.loads(line)["time_us"] for line in run("simulate", "--ndjson", *TRUTH_ARGS).stdout.splitlines()]
+    lookback_us = truth[-1] - truth[LATER - 1] - lost_s * 1_000_000
+    floor = min(t for t in truth if t >= truth[-1] - lookback_us)
+    kept = truth[:LATER] + [t for t in truth if t >= floor]
+    first, network = flow.source_port, (f"--network-rate={SLOW}", *family)
+    other = free_port() if where == "another-host" else first
+    hosts = ",".join(f"ws://127.0.0.1:{port}" for port in dict.fromkeys([first, other]))
+    host = flow.simulator(f"--count={LATER}", *network)
+    writer = flow.writer()
+    ingest = flow.ingest("source.cursor=2026-01-05", "source.backoff_min=20ms", f"source.urls={hosts}")
+    wait_for("the beginning is in the lake", lambda: flow.catalog_rows() >= LATER)
+    if where == "the-same-host-later":
+        assert ingest.stop() == 0
+    host.kill()
+    flow.source_port = other
+    flow.simulator(f"--count={LONG}", f"--lookback={lookback_us // 1000}ms", *network)
+    if where == "the-same-host-later":
+        ingest.start()
+    wait_for("the rest is in the lake", lambda: flow.catalog_rows() >= len(kept) and open_rows(flow))
+    wait_for("the alert", lambda: "JETSTREAM_GAP" in json.loads(get(flow.ingest_port, "/health")[1])["alerts"])
+    assert ingested(flow, "gaps_total") == 1
+    assert ingest.stop() == 0 and writer.stop() == 0
+    ((begin, end, reason, healed),) = open_rows(flow)
+    in_lake = sorted(json.loads(line)["time_us"] for line in run("export", "--data", flow.lake).stdout.split("\n") if line)
+    assert in_lake == kept and (end, reason, healed) == (floor, "cursor_too_old", 0)
+    assert begin == truth[LATER - 1] and floor - begin > lost_s * 1_000_000

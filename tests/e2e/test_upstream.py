@@ -86,11 +86,13 @@ class Collection:
         return [json.loads(line) for line in run("gaps", "--data", self.world.lake, "--json").stdout.splitlines()]
 
 
+HOST = "the host's log: "
 CUT, SILENT = r"without a close frame \(1006\)", "no data for 1"
 # row of the table, name, where, faults, arguments of the simulator, settings, what verify has to know, and the proof that the host did
-# misbehave: what ingest's log says at least so many times
+# misbehave: what ingest's log, or the host's, says at least so many times
 DISTURBED = [
-    (1, "swapped", [V1], "swap-every=50,cut-every=750", [], [], "", CUT, 5),
+    (1, "swapped", [V1], "swap-every=50,cut-every=750", [], [], "",
+     HOST + r"\d\d+ events were sent after their successor", 1),
     (2, "cut", EVERYWHERE, "cut-every=700", [], [], "", CUT, 5),
     (2, "reset", EVERYWHERE, "reset-every=700", [], [], "", "source disconnect .*(reset|1006)", 5),
     (2, "half-frame", EVERYWHERE, "half-frame-every=650", [], [], "", CUT, 5),
@@ -103,7 +105,7 @@ DISTURBED = [
     (12, "restart", EVERYWHERE, "close-every=1000,http-503-first=3", [], [], "", r"HTTP 503|closed the connection: 1001", 8),
     (12, "error-frames", [V2], "error-every=1000", [], [], "", "ends the stream: InternalError something went wrong", 5),
     (14, "too-many-requests", EVERYWHERE, "http-429-first=1", [], [], "", r"wait_ms=(9\d\d|1000) .*HTTP 429", 1),
-    (15, "fragments", EVERYWHERE, "fragment-every=2", [], [], "", "source connect", 1),
+    (15, "fragments", EVERYWHERE, "fragment-every=2", [], [], "", HOST + r"[3-9]\d\d\d messages were sent in fragments", 1),
     (15, "oversized", EVERYWHERE, "oversized-every=2500", [], [], "", "source skips 1 messages .*larger than 33554432 bytes", 2),
 ]
 CASES = [pytest.param(protocol, *case[3:], id=f"row{case[0]}-{case[1]}-{protocol}") for case in DISTURBED for protocol in case[2]]
@@ -114,7 +116,9 @@ def test_a_disturbed_stream_is_whole_in_the_lake(world, protocol, faults, args, 
     host = Host(world, protocol).start("--misbehave", faults, *args)
     collection = Collection(world, [host], *sets).wait(COUNT)
     collection.stop().verify(more=more)
-    assert len(re.findall(proof, collection.ingest.text())) >= times, collection.ingest.text()[-3000:]
+    assert host.process.stop() == 0
+    log = (host.process if proof.startswith(HOST) else collection.ingest).text()
+    assert len(re.findall(proof.removeprefix(HOST), log)) >= times, log[-3000:]
     assert not collection.gaps() and not collection.letters()
 
 
@@ -181,6 +185,8 @@ def test_row4_a_whole_stream_that_falls_silent_is_not_ready(world, protocol):
 def test_row1_events_lost_where_replay_meets_live_come_with_the_next_overlap(world, protocol):
     host = Host(world, protocol).start("--rate", "2000", "--misbehave", "cutover-drop=20,cut-every=500")
     Collection(world, [host], f"source.cursor={START}").wait(COUNT).stop().verify()
+    left_out = re.search(r"20 events from number (\d+) on are left out", host.process.text())
+    assert left_out and 0 < int(left_out[1]) < COUNT, host.process.text()[-3000:]
 
 
 # what stands behind "after every N events", the fault, and what becomes of it: rows or dead letters
@@ -466,6 +472,31 @@ def test_row14_a_refusal_that_cannot_change_ends_ingest_with_the_hosts_words(wor
 def test_row14_a_host_that_refuses_makes_room_for_one_that_does_not(world):
     bad, good = Host(world, V2, "bad").start("--misbehave", "http-400-first=1000"), Host(world, V1, "good").start()
     Collection(world, [bad, good]).wait(COUNT).stop().verify()
+
+
+@pytest.mark.parametrize("redundancy", [1, 2])
+def test_row14_a_host_that_refused_at_first_is_asked_again(world, redundancy):
+    """An address that was blocked for a while, a proxy that was not ready: the first one refuses once, the second one dies later."""
+    bad, good = Host(world, V1, "bad").start("--misbehave", "http-400-first=1"), Host(world, V1, "good").start("--rate", "1500")
+    collection = Collection(world, [bad, good], f"source.cursor={START}", f"source.redundancy={redundancy}")
+    wait_for("the first one is left out", lambda: "source goes on without this host for now" in collection.ingest.text())
+    collection.wait(500)
+    good.process.kill()
+    wait_for("the first one delivers", lambda: f"source connect host=127.0.0.1:{bad.port}" in collection.ingest.text())
+    collection.wait(COUNT).stop().verify()
+    assert not collection.gaps()
+
+
+@pytest.mark.parametrize("protocol", EVERYWHERE)
+def test_row14_a_refusal_in_the_middle_of_the_stream_passes(world, protocol):
+    host = Host(world, protocol).start("--rate", "1500")
+    collection = Collection(world, [host], f"source.cursor={START}").wait(500)
+    host.process.kill()
+    host.start("--misbehave", "http-400-first=2")
+    wait_for("two refusals", lambda: collection.ingest.text().count("source goes on without this host for now") == 2)
+    wait_for("it is back", lambda: collection.metric("bluelake_jetstream_connected") == 1)
+    collection.wait(COUNT).stop().verify()
+    assert not collection.gaps()
 
 
 @needs_dictionary

@@ -1,18 +1,13 @@
 """Hosts that look back a few seconds only: what is lost then, and whether bluelake says so.
 
 The time stamps of the simulated network are strictly increasing, so an event is known by its time alone. An event may be missing from the lake
-only when its time lies strictly inside a gap on record that is not healed; a mark, which stands before its event, also on its edges.
-
-A limit of bluelake shows here, counted and told apart: a host that goes on less than TOLERANCE_US after what was asked for is taken to have served
-everything (src/source/deliver.c). The stream's time runs 60 times as fast as the clock, so that this is a second of a host's absence."""
+only when its time lies strictly inside a gap on record that is not healed; a mark, which stands before its event, also on its edges."""
 import bisect
 import contextlib
 import json
 import sqlite3
 
 from bench import command
-
-TOLERANCE_US = 60_000_000
 
 
 class LookBack:
@@ -47,21 +42,6 @@ class LookBack:
         except sqlite3.OperationalError:
             return False
 
-    def tolerated(self, numbers, kept):
-        """Those of the missing events that stand in a stretch without events no longer than the tolerance."""
-        found, last, short = [], -1, False
-        for number in numbers:
-            if number > last:
-                first = last = number
-                while first > 0 and self.times[first - 1] not in kept:
-                    first -= 1
-                while last + 1 < len(self.times) and self.times[last + 1] not in kept:
-                    last += 1
-                short = self.times[min(last + 1, len(self.times) - 1)] - self.times[max(first - 1, 0)] <= TOLERANCE_US
-            if short:
-                found.append(number)
-        return found
-
     @staticmethod
     def outside(numbered, gaps, edges=False):
         """The numbers of those whose time is in no gap."""
@@ -81,16 +61,12 @@ class LookBack:
         lost = [(i, at) for i, at in enumerate(self.times[:count]) if at not in kept]
         gaps, wrong = self.open_gaps(), []
         unsaid = self.outside(lost, gaps)
-        tolerated = set(self.tolerated(unsaid, kept))
-        unsaid = [number for number in unsaid if number not in tolerated]
         if unsaid:
             wrong.append(f"{len(unsaid)} events missing that no open gap covers: {[(i, self.times[i]) for i in unsaid[:5]]} of gaps {gaps[:5]}")
         if len(lost) != missing:
             wrong.append(f"{len(lost)} time stamps are missing, verify says {missing}")
         silent = self.outside([(mark, self.times[mark]) for mark in sorted(marks_missing)], gaps, edges=True)
-        silent = [mark for mark in silent if not {mark - 1, mark} & tolerated]
         if silent:
             wrong.append(f"dead letters: marks missing outside of gaps: {silent[:20]}")
-        told = (f"{len(lost)} of {count} events and {len(marks_missing)} marks missing: all inside {len(gaps)} open gaps but {len(tolerated)} events in "
-                "stretches of less than a minute, which bluelake does not put on record")
+        told = f"{len(lost)} of {count} events and {len(marks_missing)} marks missing: all inside {len(gaps)} open gaps"
         return wrong, told if not wrong else ""

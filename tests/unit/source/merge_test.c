@@ -138,7 +138,8 @@ static void a_gap_is_filled_from_another_host(void **state) {
     struct sim_options slow = {.rate = 20}; /* 150 s of network time */
     struct tally t = {.sim = sim_new(&slow)};
     serve(&hosts[0], (struct sim_server_options){.network = slow, .count = COUNT, .lookback_us = 10000000}, 0);
-    serve(&hosts[1], (struct sim_server_options){.network = slow, .count = COUNT, .lookback_us = 20000000}, 0);
+    /* Half a minute short of it. */
+    serve(&hosts[1], (struct sim_server_options){.network = slow, .count = COUNT, .lookback_us = 120000000}, 0);
     serve(&hosts[2], (struct sim_server_options){.network = slow, .count = COUNT}, 0);
     struct merge *m = open_merge(hosts, 3,
                                  (struct merge_options){.heal = true,
@@ -234,6 +235,19 @@ static void both_ending_is_the_end(void **state) {
     for (int i = 0; i < 2; i++) sim_server_stop(&hosts[i].server);
 }
 
+static void one_that_refuses_at_first_comes_back(void **state) {
+    (void)state;
+    struct place hosts[2];
+    struct tally t = {.sim = sim_new(&(struct sim_options){0})};
+    for (int i = 0; i < 2; i++)
+        serve(&hosts[i], (struct sim_server_options){.count = COUNT, .misbehave = i ? NULL : "http-400-first=3"}, 0);
+    struct merge *m = open_merge(hosts, 2, (struct merge_options){.redundancy = 2});
+    expect_connected(m, &t, 2);
+    merge_close(&m);
+    for (int i = 0; i < 2; i++) sim_server_stop(&hosts[i].server);
+    sim_free(&t.sim);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_loss_of_one_host_is_not_noticed),
@@ -243,6 +257,7 @@ int main(void) {
         cmocka_unit_test(a_gap_nobody_can_fill_stays_open_and_closing_is_prompt),
         cmocka_unit_test(settings_that_cannot_work_are_refused),
         cmocka_unit_test(both_ending_is_the_end),
+        cmocka_unit_test(one_that_refuses_at_first_comes_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

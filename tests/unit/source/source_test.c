@@ -102,6 +102,80 @@ static void answers_that_cannot_change_are_final(void **state) {
     }
 }
 
+/* Lets the clock go on until the host has been asked `n` times; how long that took. */
+static int64_t until_asked(struct source *s, struct host *h, struct fake_clock *clock, int n) {
+    struct source_message m;
+    int64_t from = clock->now_us, end = bl_mono_ns() + 20 * SECOND * 1000;
+    while (h->connections < n && bl_mono_ns() < end) {
+        if (stats_of(s).state == SOURCE_BACKOFF) clock->now_us += SECOND;
+        EXPECT_RC(source_next(s, 1, &m, NULL), BL_E_TIMEOUT);
+    }
+    assert_int_equal(h->connections, n);
+    return clock->now_us - from;
+}
+
+static void a_refusal_after_the_first_event_passes(void **state) {
+    (void)state;
+    struct host *h = new_host();
+    struct fake_clock clock = {0};
+    struct source_message m;
+    h->plans[0] = (struct plan){.first_us = T0, .count = 1, .ending = VANISH};
+    for (int i = 1; i < 8; i++) h->plans[i].refusal = i % 2 ? "HTTP/1.1 400 B\r\n\r\nno" : "HTTP/1.1 302 F\r\n\r\n";
+    h->plans[8] = (struct plan){.first_us = T0, .count = 2, .ending = VANISH};
+    for (int i = 9; i < PLANS_MAX; i++) h->plans[i].refusal = "HTTP/1.1 403 F\r\n\r\ngo away";
+    start(h);
+    struct bl_clock c = {fake_wall, fake_mono, &clock};
+    struct source *s = open_source(OPTIONS(h, .clock = &c, .backoff_max_us = 30 * SECOND));
+    take(s, 1, &m);
+    until_asked(s, h, &clock, 2);
+    static const int64_t pauses_s[] = {60, 120, 240, 480, 600, 600};
+    for (int i = 0; i < 6; i++) {
+        while (stats_of(s).failures < (uint64_t)i + 2) EXPECT_RC(source_next(s, 1, &m, NULL), BL_E_TIMEOUT);
+        int64_t waited = until_asked(s, h, &clock, i + 3);
+        if (waited < pauses_s[i] * SECOND || waited > (pauses_s[i] + 30) * SECOND)
+            fail_msg("pause %d: %lld us", i, (long long)waited);
+    }
+    EXPECT(!stats_of(s).refused);
+    while (stats_of(s).failures < 8) EXPECT_RC(source_next(s, 1, &m, NULL), BL_E_TIMEOUT);
+    clock.now_us += 601 * SECOND;
+    take(s, 2, &m);
+    until_asked(s, h, &clock, 10); /* and the pauses begin anew */
+    while (stats_of(s).failures < 10) EXPECT_RC(source_next(s, 1, &m, NULL), BL_E_TIMEOUT);
+    EXPECT(until_asked(s, h, &clock, 11) < 120 * SECOND);
+    source_close(&s);
+    stop(h);
+}
+
+static void a_host_that_refused_at_first_is_asked_when_the_others_are_gone(void **state) {
+    (void)state;
+    struct host *bad = new_host(), *good = new_host();
+    struct fake_clock clock = {0};
+    struct source_message m;
+    bad->plans[0].refusal = "HTTP/1.1 403 F\r\n\r\nnot from here";
+    bad->plans[1] = (struct plan){.first_us = T0 + SECOND, .count = 1, .ending = HOLD};
+    good->plans[0] = (struct plan){.first_us = T0, .count = 1, .ending = VANISH};
+    for (int i = 1; i < PLANS_MAX; i++) good->plans[i].refusal = "HTTP/1.1 503 S\r\n\r\n";
+    start(bad);
+    start(good);
+    struct bl_clock c = {fake_wall, fake_mono, &clock};
+    struct source *s = open_source((struct source_options){.urls = (const char *const[]){bad->url, good->url},
+                                                           .url_count = 2,
+                                                           .clock = &c,
+                                                           .backoff_max_us = 4 * SECOND});
+    until_asked(s, bad, &clock, 1);
+    while (stats_of(s).failures < 1) EXPECT_RC(source_next(s, 1, &m, NULL), BL_E_TIMEOUT);
+    clock.now_us += SECOND;
+    take(s, 1, &m);
+    EXPECT(time_of(&m) == T0);
+    while (source_next(s, 1, &m, NULL) == BL_E_TIMEOUT && clock.now_us < 60 * SECOND)
+        if (stats_of(s).state == SOURCE_BACKOFF) clock.now_us += SECOND;
+    EXPECT(time_of(&m) == T0 + SECOND && stats_of(s).state == SOURCE_LIVE);
+    EXPECT(clock.now_us >= 8 * SECOND && clock.now_us <= 16 * SECOND); /* the pause, and the longest backoff */
+    source_close(&s);
+    stop(bad);
+    stop(good);
+}
+
 static void retry_after_is_honoured(void **state) {
     (void)state;
     struct host *h = new_host();
@@ -200,29 +274,6 @@ static void a_dead_host_makes_room_for_the_next(void **state) {
     stop(good);
 }
 
-static void a_position_beyond_the_look_back_is_a_gap(void **state) {
-    (void)state;
-    for (int beyond = 0; beyond < 2; beyond++) {
-        struct host *h = new_host();
-        int64_t first_us = T0 + (beyond ? 7200 : 30) * SECOND;
-        h->plans[0] = (struct plan){.first_us = first_us, .count = 1, .ending = VANISH};
-        h->plans[1] = (struct plan){.first_us = first_us, .count = 1, .ending = HOLD};
-        start(h);
-        struct source *s = open_source(OPTIONS(h, .start_cursor_us = T0));
-        struct source_message m;
-        struct source_gap gap;
-        take(s, 2, &m); /* the second connection finds the same gap: it is reported once */
-        EXPECT(source_take_gap(s, &gap) == (bool)beyond);
-        if (beyond) {
-            EXPECT(gap.from_us == T0 && gap.to_us == first_us && strncmp(gap.host, "127.0.0.1:", 10) == 0);
-            assert_string_equal(gap.reason, "cursor_too_old");
-        }
-        EXPECT(!source_take_gap(s, &gap) && stats_of(s).gaps == (uint64_t)beyond);
-        source_close(&s);
-        stop(h);
-    }
-}
-
 struct waker {
     struct source *s;
     enum source_state during;
@@ -295,21 +346,30 @@ static void ticks_go_on_while_connecting(void **state) {
 
 /* ---- filters ---- */
 
-static void long_filters_are_sent_as_hello_and_a_complaint_is_final(void **state) {
+static void long_filters_are_sent_as_hello_and_a_complaint_before_the_first_event_is_final(void **state) {
     (void)state;
     static const char *dids[3000];
+    const struct plan serving = {.hello = true, .first_us = T0, .count = 1, .ending = VANISH},
+                      complaint = {.hello = true, .ending = CLOSE, .close_code = 1008, .close_reason = "invalid DID"};
     for (size_t i = 0; i < 3000; i++) dids[i] = "did:plc:abcdefghijklmnopqrstuvwx";
-    struct host *h = new_host();
-    h->plans[0] = (struct plan){.hello = true, .first_us = T0, .count = 1, .ending = VANISH};
-    h->plans[1] = (struct plan){.hello = true, .ending = CLOSE, .close_code = 1008, .close_reason = "invalid DID"};
-    start(h);
-    struct source *s = open_source(OPTIONS(h, .dids = dids, .did_count = 3000));
     struct source_message m;
     struct bl_error err = {0};
-    take(s, 1, &m);
-    EXPECT(asked_for(h, 0, "/subscribe?requireHello=true HTTP") && h->hello.n > 3000 * 34);
+    struct host *h = new_host();
+    h->plans[0] = complaint;
+    start(h);
+    struct source *s = open_source(OPTIONS(h, .dids = dids, .did_count = 3000));
     EXPECT_RC(next(s, &m, &err), BL_E_USAGE);
     EXPECT(strstr(err.message, "invalid DID"));
+    EXPECT(asked_for(h, 0, "/subscribe?requireHello=true HTTP") && h->hello.n > 3000 * 34);
+    source_close(&s);
+    stop(h);
+    h = new_host();
+    h->plans[0] = h->plans[2] = serving;
+    h->plans[1] = complaint;
+    start(h);
+    s = open_source(OPTIONS(h, .dids = dids, .did_count = 3000));
+    take(s, 2, &m); /* what was taken before is not wrong now */
+    EXPECT(stats_of(s).connects == 3);
     source_close(&s);
     stop(h);
 }
@@ -482,14 +542,15 @@ int main(void) {
         cmocka_unit_test(without_a_durable_cursor_the_newest_message_counts),
         cmocka_unit_test(a_start_cursor_is_used_and_the_first_messages_are_overlap),
         cmocka_unit_test(answers_that_cannot_change_are_final),
+        cmocka_unit_test(a_refusal_after_the_first_event_passes),
+        cmocka_unit_test(a_host_that_refused_at_first_is_asked_when_the_others_are_gone),
         cmocka_unit_test(retry_after_is_honoured),
         cmocka_unit_test(backoff_doubles_up_to_its_limit),
         cmocka_unit_test(a_silent_connection_is_left_for_the_next_host),
         cmocka_unit_test(a_dead_host_makes_room_for_the_next),
-        cmocka_unit_test(a_position_beyond_the_look_back_is_a_gap),
         cmocka_unit_test(a_wake_is_answered_at_once_in_every_state),
         cmocka_unit_test(ticks_go_on_while_connecting),
-        cmocka_unit_test(long_filters_are_sent_as_hello_and_a_complaint_is_final),
+        cmocka_unit_test(long_filters_are_sent_as_hello_and_a_complaint_before_the_first_event_is_final),
         cmocka_unit_test(a_filtered_stream_may_be_silent_for_longer),
         cmocka_unit_test(a_host_that_does_not_even_ping_is_dead_however_patient_the_filter),
         cmocka_unit_test(a_jump_of_the_wall_clock_moves_neither_timers_nor_cursor),
