@@ -40,6 +40,7 @@ struct catalog_intake {
     enum ev_type type;
     uint64_t incarnation, seq; /* block identity; incarnation 0 = import */
     uint64_t offset;           /* of the block; UINT64_MAX = none */
+    int64_t first_us, last_us; /* of the block's events, to tell where a missing block was; 0 unknown */
     int64_t received, written, duplicates, dead;
     bool repeated; /* the block is in the lake already, and came with an offset once more: counted (as duplicates) only
                       when the offset is a new one, as after Redis forgot the block and it was sent again */
@@ -77,7 +78,8 @@ enum bl_rc catalog_committed_seq(struct catalog *c, uint64_t incarnation, enum e
 struct catalog_ledger {
     int64_t received, written, duplicates, dead;
     uint64_t next_offset;   /* of the buffer's offsets */
-    int64_t missing;        /* offsets that never arrived: blocks lost in the buffer. Must be 0 */
+    int64_t missing;        /* offsets that never arrived: blocks lost in the buffer. Must be 0. Stays when the buffer
+                               numbers anew, but for what comes again then (holes.h); the rest is a gap "buffer_lost" */
     int64_t forgotten;      /* offsets seen twice because Redis lost its last second and numbered anew */
     int64_t rows;           /* sum over listed files */
 };

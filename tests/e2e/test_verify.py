@@ -1,0 +1,75 @@
+"""What `verify` must not pass over: losses in Redis before and after it is emptied, refused messages that vanish, damaged files, events
+that stand in the lake twice. In each test the fault is a real one, made from outside."""
+import json
+import re
+import sqlite3
+
+import pytest
+
+from harness import get, metric, run, wait_for
+
+BEGINNING = "source.cursor=2026-01-05"  # where the simulated network begins; without it a paced one is joined live
+
+
+def verify(world, *more):
+    """(exit code, result, what was found) of `verify --buffer`."""
+    done = run("verify", "--data", world.lake, "--buffer", f"--set=redis.socket={world.socket}", "--json", *more, check=False)
+    assert done.returncode in (0, 3), done.stderr
+    return done.returncode, json.loads(done.stdout), done.stderr
+
+
+def ids(world, queue):
+    return [line for line in world.redis_cli("xrange", queue, "-", "+").split("\n") if re.fullmatch(r"\d+-\d+", line)]
+
+
+def drop_a_block(world, queue="firehose:likes:queue"):
+    blocks = ids(world, queue)
+    assert len(blocks) > 2
+    assert world.redis_cli("xdel", queue, blocks[len(blocks) // 2]) == "1"
+
+
+def drained(world):
+    return all(world.redis_cli("xlen", f"firehose:{name}:queue") == "0" for name in ("likes", "posts", "others", "accounts"))
+
+
+def settled(world):
+    path = world.lake / "spill/position"
+    return int(path.read_text().split("=")[1]) if path.exists() else 0
+
+
+def buffer_everything(world, count, *simulator):
+    """The first `count` events of the network are in Redis, and nobody adds more."""
+    network = world.simulator(f"--count={count}", *simulator)
+    ingest = world.ingest(BEGINNING, "source.host_switch_rewind=1s", "source.rewind=1s")
+    wait_for("everything is buffered", lambda: (metric(world.ingest_port, "bluelake_events_buffered_total") or 0) >= count)
+    assert ingest.stop() == 0
+    network.kill()
+    return ingest
+
+
+def test_a_loss_stays_on_record_when_redis_is_emptied_later(world):
+    world.redis()
+    ingest = buffer_everything(world, 20000)
+    drop_a_block(world)
+    reached = int(world.redis_cli("hget", "firehose:metadata", "cursor_us"))
+    writer = world.writer("write.interval=300ms")
+    wait_for("the queues are empty", lambda: drained(world))
+    missing = lambda: metric(world.write_port, "bluelake_buffer_missing_events")  # noqa: E731
+    lost = wait_for("the loss is seen", missing)
+
+    network = world.simulator("--count=30000")
+    ingest.start()
+    wait_for("what lies behind the loss is settled", lambda: settled(world) > reached)
+    network.kill()
+    world.redis_cli("flushall")
+    world.simulator("--count=40000")
+    wait_for("the rest is in the lake", lambda: world.catalog_rows() == 40000 - lost)
+    assert ingest.stop() == 0
+    wait_for("what was settled has come again", lambda: drained(world))
+    assert missing() == lost
+    assert "BUFFER_LOSS" in json.dumps(json.loads(get(world.write_port, "/health")[1])["alerts"])
+    assert writer.stop() == 0
+    code, result, findings = verify(world, "--against-simulator=seed=1,count=40000")
+    assert code == 3 and result["missing"] == lost and f"{int(lost)} buffered events never arrived" in findings
+    with sqlite3.connect(world.lake / "catalog.sqlite") as catalog:
+        assert ("buffer_lost", 0) in catalog.execute("SELECT reason, healed FROM gaps").fetchall()
