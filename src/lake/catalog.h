@@ -64,6 +64,8 @@ struct catalog_commit {
     size_t dead_count;
     const int64_t *revived; /* ids of dead letters that became events */
     size_t revived_count;
+    const char *const *taken; /* stream ids, ascending, of ingest's notes that are settled with this commit */
+    size_t taken_count;
     const char *job;       /* "write", "import", "compact": for the job journal */
 };
 /* One transaction; `*snapshot` gets the new snapshot id. All or nothing. */
@@ -123,6 +125,13 @@ enum bl_rc catalog_dead_letter(struct catalog *c, int64_t id,
                                struct bl_error *err);
 /* For good, all or none: an id that does not exist is BL_E_NOT_FOUND. */
 enum bl_rc catalog_drop_dead(struct catalog *c, const int64_t *ids, size_t count, struct bl_error *err);
+/* Beside the tables: how many dead letters there should be, and how many of ingest's notes (refused messages and gaps)
+ * were ever taken over, up to which stream id. -1: the lake was made before these were counted. */
+struct catalog_counts {
+    int64_t dead, dead_expected, taken;
+    char taken_to[48];
+};
+enum bl_rc catalog_counts(struct catalog *c, struct catalog_counts *out, struct bl_error *err);
 enum bl_rc catalog_dead_count(struct catalog *c, int64_t *count, struct bl_error *err);
 
 struct catalog_totals {

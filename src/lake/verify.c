@@ -72,6 +72,7 @@ enum bl_rc lake_view_open(struct lake_view *v, const char *lake_dir, struct bl_e
     BL_TRY(catalog_pin(v->catalog, err));
     enum bl_rc rc = catalog_files(v->catalog, EV_TYPE_COUNT, 0, 0, &v->files, &v->count, err);
     if (rc == BL_OK) rc = catalog_ledger(v->catalog, v->ledger, err);
+    if (rc == BL_OK) rc = catalog_counts(v->catalog, &v->counts, err);
     catalog_unpin(v->catalog);
     BL_TRY(rc);
     if (v->count) qsort(v->files, v->count, sizeof *v->files, by_type_hour_path);
@@ -332,9 +333,18 @@ static void check_ledger(struct verification *v) {
     }
 }
 
+static void check_dead_letters(struct verification *v) {
+    const struct catalog_counts *n = &v->view.counts;
+    if (n->dead < n->dead_expected)
+        PROBLEM(v, "dead letters",
+                "the catalogue holds %" PRId64 ", noted and neither dropped nor replayed were %" PRId64, n->dead,
+                n->dead_expected);
+}
+
 static enum bl_rc verify_all(struct verification *v, struct bl_error *err) {
     for (size_t i = 0; i < v->view.count; i++) BL_TRY(check_file(v, &v->view.files[i], err));
     check_ledger(v);
+    check_dead_letters(v);
     return check_folders(v, err);
 }
 

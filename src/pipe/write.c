@@ -373,6 +373,7 @@ static enum bl_rc take_rejected(struct writer *w, size_t *taken, struct bl_error
         bool gap = strcmp(r->reason, "gap") == 0 || strcmp(r->reason, "healed") == 0;
         if (gap) BL_TRY(gap_note_take(lake_catalog(w->lake), r, err));
         BL_CRASH_POINT("write.note_taken");
+        lake_note_taken(w->lake, r->id);
         ids_add(&w->rejected, r->id); /* not before: what could not be stored must stay in Redis */
         if (gap) continue;
         char origin[96];

@@ -73,3 +73,61 @@ def test_a_loss_stays_on_record_when_redis_is_emptied_later(world):
     assert code == 3 and result["missing"] == lost and f"{int(lost)} buffered events never arrived" in findings
     with sqlite3.connect(world.lake / "catalog.sqlite") as catalog:
         assert ("buffer_lost", 0) in catalog.execute("SELECT reason, healed FROM gaps").fetchall()
+
+
+def test_what_vanished_from_redis_is_seen_while_it_should_wait_there(world):
+    world.redis()
+    buffer_everything(world, 20000, "--misbehave=mark-every=500")
+    writer = world.writer("write.interval=300ms")
+    wait_for("the queues are empty", lambda: drained(world) and world.redis_cli("xlen", "firehose:rejected:queue") == "0")
+    assert writer.stop() == 0
+    assert verify(world)[1]["problems"] == 0
+
+    network = world.simulator("--count=40000", "--misbehave=mark-every=500")
+    ingest = world.ingest(BEGINNING)
+    wait_for("more is buffered", lambda: (metric(world.ingest_port, "bluelake_events_buffered_total") or 0) >= 20000)
+    assert ingest.stop() == 0
+    network.kill()
+    refused = int(world.redis_cli("xlen", "firehose:rejected:queue"))
+    assert refused > 30 and verify(world) == (0, {**verify(world)[1], "problems": 0}, "")
+
+    drop_a_block(world)
+    code, result, findings = verify(world)
+    assert code == 3 and result["problems"] == 1 and "likes: " in findings and "events wait in Redis" in findings
+    world.redis_cli("xtrim", "firehose:rejected:queue", "maxlen", refused - 7)
+    code, result, findings = verify(world)
+    assert code == 3 and result["problems"] == 2 and "7 refused messages or gaps were lost in Redis" in findings
+
+
+def test_dead_letters_that_nobody_dropped_are_missed(world):
+    world.redis()
+    buffer_everything(world, 20000, "--misbehave=mark-every=500")
+    writer = world.writer("write.interval=300ms")
+    wait_for("the queues are empty", lambda: drained(world) and world.redis_cli("xlen", "firehose:rejected:queue") == "0")
+    assert writer.stop() == 0
+    letters = json.loads(run("deadletter", "list", "--data", world.lake, "--json").stdout.splitlines()[0])
+    run("deadletter", "drop", letters["id"], "--data", world.lake)
+    assert verify(world)[1]["problems"] == 0
+    with sqlite3.connect(world.lake / "catalog.sqlite") as catalog:
+        catalog.execute("DELETE FROM dead_letters WHERE id IN (SELECT id FROM dead_letters LIMIT 5)")
+    code, result, findings = verify(world)
+    assert code == 3 and result["problems"] == 1 and "dead letters: " in findings
+
+
+def test_the_equation_holds_while_ingest_and_writer_run_and_says_when_redis_forgot(world):
+    world.redis()
+    world.simulator("--count=60000", "--rate=8000", "--misbehave=mark-every=200")
+    ingest, writer = world.ingest(BEGINNING), world.writer("write.interval=200ms")
+    wait_for("something is in the lake", lambda: world.catalog_rows() > 0)
+    looks = 0
+    while world.catalog_rows() < 55000 and ingest.alive() and writer.alive():
+        done = run("verify", "--data", world.lake, "--buffer", f"--set=redis.socket={world.socket}", check=False)
+        assert "DOES NOT ADD UP" not in done.stdout and "forgot" not in done.stdout, done.stdout
+        looks += 1
+    assert looks > 1
+    wait_for("everything is in the lake", lambda: world.catalog_rows() >= 60000 and drained(world))
+    assert ingest.stop() == 0 and writer.stop() == 0
+    assert verify(world)[::2] == (0, "")
+    world.redis_cli("flushall")
+    code, result, findings = verify(world)
+    assert code == 0 and findings.count("Redis forgot what it had counted") == 9
