@@ -1,4 +1,5 @@
 #include "base/clock.h"
+#include "lake/damage.h"
 #include "lake/duck.h"
 #include "lake/idset.h"
 #include "lake/reader.h"
@@ -11,7 +12,6 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <xxhash.h>
 
 #define HOUR_US INT64_C(3600000000)
 
@@ -116,21 +116,6 @@ struct verification {
         findings_add(&(v)->findings, check, __VA_ARGS__);                                                              \
     } while (0)
 
-static enum bl_rc hash_file(int fd, const char *path, uint64_t *hash, struct bl_error *err) {
-    enum { STEP = 1 << 20 };
-    BL_CLEANUP(bl_freep) char *bytes = bl_xmalloc(STEP);
-    XXH3_state_t *state = XXH3_createState();
-    if (!state) return bl_fail(err, BL_E_NOMEM, "no memory to check %s", path);
-    XXH3_64bits_reset(state);
-    ssize_t n;
-    while ((n = read(fd, bytes, STEP)) > 0 || (n < 0 && errno == EINTR))
-        if (n > 0) XXH3_64bits_update(state, bytes, (size_t)n);
-    *hash = XXH3_64bits_digest(state);
-    enum bl_rc rc = n < 0 ? bl_fail_errno(err, BL_E_IO, "cannot read %s", path) : BL_OK;
-    XXH3_freeState(state);
-    return rc;
-}
-
 static void close_fd(int *fd) {
     if (*fd >= 0) close(*fd);
 }
@@ -154,7 +139,7 @@ static enum bl_rc check_bytes(struct verification *v, const struct catalog_file 
         return BL_OK;
     }
     uint64_t hash = 0;
-    BL_TRY(hash_file(fd, path, &hash, err));
+    BL_TRY(file_hash(fd, path, &hash, err));
     *intact = hash == f->checksum;
     if (!*intact)
         PROBLEM(v, "checksum", "%s has checksum %016" PRIx64 ", the catalogue says %016" PRIx64, f->path, hash,

@@ -131,3 +131,34 @@ def test_the_equation_holds_while_ingest_and_writer_run_and_says_when_redis_forg
     world.redis_cli("flushall")
     code, result, findings = verify(world)
     assert code == 0 and findings.count("Redis forgot what it had counted") == 9
+
+
+@pytest.mark.parametrize("how", ["cut", "rotten", "gone"])
+def test_a_damaged_file_that_holds_up_the_writer_is_named_with_the_cure(world, how):
+    world.redis()
+    ingest = buffer_everything(world, 3000)
+    writer = world.writer("write.interval=300ms")
+    wait_for("everything is in the lake", lambda: world.catalog_rows() == 3000)
+    assert writer.stop() == 0
+    path = max(world.lake.glob("year=*/**/likes*.parquet"), key=lambda p: p.stat().st_size)
+    intact = path.read_bytes()
+    path.unlink()
+    if how != "gone":
+        path.write_bytes(intact[:len(intact) // 2] if how == "cut" else intact[:200] + b"\xff" * 400 + intact[600:])
+    world.simulator("--count=6000")
+    ingest.start()
+    writer.start()
+
+    def trouble():
+        try:
+            error = json.loads(get(world.write_port, "/ready")[1])["error"]
+            return error if "held up" in error else None
+        except OSError:
+            return None
+    error = wait_for("the writer says what holds it up", trouble)
+    says = {"cut": "bytes, the catalogue says", "rotten": "has checksum", "gone": "No such file"}[how]
+    assert str(path.relative_to(world.lake)) in error and says in error and "from a backup" in error, error
+    path.write_bytes(intact)
+    wait_for("the writer goes on", lambda: world.catalog_rows() == 6000)
+    assert ingest.stop() == 0 and writer.stop() == 0
+    assert verify(world, "--against-simulator=seed=1,count=6000")[0] == 0
