@@ -6,7 +6,7 @@ import sqlite3
 
 import pytest
 
-from harness import get, metric, run, wait_for
+from harness import FIXTURE, get, metric, run, wait_for
 
 BEGINNING = "source.cursor=2026-01-05"  # where the simulated network begins; without it a paced one is joined live
 
@@ -162,3 +162,15 @@ def test_a_damaged_file_that_holds_up_the_writer_is_named_with_the_cure(world, h
     wait_for("the writer goes on", lambda: world.catalog_rows() == 6000)
     assert ingest.stop() == 0 and writer.stop() == 0
     assert verify(world, "--against-simulator=seed=1,count=6000")[0] == 0
+
+
+def test_an_event_that_stands_in_the_lake_twice_is_found_however_far_apart(world):
+    lines = [json.loads(line) for line in FIXTURE.read_text(encoding="utf-8").split("\n") if line.strip()]
+    events = [event for event in lines if event.get("kind") == "commit"][:10]
+    for hours in (0, 4, 72):  # as another host would stamp it, were its clock that wrong
+        path = world.folder / f"{hours}.ndjson"
+        path.write_text("".join(json.dumps({**event, "time_us": event["time_us"] + hours * 3600 * 10**6}) + "\n" for event in events), encoding="utf-8")
+        run("import", path, "--data", world.lake)
+    done = run("verify", "--data", world.lake, "--json", check=False)
+    assert done.returncode == 3 and json.loads(done.stdout)["problems"] == 20
+    assert done.stderr.count("is in the lake already, in year=") == 20
