@@ -4,8 +4,8 @@
 #include "base/fault.h"
 #include "base/io.h"
 #include "lake/catalog_sql.h"
-#include "lake/holes.h"
 #include "lake/note_id.h"
+#include "lake/numbering.h"
 
 #include <inttypes.h>
 #include <sqlite3.h>
@@ -18,7 +18,7 @@ enum statement {
 #define S(name, sql) ST_##name,
     STATEMENTS
 #undef S
-    ST_COUNT
+        ST_COUNT
 };
 static const char *const statement_sql[ST_COUNT] = {
 #define S(name, sql) [ST_##name] = sql,
@@ -38,27 +38,39 @@ struct catalog {
 static enum bl_rc code_of(int sqlite_code) {
     switch (sqlite_code & 0xff) {
     case SQLITE_BUSY:
-    case SQLITE_LOCKED: return BL_E_BUSY;
-    case SQLITE_FULL: return BL_E_FULL;
+    case SQLITE_LOCKED:
+        return BL_E_BUSY;
+    case SQLITE_FULL:
+        return BL_E_FULL;
     case SQLITE_NOTADB:
-    case SQLITE_CORRUPT: return BL_E_CORRUPT;
+    case SQLITE_CORRUPT:
+        return BL_E_CORRUPT;
     case SQLITE_IOERR:
-    case SQLITE_CANTOPEN: return BL_E_IO;
-    case SQLITE_NOMEM: return BL_E_NOMEM;
-    case SQLITE_INTERRUPT: return BL_E_CANCELLED;
-    default: return BL_E_BACKEND;
+    case SQLITE_CANTOPEN:
+        return BL_E_IO;
+    case SQLITE_NOMEM:
+        return BL_E_NOMEM;
+    case SQLITE_INTERRUPT:
+        return BL_E_CANCELLED;
+    default:
+        return BL_E_BACKEND;
     }
 }
 
 static const char *cure_of(int sqlite_code) {
     switch (sqlite_code & 0xff) {
     case SQLITE_BUSY:
-    case SQLITE_LOCKED: return "; another process held it for 10 s: try again";
-    case SQLITE_FULL: return "; free disk space";
+    case SQLITE_LOCKED:
+        return "; another process held it for 10 s: try again";
+    case SQLITE_FULL:
+        return "; free disk space";
     case SQLITE_NOTADB:
-    case SQLITE_CORRUPT: return "; restore it from a backup";
-    case SQLITE_READONLY: return "; grant write permission on the lake folder";
-    default: return "";
+    case SQLITE_CORRUPT:
+        return "; restore it from a backup";
+    case SQLITE_READONLY:
+        return "; grant write permission on the lake folder";
+    default:
+        return "";
     }
 }
 
@@ -144,7 +156,9 @@ static const char *text_at(sqlite3_stmt *s, int column) {
     return text ? (const char *)text : "";
 }
 
-static const char *type_name(enum ev_type type) { return type < EV_TYPE_COUNT ? ev_schema(type)->name : NULL; }
+static const char *type_name(enum ev_type type) {
+    return type < EV_TYPE_COUNT ? ev_schema(type)->name : NULL;
+}
 
 static enum bl_rc type_at(struct catalog *c, sqlite3_stmt *s, int column, enum ev_type *type, struct bl_error *err) {
     const char *name = text_at(s, column);
@@ -302,63 +316,6 @@ static enum bl_rc read_ledger(struct catalog *c, enum ev_type type, struct catal
     return BL_OK;
 }
 
-static enum bl_rc read_holes(struct catalog *c, enum ev_type type, struct holes *h, struct bl_error *err) {
-    BL_CLEANUP(bl_buf_release) struct bl_buf text = {0};
-    char key[32];
-    snprintf(key, sizeof key, "holes:%s", type_name(type));
-    BL_TRY(catalog_get(c, key, &text, err));
-    holes_parse(h, bl_buf_view(&text));
-    return BL_OK;
-}
-
-static enum bl_rc write_holes(struct catalog *c, enum ev_type type, const struct holes *h, struct bl_error *err) {
-    BL_CLEANUP(bl_buf_release) struct bl_buf text = {0};
-    char key[32];
-    snprintf(key, sizeof key, "holes:%s", type_name(type));
-    holes_print(h, &text);
-    return catalog_set(c, key, bl_buf_cstr(&text), err);
-}
-
-/* Numbered anew: the buffer lost its contents, and what was not settled is asked for again. What is missing from before
- * is a gap from now on: nobody asks for it. */
-static enum bl_rc begin_numbering(struct catalog *c, const struct catalog_intake *in, struct catalog_ledger *l,
-                                  struct holes *h, struct bl_error *err) {
-    l->missing -= holes_anew(h, in->first_us);
-    for (size_t i = 0; i < h->count; i++) {
-        struct catalog_gap gap = {.from_us = h->list[i].from_us, .to_us = h->list[i].to_us, .noted_us = bl_wall_us()};
-        if (!gap.from_us) gap.from_us = gap.to_us;
-        snprintf(gap.reason, sizeof gap.reason, "buffer_lost");
-        BL_TRY(catalog_add_gap(c, &gap, err));
-    }
-    h->count = 0;
-    return BL_OK;
-}
-
-/* Where the block's offset stands against the expected one. A block older than one committed before it (`late`) fills
- * part of the hole it left. */
-static enum bl_rc account_offset(struct catalog *c, struct catalog_ledger *l, const struct catalog_intake *in,
-                                 bool late, struct bl_error *err) {
-    if (in->offset == UINT64_MAX) return BL_OK;
-    struct holes h;
-    BL_TRY(read_holes(c, in->type, &h, err));
-    if (late) {
-        int64_t found = in->written < l->missing ? in->written : l->missing; /* what was not written was not missing */
-        l->missing -= found;
-        holes_fill(&h, in->first_us, found);
-        return write_holes(c, in->type, &h, err);
-    }
-    if (in->offset == 0 && l->next_offset > 0) BL_TRY(begin_numbering(c, in, l, &h, err));
-    if (in->offset > l->next_offset) {
-        int64_t jump = (int64_t)(in->offset - l->next_offset);
-        l->missing += jump;
-        holes_add(&h, in->first_us, jump);
-    }
-    if (in->offset < l->next_offset) l->forgotten += (int64_t)(l->next_offset - in->offset);
-    l->next_offset = in->offset + (uint64_t)in->received;
-    h.newest_us = in->last_us;
-    return write_holes(c, in->type, &h, err);
-}
-
 static enum bl_rc add_intake(struct catalog *c, const struct catalog_intake *in, struct bl_error *err) {
     struct catalog_ledger l;
     BL_TRY(read_ledger(c, in->type, &l, err));
@@ -367,7 +324,7 @@ static enum bl_rc add_intake(struct catalog *c, const struct catalog_intake *in,
     bool anew = in->offset != UINT64_MAX && in->offset + (uint64_t)in->received > l.next_offset;
     if (in->repeated && !anew) return BL_OK;
     bool late = in->incarnation && in->seq <= seq;
-    BL_TRY(account_offset(c, &l, in, late && !anew, err));
+    BL_TRY(numbering_account(c, &l, in, late && !anew, err));
     DO(c, ST_SET_LEDGER, err, "siiiiiii", type_name(in->type), l.received + in->received, l.written + in->written,
        l.duplicates + in->duplicates, l.dead + in->dead, (int64_t)l.next_offset, l.missing, l.forgotten);
     if (in->incarnation && !late)
@@ -400,6 +357,24 @@ static enum bl_rc count_taken(struct catalog *c, const struct catalog_commit *wh
     return catalog_set(c, "notes_taken_to", last, err);
 }
 
+static enum bl_rc read_purged(struct catalog *c, enum ev_type type, int64_t *rows, struct bl_error *err) {
+    BL_CLEANUP(bl_freep) char *key = bl_xasprintf("purged:%s", type_name(type));
+    BL_CLEANUP(bl_buf_release) struct bl_buf value = {0};
+    *rows = 0;
+    BL_TRY(catalog_get(c, key, &value, err));
+    if (value.n == 0 || bl_parse_i64(bl_buf_view(&value), 0, INT64_MAX, rows)) return BL_OK;
+    return bl_fail(err, BL_E_CORRUPT, "catalogue %s: %s is no number", c->path, key);
+}
+
+static enum bl_rc add_purged(struct catalog *c, enum ev_type type, int64_t rows, struct bl_error *err) {
+    int64_t before;
+    char value[24];
+    BL_CLEANUP(bl_freep) char *key = bl_xasprintf("purged:%s", type_name(type));
+    BL_TRY(read_purged(c, type, &before, err));
+    snprintf(value, sizeof value, "%" PRId64, before + rows);
+    return catalog_set(c, key, value, err);
+}
+
 static enum bl_rc apply(struct catalog *c, const struct catalog_commit *what, int64_t *snapshot, struct bl_error *err) {
     BL_TRY(add_snapshot(c, what, snapshot, err));
     for (size_t i = 0; i < what->remove_count; i++) BL_TRY(remove_file(c, what->remove[i], *snapshot, err));
@@ -408,6 +383,8 @@ static enum bl_rc apply(struct catalog *c, const struct catalog_commit *what, in
     for (size_t i = 0; i < what->dead_count; i++) BL_TRY(add_dead(c, &what->dead[i], err));
     for (size_t i = 0; i < what->revived_count; i++) BL_TRY(drop_dead(c, what->revived[i], err));
     if (what->taken_count) BL_TRY(count_taken(c, what, err));
+    for (unsigned t = 0; what->purged && t < EV_TYPE_COUNT; t++)
+        if (what->purged[t]) BL_TRY(add_purged(c, (enum ev_type)t, what->purged[t], err));
     BL_CRASH_POINT("catalog.before_commit");
     DO(c, ST_COMMIT, err, "");
     BL_CRASH_POINT("catalog.after_commit");
@@ -447,6 +424,7 @@ static enum bl_rc read_ledgers(struct catalog *c, struct catalog_ledger out[stat
         BL_TRY(ask(c, ST_ROWS_OF_TYPE, &s, err, "s", type_name((enum ev_type)t)));
         out[t].rows = s ? sqlite3_column_int64(s, 0) : 0;
         finish(&s);
+        BL_TRY(read_purged(c, (enum ev_type)t, &out[t].purged, err));
     }
     return BL_OK;
 }
@@ -675,9 +653,8 @@ enum bl_rc catalog_totals(struct catalog *c, struct catalog_totals *out, struct 
     sqlite3_stmt *s;
     BL_TRY(ask(c, ST_TOTALS, &s, err, ""));
     if (!s) return bl_fail(err, BL_E_INTERNAL, "catalogue %s: no totals", c->path);
-    int64_t *const fields[] = {&out->files,    &out->rows,   &out->bytes,  &out->raw_bytes,
-                               &out->gaps,     &out->dead,   &out->snapshot, &out->min_us,
-                               &out->max_us,   &out->last_commit_us};
+    int64_t *const fields[] = {&out->files, &out->rows,     &out->bytes,  &out->raw_bytes, &out->gaps,
+                               &out->dead,  &out->snapshot, &out->min_us, &out->max_us,    &out->last_commit_us};
     for (int i = 0; i < (int)(sizeof fields / sizeof *fields); i++) *fields[i] = sqlite3_column_int64(s, i);
     finish(&s);
     return BL_OK;

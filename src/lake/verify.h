@@ -16,8 +16,8 @@ typedef void (*verify_report_fn)(void *context, const char *check, const char *f
  * and schema version; every row lies in its hour's folder and in the file's stated time range; no stray file in the
  * lake (older than ten minutes: a younger one may be a commit in progress); no identity twice, however far apart in
  * time (counted in `twice` and `problems`; 24 B a row of temporary disk space); the ledger adds up (received = written
- * + duplicates + dead; offsets without holes; rows in files = written); and no dead letter is gone that was neither
- * dropped nor replayed. */
+ * + duplicates + dead; offsets without holes; rows in files = written - purged); and no dead letter is gone that was
+ * neither dropped nor replayed. */
 enum bl_rc lake_verify(const char *lake_dir, verify_report_fn report, void *context, struct verify_result *out,
                        struct bl_error *err);
 
