@@ -141,7 +141,7 @@ void block_fields(const struct block *b, struct bl_buf *scratch, struct block_fi
     BL_ASSERT(i == BLOCK_FIELDS);
 }
 
-static bool parse_hex16(struct bl_str s, uint64_t *out) {
+bool block_parse_hex(struct bl_str s, uint64_t *out) {
     uint64_t value = 0;
     if (s.n != 16) return false;
     for (size_t i = 0; i < s.n; i++) {
@@ -178,7 +178,7 @@ static bool parse_field(enum field f, struct bl_str s, struct block *b) {
     case F_V:
         return parse_number(s, BLOCK_VERSION, BLOCK_VERSION, &u);
     case F_INC:
-        return parse_hex16(s, &b->incarnation);
+        return block_parse_hex(s, &b->incarnation);
     case F_SEQ:
         return parse_number(s, 1, INT64_MAX, &b->seq);
     case F_OFF:
@@ -199,7 +199,7 @@ static bool parse_field(enum field f, struct bl_str s, struct block *b) {
         b->raw_len = (uint32_t)u;
         return good;
     case F_SUM:
-        return parse_hex16(s, &b->sum);
+        return block_parse_hex(s, &b->sum);
     case F_DATA:
         b->data = s;
         return s.n > 0;

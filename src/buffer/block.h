@@ -35,6 +35,9 @@ void block_fields(const struct block *b, struct bl_buf *scratch, struct block_fi
 /* From the fields of an entry (any order, unknown names ignored). BL_E_CORRUPT names the bad field. */
 enum bl_rc block_parse(const struct block_field *fields, size_t count, struct block *out, struct bl_error *err);
 
+/* `inc` and `sum`: exactly 16 hex digits. */
+bool block_parse_hex(struct bl_str s, uint64_t *out);
+
 struct block_codec; /* reusable zstd contexts */
 struct block_codec *block_codec_new(int level);
 void block_codec_free(struct block_codec **c);

@@ -3,11 +3,10 @@
 #include <inttypes.h>
 #include <unistd.h>
 
-#include "buffer/buffer.h"
 #include "cmd/commands.h"
 #include "cmd/common.h"
+#include "cmd/verify_buffer.h"
 #include "pipe/lines.h"
-#include "pipe/settings.h"
 #include "sim/sim.h"
 
 static struct cmd_conf settings;
@@ -19,7 +18,8 @@ static const struct cmd_option options[] = {
     {"against-simulator", OPT_TEXT, &against_simulator, "seed=N,count=M",
      "compare every event with the simulated network's (also start=TIME, rate=N, batch=N)", 0, 0},
     {"against", OPT_TEXT, &against_file, "FILE.ndjson", "compare every event with this file's", 0, 0},
-    {"buffer", OPT_FLAG, &with_buffer, NULL, "include the running Redis in the conservation equation", 0, 0},
+    {"buffer", OPT_FLAG, &with_buffer, NULL,
+     "include the running Redis in the conservation equation: every entry of its queues is looked at", 0, 0},
     {"json", OPT_FLAG, &json, NULL, "print the result as JSON", 0, 0},
     CMD_END};
 static const struct cmd_spec spec = {
@@ -122,46 +122,6 @@ static enum bl_rc compare_file(const char *dir, struct verify_result *result, st
     return rc;
 }
 
-/* ---- the conservation equation with the buffer ---- */
-
-static enum bl_rc check_equation(const char *dir, const struct buffer_depth *depth, struct verify_result *result,
-                                 struct bl_error *err) {
-    struct catalog *c = NULL;
-    struct catalog_ledger ledger[EV_TYPE_COUNT];
-    BL_TRY(catalog_open(dir, CATALOG_READ, &c, err));
-    enum bl_rc rc = catalog_ledger(c, ledger, err);
-    catalog_close(&c);
-    for (unsigned t = 0; rc == BL_OK && t < EV_TYPE_COUNT; t++) {
-        const struct catalog_ledger *l = &ledger[t];
-        /* Offsets number what was buffered: up to next_offset it is in the ledger, beyond it is in the queue. A Redis
-         * that lost its last second counts less than the ledger until ingest has asked again for events the lake holds.
-         */
-        int64_t waiting = (int64_t)depth->received[t] - (int64_t)l->next_offset, forgot = waiting < 0 ? -waiting : 0;
-        if (forgot) waiting = 0;
-        bool holds = waiting <= (int64_t)depth->events[t] && l->received == l->written + l->duplicates + l->dead;
-        if (!json)
-            printf("%-9s received %12" PRIu64 " = written %12" PRId64 " + duplicates %9" PRId64 " + dead %6" PRId64
-                   " + buffered %9" PRId64 "%s%s\n",
-                   ev_schema((enum ev_type)t)->name, depth->received[t], l->written, l->duplicates, l->dead, waiting,
-                   forgot ? "   (Redis forgot some of them, the lake did not)" : "", holds ? "" : "   DOES NOT ADD UP");
-        if (!holds) result->problems++;
-    }
-    return rc;
-}
-
-static enum bl_rc check_buffer(const char *dir, struct verify_result *result, struct bl_error *err) {
-    struct buffer_settings s;
-    struct buffer *b = NULL;
-    struct buffer_depth depth;
-    BL_TRY(buffer_settings_init(&s, &settings.conf, err));
-    enum bl_rc rc = buffer_open(&s.options, &b, err);
-    if (rc == BL_OK) rc = buffer_depth(b, &depth, err);
-    if (rc == BL_OK) rc = check_equation(dir, &depth, result, err);
-    buffer_close(&b);
-    buffer_settings_release(&s);
-    return rc;
-}
-
 /* ---- result ---- */
 
 static void print_result(const struct verify_result *r, bool compared) {
@@ -191,7 +151,7 @@ static enum bl_rc verify(struct verify_result *result, struct bl_error *err) {
     if (against_simulator) BL_TRY(compare_simulator(dir, result, err));
     if (against_file) BL_TRY(compare_file(dir, result, err));
     if (against_simulator || against_file) result->problems += problems;
-    return with_buffer ? check_buffer(dir, result, err) : BL_OK;
+    return with_buffer ? verify_buffer(&settings.conf, !json, report, result, err) : BL_OK;
 }
 
 int cmd_verify(int argc, char **argv) {

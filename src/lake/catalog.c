@@ -4,6 +4,8 @@
 #include "base/fault.h"
 #include "base/io.h"
 #include "lake/catalog_sql.h"
+#include "lake/note_id.h"
+#include "lake/numbering.h"
 
 #include <inttypes.h>
 #include <sqlite3.h>
@@ -314,22 +316,6 @@ static enum bl_rc read_ledger(struct catalog *c, enum ev_type type, struct catal
     return BL_OK;
 }
 
-/* Where the block's offset stands against the expected one. A block older than one committed before it (`late`) fills
- * part of the hole it left. */
-static void account_offset(struct catalog_ledger *l, const struct catalog_intake *in, bool late) {
-    if (in->offset == UINT64_MAX) return;
-    uint64_t received = (uint64_t)in->received;
-    if (late) {
-        l->missing -= in->written < l->missing ? in->written : l->missing; /* what was not written was not missing */
-        return;
-    }
-    /* Numbered anew: the buffer lost its contents, and everything that was not in the lake is asked for again. */
-    if (in->offset == 0 && l->next_offset > 0) l->missing = 0;
-    if (in->offset > l->next_offset) l->missing += (int64_t)(in->offset - l->next_offset);
-    if (in->offset < l->next_offset) l->forgotten += (int64_t)(l->next_offset - in->offset);
-    l->next_offset = in->offset + received;
-}
-
 static enum bl_rc add_intake(struct catalog *c, const struct catalog_intake *in, struct bl_error *err) {
     struct catalog_ledger l;
     BL_TRY(read_ledger(c, in->type, &l, err));
@@ -338,7 +324,7 @@ static enum bl_rc add_intake(struct catalog *c, const struct catalog_intake *in,
     bool anew = in->offset != UINT64_MAX && in->offset + (uint64_t)in->received > l.next_offset;
     if (in->repeated && !anew) return BL_OK;
     bool late = in->incarnation && in->seq <= seq;
-    account_offset(&l, in, late && !anew);
+    BL_TRY(numbering_account(c, &l, in, late && !anew, err));
     DO(c, ST_SET_LEDGER, err, "siiiiiii", type_name(in->type), l.received + in->received, l.written + in->written,
        l.duplicates + in->duplicates, l.dead + in->dead, (int64_t)l.next_offset, l.missing, l.forgotten);
     if (in->incarnation && !late)
@@ -349,13 +335,26 @@ static enum bl_rc add_intake(struct catalog *c, const struct catalog_intake *in,
 static enum bl_rc add_dead(struct catalog *c, const struct catalog_dead *d, struct bl_error *err) {
     DO(c, ST_ADD_DEAD, err, "ssssib", type_name(d->type), d->reason ? d->reason : "", d->detail ? d->detail : "",
        d->origin ? d->origin : "", d->received_us, d->message);
+    if (sqlite3_changes(c->db)) DO(c, ST_COUNT_FACT, err, "is", INT64_C(1), "dead_letters");
     return BL_OK;
 }
 
 static enum bl_rc drop_dead(struct catalog *c, int64_t id, struct bl_error *err) {
     DO(c, ST_DROP_DEAD, err, "i", id);
-    if (sqlite3_changes(c->db) == 1) return BL_OK;
-    return bl_fail(err, BL_E_NOT_FOUND, "there is no dead letter %" PRId64, id);
+    if (sqlite3_changes(c->db) != 1) return bl_fail(err, BL_E_NOT_FOUND, "there is no dead letter %" PRId64, id);
+    DO(c, ST_COUNT_FACT, err, "is", INT64_C(-1), "dead_letters");
+    return BL_OK;
+}
+
+/* A note that is read again after a crash is counted once. */
+static enum bl_rc count_taken(struct catalog *c, const struct catalog_commit *what, struct bl_error *err) {
+    struct catalog_counts counts;
+    BL_TRY(catalog_counts(c, &counts, err));
+    const char *last = counts.taken_to;
+    int64_t fresh = note_ids_behind(what->taken, what->taken_count, &last);
+    if (counts.taken < 0 || !fresh) return BL_OK;
+    DO(c, ST_COUNT_FACT, err, "is", fresh, "notes_taken");
+    return catalog_set(c, "notes_taken_to", last, err);
 }
 
 static enum bl_rc read_purged(struct catalog *c, enum ev_type type, int64_t *rows, struct bl_error *err) {
@@ -383,6 +382,7 @@ static enum bl_rc apply(struct catalog *c, const struct catalog_commit *what, in
     for (size_t i = 0; i < what->intake_count; i++) BL_TRY(add_intake(c, &what->intake[i], err));
     for (size_t i = 0; i < what->dead_count; i++) BL_TRY(add_dead(c, &what->dead[i], err));
     for (size_t i = 0; i < what->revived_count; i++) BL_TRY(drop_dead(c, what->revived[i], err));
+    if (what->taken_count) BL_TRY(count_taken(c, what, err));
     for (unsigned t = 0; what->purged && t < EV_TYPE_COUNT; t++)
         if (what->purged[t]) BL_TRY(add_purged(c, (enum ev_type)t, what->purged[t], err));
     BL_CRASH_POINT("catalog.before_commit");
@@ -626,6 +626,18 @@ enum bl_rc catalog_drop_dead(struct catalog *c, const int64_t *ids, size_t count
         return rc;
     }
     DO(c, ST_COMMIT, err, "");
+    return BL_OK;
+}
+
+enum bl_rc catalog_counts(struct catalog *c, struct catalog_counts *out, struct bl_error *err) {
+    sqlite3_stmt *s;
+    BL_TRY(ask(c, ST_COUNTS, &s, err, ""));
+    if (!s) return bl_fail(err, BL_E_INTERNAL, "catalogue %s: no counts", c->path);
+    *out = (struct catalog_counts){.dead = sqlite3_column_int64(s, 0),
+                                   .dead_expected = sqlite3_column_int64(s, 1),
+                                   .taken = sqlite3_column_int64(s, 2)};
+    copy_text(out->taken_to, sizeof out->taken_to, s, 3);
+    finish(&s);
     return BL_OK;
 }
 

@@ -40,6 +40,7 @@ struct catalog_intake {
     enum ev_type type;
     uint64_t incarnation, seq; /* block identity; incarnation 0 = import */
     uint64_t offset;           /* of the block; UINT64_MAX = none */
+    int64_t first_us, last_us; /* of the block's events, to tell where a missing block was; 0 unknown */
     int64_t received, written, duplicates, dead;
     bool repeated; /* the block is in the lake already, and came with an offset once more: counted (as duplicates) only
                       when the offset is a new one, as after Redis forgot the block and it was sent again */
@@ -64,6 +65,8 @@ struct catalog_commit {
     const int64_t *revived; /* ids of dead letters that became events */
     size_t revived_count;
     const int64_t *purged; /* EV_TYPE_COUNT of them: rows that `remove` held and `add` does not, for good; NULL: none */
+    const char *const *taken; /* stream ids, ascending, of ingest's notes that are settled with this commit */
+    size_t taken_count;
     const char *job;       /* "write", "import", "compact", "purge": for the job journal */
 };
 /* One transaction; `*snapshot` gets the new snapshot id. All or nothing. */
@@ -78,7 +81,8 @@ enum bl_rc catalog_committed_seq(struct catalog *c, uint64_t incarnation, enum e
 struct catalog_ledger {
     int64_t received, written, duplicates, dead;
     uint64_t next_offset;   /* of the buffer's offsets */
-    int64_t missing;        /* offsets that never arrived: blocks lost in the buffer. Must be 0 */
+    int64_t missing;        /* offsets that never arrived: blocks lost in the buffer. Must be 0. Stays when the buffer
+                               numbers anew, but for what comes again then (holes.h); the rest is a gap "buffer_lost" */
     int64_t forgotten;      /* offsets seen twice because Redis lost its last second and numbered anew */
     int64_t rows;           /* sum over listed files */
     int64_t purged;         /* rows removed for good since: rows = written - purged */
@@ -123,6 +127,13 @@ enum bl_rc catalog_dead_letter(struct catalog *c, int64_t id,
                                struct bl_error *err);
 /* For good, all or none: an id that does not exist is BL_E_NOT_FOUND. */
 enum bl_rc catalog_drop_dead(struct catalog *c, const int64_t *ids, size_t count, struct bl_error *err);
+/* Beside the tables: how many dead letters there should be, and how many of ingest's notes (refused messages and gaps)
+ * were ever taken over, up to which stream id. -1: the lake was made before these were counted. */
+struct catalog_counts {
+    int64_t dead, dead_expected, taken;
+    char taken_to[48];
+};
+enum bl_rc catalog_counts(struct catalog *c, struct catalog_counts *out, struct bl_error *err);
 enum bl_rc catalog_dead_count(struct catalog *c, int64_t *count, struct bl_error *err);
 
 struct catalog_totals {

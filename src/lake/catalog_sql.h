@@ -32,6 +32,7 @@ static const char schema_sql[] =
     "CREATE TABLE dead_letters(id INTEGER PRIMARY KEY, type TEXT, reason TEXT NOT NULL, detail TEXT NOT NULL, "
     "origin TEXT NOT NULL, received_us INTEGER NOT NULL, message BLOB NOT NULL, UNIQUE(origin, received_us));"
     "CREATE TABLE facts(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
+    "INSERT INTO facts VALUES('dead_letters', '0'), ('notes_taken', '0'), ('notes_taken_to', '');"
     "PRAGMA user_version = 1;";
 
 #define STATEMENTS                                                                                                     \
@@ -76,4 +77,9 @@ static const char schema_sql[] =
               "(SELECT ifnull(max(id), 0) FROM snapshots), ifnull(min(min_us), 0), ifnull(max(max_us), 0), "           \
               "(SELECT ifnull(max(committed_us), 0) FROM snapshots) FROM files")                                       \
     S(FACT, "SELECT value FROM facts WHERE key = ?")                                                                   \
-    S(SET_FACT, "INSERT OR REPLACE INTO facts(key, value) VALUES(?, ?)")
+    S(SET_FACT, "INSERT OR REPLACE INTO facts(key, value) VALUES(?, ?)")                                               \
+    S(COUNT_FACT, "UPDATE facts SET value = CAST(value AS INTEGER) + ? WHERE key = ?")                                 \
+    S(COUNTS, "SELECT (SELECT count(*) FROM dead_letters), "                                                           \
+              "ifnull((SELECT CAST(value AS INTEGER) FROM facts WHERE key = 'dead_letters'), -1), "                    \
+              "ifnull((SELECT CAST(value AS INTEGER) FROM facts WHERE key = 'notes_taken'), -1), "                     \
+              "ifnull((SELECT value FROM facts WHERE key = 'notes_taken_to'), '')")

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/fault.h"
+#include "lake/damage.h"
 #include "lake/lake_priv.h"
 #include "lake/reader.h"
 
@@ -115,7 +116,8 @@ static enum bl_rc rewrite(struct hour_job *j, struct bl_error *err) {
         .file_count = j->old_count,
         .ordered = true,
     };
-    BL_TRY(lake_scan_rows(&scan, rewrite_row, j, err));
+    enum bl_rc rc = lake_scan_rows(&scan, rewrite_row, j, err);
+    if (rc != BL_OK) return blame_damaged_file(j->l->dir, j->old, j->old_count, rc, err);
     return j->made_count ? lake_file_finish(j->made[j->made_count - 1], err) : BL_OK;
 }
 

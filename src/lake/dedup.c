@@ -1,5 +1,6 @@
 #include "lake/dedup.h"
 
+#include "lake/damage.h"
 #include "lake/idset.h"
 #include "lake/reader.h"
 
@@ -81,7 +82,8 @@ static enum bl_rc load_type(struct dedup *d, struct bucket *b, enum ev_type type
     if (!*duck) BL_TRY(duck_open(&(struct duck_options){.memory_bytes = 256 << 20, .threads = 1}, duck, err));
     scan.files = files;
     scan.duck = *duck;
-    return lake_scan_rows(&scan, load_row, &(struct loading){d, b}, err);
+    enum bl_rc rc = lake_scan_rows(&scan, load_row, &(struct loading){d, b}, err);
+    return rc == BL_OK ? rc : blame_damaged_file(d->lake_dir, files, scan.file_count, rc, err);
 }
 
 static enum bl_rc load(struct dedup *d, struct bucket *b, struct bl_error *err) {

@@ -5,7 +5,7 @@
  * it within seconds. So membership is asked for a time: identities are kept in sets of DEDUP_BUCKET_US each; a lookup
  * consults the bucket of the event's time and, near an edge (DEDUP_SLACK_US), its neighbour. A bucket not in memory is
  * loaded from the lake's own files, which are thereby the durable memory of what was written; however old a repetition
- * is, it is recognised.
+ * is, it is recognised, but only while its stamp differs by at most DEDUP_SLACK_US (verify finds the others).
  *
  * Memory: 16 B an identity at a load of at most 3/4; least recently used buckets are given up beyond `max_bytes`, but
  * for those that hold identities of rows not committed yet. Threading: one thread. */

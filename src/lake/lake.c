@@ -86,7 +86,7 @@ int64_t lake_pending_files(const struct lake *l) {
 /* What was appended and noted is over, committed or not. */
 static void clear_batch(struct lake *l) {
     memset(l->current, 0, sizeof l->current);
-    l->file_count = l->intake_count = l->dead_count = l->revived_count = 0;
+    l->file_count = l->intake_count = l->dead_count = l->revived_count = l->taken_count = 0;
     l->rows = l->memory = 0;
     l->broken = false;
     bl_arena_reset(&l->texts);
@@ -108,6 +108,7 @@ void lake_close(struct lake **pl) {
     free(l->intake);
     free(l->dead);
     free(l->revived);
+    free(l->taken);
     free(l->dir);
     free(l);
 }
@@ -213,6 +214,14 @@ void lake_note_revived(struct lake *l, int64_t dead_letter) {
         l->revived = bl_xrealloc(l->revived, l->revived_cap * sizeof *l->revived);
     }
     l->revived[l->revived_count++] = dead_letter;
+}
+
+void lake_note_taken(struct lake *l, const char *id) {
+    if (l->taken_count == l->taken_cap) {
+        l->taken_cap = l->taken_cap ? l->taken_cap * 2 : 16;
+        l->taken = bl_xrealloc(l->taken, l->taken_cap * sizeof *l->taken);
+    }
+    l->taken[l->taken_count++] = keep_text(l, id);
 }
 
 /* ---- commit */
@@ -324,6 +333,8 @@ static enum bl_rc commit_catalog(struct lake *l, const char *job, struct lake_co
         .dead_count = l->dead_count,
         .revived = l->revived,
         .revived_count = l->revived_count,
+        .taken = l->taken,
+        .taken_count = l->taken_count,
         .job = job,
     };
     BL_CRASH_POINT("lake.before_catalog");
@@ -336,7 +347,7 @@ static enum bl_rc commit_catalog(struct lake *l, const char *job, struct lake_co
 static enum bl_rc commit_batch(struct lake *l, const char *job, struct lake_commit_stats *stats, struct bl_error *err) {
     if (l->broken) return bl_fail(err, l->broken_by.code, "%s", l->broken_by.message);
     drop_empty(l);
-    if (l->file_count + l->intake_count + l->dead_count + l->revived_count == 0) return BL_OK;
+    if (l->file_count + l->intake_count + l->dead_count + l->revived_count + l->taken_count == 0) return BL_OK;
     BL_TRY(finish_all(l, err));
     BL_TRY(place_all(l, err));
     return commit_catalog(l, job, stats, err);

@@ -47,6 +47,7 @@ void lake_expect(const struct lake *l, const struct event *ev, struct ev_id id);
 void lake_note_intake(struct lake *l, const struct catalog_intake *intake);
 void lake_note_dead(struct lake *l, const struct catalog_dead *dead);
 void lake_note_revived(struct lake *l, int64_t dead_letter); /* it became an event of this batch */
+void lake_note_taken(struct lake *l, const char *id);       /* ingest's note of this stream id is dealt with */
 struct lake_commit_stats {
     int64_t rows, bytes, files, snapshot;
 };

@@ -55,7 +55,9 @@ struct lake {
     size_t dead_count, dead_cap;
     int64_t *revived;
     size_t revived_count, revived_cap;
-    struct bl_arena texts;       /* of dead letters, until the commit */
+    const char **taken;
+    size_t taken_count, taken_cap;
+    struct bl_arena texts;       /* of dead letters and ids, until the commit */
     int64_t synced[LAKE_SYNCED]; /* hours whose chain of folders is known to be on disk, a ring */
     size_t synced_count;
     bool broken; /* an append failed half-way: the rows since the last commit cannot be trusted */

@@ -1,7 +1,8 @@
 #include "base/clock.h"
+#include "lake/damage.h"
 #include "lake/duck.h"
-#include "lake/idset.h"
 #include "lake/reader.h"
+#include "lake/twice.h"
 #include "lake/verify_priv.h"
 
 #include <errno.h>
@@ -11,7 +12,6 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <xxhash.h>
 
 #define HOUR_US INT64_C(3600000000)
 
@@ -72,6 +72,7 @@ enum bl_rc lake_view_open(struct lake_view *v, const char *lake_dir, struct bl_e
     BL_TRY(catalog_pin(v->catalog, err));
     enum bl_rc rc = catalog_files(v->catalog, EV_TYPE_COUNT, 0, 0, &v->files, &v->count, err);
     if (rc == BL_OK) rc = catalog_ledger(v->catalog, v->ledger, err);
+    if (rc == BL_OK) rc = catalog_counts(v->catalog, &v->counts, err);
     catalog_unpin(v->catalog);
     BL_TRY(rc);
     if (v->count) qsort(v->files, v->count, sizeof *v->files, by_type_hour_path);
@@ -104,9 +105,8 @@ struct verification {
     struct lake_view view;
     struct findings findings;
     struct verify_result *out;
-    struct idset current, previous; /* identities of the hour at hand and of the one before */
-    enum ev_type type;
-    int64_t hour_us;
+    struct twice *identities; /* of all rows */
+    enum bl_rc failed;        /* why they could not be kept */
 };
 
 #define PROBLEM(v, check, ...)                                                                                         \
@@ -114,21 +114,6 @@ struct verification {
         (v)->out->problems++;                                                                                          \
         findings_add(&(v)->findings, check, __VA_ARGS__);                                                              \
     } while (0)
-
-static enum bl_rc hash_file(int fd, const char *path, uint64_t *hash, struct bl_error *err) {
-    enum { STEP = 1 << 20 };
-    BL_CLEANUP(bl_freep) char *bytes = bl_xmalloc(STEP);
-    XXH3_state_t *state = XXH3_createState();
-    if (!state) return bl_fail(err, BL_E_NOMEM, "no memory to check %s", path);
-    XXH3_64bits_reset(state);
-    ssize_t n;
-    while ((n = read(fd, bytes, STEP)) > 0 || (n < 0 && errno == EINTR))
-        if (n > 0) XXH3_64bits_update(state, bytes, (size_t)n);
-    *hash = XXH3_64bits_digest(state);
-    enum bl_rc rc = n < 0 ? bl_fail_errno(err, BL_E_IO, "cannot read %s", path) : BL_OK;
-    XXH3_freeState(state);
-    return rc;
-}
 
 static void close_fd(int *fd) {
     if (*fd >= 0) close(*fd);
@@ -153,7 +138,7 @@ static enum bl_rc check_bytes(struct verification *v, const struct catalog_file 
         return BL_OK;
     }
     uint64_t hash = 0;
-    BL_TRY(hash_file(fd, path, &hash, err));
+    BL_TRY(file_hash(fd, path, &hash, err));
     *intact = hash == f->checksum;
     if (!*intact)
         PROBLEM(v, "checksum", "%s has checksum %016" PRIx64 ", the catalogue says %016" PRIx64, f->path, hash,
@@ -216,38 +201,19 @@ struct file_rows {
     int64_t rows, min_us, max_us;
 };
 
-/* Repetitions of an event carry time_us within minutes of each other (see dedup.h), so the set of one hour and that of
- * the hour before find them all, in memory that does not grow with the lake. */
-static void turn_to_hour(struct verification *v, const struct catalog_file *f) {
-    if (v->type == f->type && v->hour_us == f->hour_us) return;
-    bool next = v->type == f->type && f->hour_us == v->hour_us + HOUR_US;
-    idset_release(&v->previous);
-    if (next) {
-        v->previous = v->current;
-    } else {
-        idset_release(&v->current);
-    }
-    v->current = (struct idset){0};
-    v->type = f->type;
-    v->hour_us = f->hour_us;
-}
-
 static enum bl_rc check_row(void *context, const struct event *ev, struct bl_error *err) {
-    (void)err;
     struct file_rows *r = context;
     struct verification *v = r->v;
-    struct ev_id id = ev_identity(ev);
-    bool twice = !idset_add(&v->current, id) || idset_has(&v->previous, id);
     int64_t us = ev->v[EV_TIME_US].i;
     bool misplaced = us < r->f->hour_us || us >= r->f->hour_us + HOUR_US;
     if (r->rows++ == 0 || us < r->min_us) r->min_us = us;
     if (r->rows == 1 || us > r->max_us) r->max_us = us;
-    if (!twice && !misplaced) return BL_OK;
+    v->failed = twice_add(v->identities, ev_identity(ev), (uint32_t)(r->f - v->view.files), err);
+    BL_TRY(v->failed);
+    if (!misplaced) return BL_OK;
     BL_CLEANUP(bl_buf_release) struct bl_buf text = {0};
     describe_row(ev, &text);
-    v->out->twice += twice;
-    if (twice) PROBLEM(v, "twice", "%s: %s is in the lake already", r->f->path, bl_buf_cstr(&text));
-    if (misplaced) PROBLEM(v, "misplaced", "%s: %s belongs to another hour", r->f->path, bl_buf_cstr(&text));
+    PROBLEM(v, "misplaced", "%s: %s belongs to another hour", r->f->path, bl_buf_cstr(&text));
     return BL_OK;
 }
 
@@ -263,13 +229,40 @@ static enum bl_rc check_rows(struct verification *v, const struct catalog_file *
     struct lake_scan scan = {.lake_dir = v->view.dir, .type = f->type, .files = f, .file_count = 1};
     scan.columns = described_columns(f->type);
     scan.duck = v->view.duck;
-    turn_to_hour(v, f);
     BL_TRY(lake_scan_rows(&scan, check_row, &r, err));
     if (r.rows != f->rows)
         PROBLEM(v, "rows", "%s yields %" PRId64 " rows, the catalogue says %" PRId64, f->path, r.rows, f->rows);
     if (r.rows && (r.min_us != f->min_us || r.max_us != f->max_us))
         PROBLEM(v, "time range", "%s spans %" PRId64 " to %" PRId64 ", the catalogue says %" PRId64 " to %" PRId64,
                 f->path, r.min_us, r.max_us, f->min_us, f->max_us);
+    return BL_OK;
+}
+
+struct look_up { /* for the row of an identity */
+    struct ev_id id;
+    struct bl_buf text;
+};
+
+static void release_look_up(struct look_up *l) { bl_buf_release(&l->text); }
+
+static enum bl_rc describe_if_wanted(void *context, const struct event *ev, struct bl_error *err) {
+    (void)err;
+    struct look_up *l = context;
+    struct ev_id id = ev_identity(ev);
+    if (id.lo == l->id.lo && id.hi == l->id.hi && !l->text.n) describe_row(ev, &l->text);
+    return BL_OK;
+}
+
+static enum bl_rc found_twice(void *context, struct ev_id id, uint32_t file, uint32_t before, struct bl_error *err) {
+    struct verification *v = context;
+    const struct catalog_file *f = &v->view.files[file];
+    BL_CLEANUP(release_look_up) struct look_up l = {.id = id};
+    struct lake_scan scan = {.lake_dir = v->view.dir, .type = f->type, .files = f, .file_count = 1};
+    scan.columns = described_columns(f->type);
+    scan.duck = v->view.duck;
+    if (v->out->twice++ < FINDINGS_TOLD) BL_TRY(lake_scan_rows(&scan, describe_if_wanted, &l, err));
+    PROBLEM(v, "twice", "%s: %s is in the lake already, in %s", f->path, bl_buf_cstr(&l.text),
+            file == before ? "the same file" : v->view.files[before].path);
     return BL_OK;
 }
 
@@ -281,6 +274,7 @@ static enum bl_rc check_file(struct verification *v, const struct catalog_file *
     enum bl_rc rc = check_footer(v, f, &why);
     if (rc == BL_OK) rc = check_rows(v, f, &why);
     if (rc == BL_OK) return BL_OK;
+    if (v->failed != BL_OK) return bl_fail(err, v->failed, "%s", why.message);
     BL_TRY(lake_view_still_lists(&v->view, f, err));
     PROBLEM(v, "parquet", "%s: %s", f->path, why.message);
     return BL_OK;
@@ -332,23 +326,34 @@ static void check_ledger(struct verification *v) {
     }
 }
 
+static void check_dead_letters(struct verification *v) {
+    const struct catalog_counts *n = &v->view.counts;
+    if (n->dead < n->dead_expected)
+        PROBLEM(v, "dead letters",
+                "the catalogue holds %" PRId64 ", noted and neither dropped nor replayed were %" PRId64, n->dead,
+                n->dead_expected);
+}
+
 static enum bl_rc verify_all(struct verification *v, struct bl_error *err) {
     for (size_t i = 0; i < v->view.count; i++) BL_TRY(check_file(v, &v->view.files[i], err));
+    BL_TRY(twice_find(v->identities, found_twice, v, err));
     check_ledger(v);
+    check_dead_letters(v);
     return check_folders(v, err);
 }
 
 enum bl_rc lake_verify(const char *lake_dir, verify_report_fn report, void *context, struct verify_result *out,
                        struct bl_error *err) {
-    struct verification v = {.findings = {report, context, {{0}}}, .out = out, .type = EV_TYPE_COUNT};
+    struct verification v = {.findings = {report, context, {{0}}}, .out = out};
     enum bl_rc rc = lake_view_open(&v.view, lake_dir, err);
     if (rc == BL_OK) {
         lake_view_totals(&v.view, out);
+        BL_CLEANUP(bl_freep) char *staging = bl_xasprintf("%s/.staging", lake_dir);
+        v.identities = twice_new(staging);
         rc = verify_all(&v, err);
         findings_end(&v.findings);
     }
-    idset_release(&v.current);
-    idset_release(&v.previous);
+    twice_free(&v.identities);
     lake_view_close(&v.view);
     return rc;
 }

@@ -14,9 +14,10 @@ typedef void (*verify_report_fn)(void *context, const char *check, const char *f
 
 /* Structure: every catalogued file exists with its size and checksum, opens as Parquet with the catalogue's row count
  * and schema version; every row lies in its hour's folder and in the file's stated time range; no stray file in the
- * lake (older than ten minutes: a younger one may be a commit in progress); no identity twice within a type (counted in
- * `twice` and `problems`); the ledger adds up (received = written + duplicates + dead; offsets without holes; rows in
- * files = written, but for purges). */
+ * lake (older than ten minutes: a younger one may be a commit in progress); no identity twice, however far apart in
+ * time (counted in `twice` and `problems`; 24 B a row of temporary disk space); the ledger adds up (received = written
+ * + duplicates + dead; offsets without holes; rows in files = written - purged); and no dead letter is gone that was
+ * neither dropped nor replayed. */
 enum bl_rc lake_verify(const char *lake_dir, verify_report_fn report, void *context, struct verify_result *out,
                        struct bl_error *err);
 

@@ -22,6 +22,7 @@ struct lake_view {
     struct catalog_file *files;
     size_t count;
     struct catalog_ledger ledger[EV_TYPE_COUNT];
+    struct catalog_counts counts;
     struct duck *duck;
 };
 enum bl_rc lake_view_open(struct lake_view *v, const char *lake_dir, struct bl_error *err);

@@ -23,6 +23,8 @@ static void note_ledger(struct lake *lake, const struct intake_source *from, enu
                                                     .incarnation = from->incarnation,
                                                     .seq = from->seq,
                                                     .offset = from->offset,
+                                                    .first_us = from->first_us,
+                                                    .last_us = from->last_us,
                                                     .received = t->received,
                                                     .written = t->written,
                                                     .duplicates = t->duplicates,
@@ -81,6 +83,8 @@ void intake_repeated(struct lake *lake, enum ev_type type, const struct block *b
                                                     .incarnation = b->incarnation,
                                                     .seq = b->seq,
                                                     .offset = b->offset,
+                                                    .first_us = b->first_us,
+                                                    .last_us = b->last_us,
                                                     .received = b->count,
                                                     .duplicates = b->count,
                                                     .repeated = true});

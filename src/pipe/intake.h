@@ -12,6 +12,7 @@ struct intake_source { /* where a chunk came from */
     enum ev_type type;         /* of the block; EV_TYPE_COUNT for a file of mixed types */
     uint64_t incarnation, seq; /* 0,0 for files */
     uint64_t offset;           /* UINT64_MAX for files */
+    int64_t first_us, last_us; /* of the block; 0 for files */
     const char *origin; /* for dead letters: unique a line, e.g. "block 0011..ff/posts/17" or "file.ndjson chunk 3" */
     int64_t received_us;
 };

@@ -40,6 +40,7 @@ struct block_tag { /* a chunk's way back to its stream entry */
     enum ev_type type;
     char id[48];
     uint64_t incarnation, seq, offset;
+    int64_t first_us, last_us;
 };
 
 struct run_seq { /* newest block of a run that is in the lake or in the open batch */
@@ -271,6 +272,8 @@ static enum bl_rc take_chunk(struct writer *w, struct chunk *c, struct bl_error 
                                  .incarnation = tag->incarnation,
                                  .seq = tag->seq,
                                  .offset = tag->offset,
+                                 .first_us = tag->first_us,
+                                 .last_us = tag->last_us,
                                  .origin = origin,
                                  .received_us = bl_wall_us()};
     for (size_t i = 0; i < c->dead_count; i++) metric_add(M_dead, c->dead[i].reason, 1);
@@ -330,8 +333,12 @@ static enum bl_rc submit_block(struct writer *w, const struct buffer_entry *e, s
         return BL_OK;
     }
     struct block_tag *tag = &w->tags[w->tag_at++ % DECODE_DEPTH];
-    *tag = (struct block_tag){
-        .type = e->type, .incarnation = e->block.incarnation, .seq = e->block.seq, .offset = e->block.offset};
+    *tag = (struct block_tag){.type = e->type,
+                              .incarnation = e->block.incarnation,
+                              .seq = e->block.seq,
+                              .offset = e->block.offset,
+                              .first_us = e->block.first_us,
+                              .last_us = e->block.last_us};
     memcpy(tag->id, e->id, sizeof tag->id);
     c->tag = tag;
     decode_submit(w->decode, c);
@@ -376,6 +383,7 @@ static enum bl_rc take_rejected(struct writer *w, size_t *taken, struct bl_error
         bool gap = strcmp(r->reason, "gap") == 0 || strcmp(r->reason, "healed") == 0;
         if (gap) BL_TRY(gap_note_take(lake_catalog(w->lake), r, err));
         BL_CRASH_POINT("write.note_taken");
+        lake_note_taken(w->lake, r->id);
         ids_add(&w->rejected, r->id); /* not before: what could not be stored must stay in Redis */
         if (gap) continue;
         char origin[96];

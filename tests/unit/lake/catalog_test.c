@@ -145,6 +145,41 @@ static void a_commit_is_all_or_nothing(void **state) {
     catalog_close(&c);
 }
 
+/* Blocks of ten events, numbered and timed by `offset` and `first_us`; each of a run of its own. */
+static void take_block(struct catalog *c, uint64_t run, uint64_t offset, int64_t first_us) {
+    struct catalog_intake in = {.type = EV_likes, .incarnation = run, .seq = 1, .offset = offset, .received = 10};
+    in.written = 10;
+    in.first_us = first_us;
+    in.last_us = first_us + 9;
+    commit(c, (struct catalog_commit){.intake = &in, .intake_count = 1});
+}
+
+static void what_was_lost_before_the_settled_position_stays_lost_when_redis_numbers_anew(void **state) {
+    (void)state;
+    BL_CLEANUP(drop_folder) char *folder = new_folder();
+    struct bl_error err = {0};
+    struct catalog *c = open_catalog(folder, CATALOG_WRITE);
+    take_block(c, 1, 0, NOON);
+    take_block(c, 2, 17, NOON + 100); /* 7 are lost */
+    take_block(c, 3, 27, NOON + 200);
+    take_block(c, 4, 40, NOON + 300); /* and 3 */
+    assert_int_equal(ledger(c, EV_likes).missing, 10);
+
+    take_block(c, 5, 0, NOON + 205); /* Redis was emptied: asked again from behind the first hole, before the second */
+    struct catalog_ledger l = ledger(c, EV_likes);
+    assert_true(l.missing == 7 && l.next_offset == 10);
+    BL_CLEANUP(bl_freep) struct catalog_gap *gaps = NULL;
+    size_t count = 0;
+    EXPECT_OK(catalog_gaps(c, 0, 0, &gaps, &count, &err), &err);
+    assert_int_equal(count, 1);
+    assert_true(gaps[0].from_us == NOON + 9 && gaps[0].to_us == NOON + 100 && !gaps[0].healed);
+    assert_string_equal(gaps[0].reason, "buffer_lost");
+
+    take_block(c, 6, 0, NOON); /* once more, from before everything: what is a gap is not counted again */
+    assert_int_equal(ledger(c, EV_likes).missing, 7);
+    catalog_close(&c);
+}
+
 static void the_ledger_tells_missing_from_forgotten_offsets(void **state) {
     (void)state;
     BL_CLEANUP(drop_folder) char *folder = new_folder();
@@ -405,6 +440,7 @@ int main(void) {
         cmocka_unit_test(files_are_found_by_type_and_time_newest_first),
         cmocka_unit_test(a_commit_is_all_or_nothing),
         cmocka_unit_test(the_ledger_tells_missing_from_forgotten_offsets),
+        cmocka_unit_test(what_was_lost_before_the_settled_position_stays_lost_when_redis_numbers_anew),
         cmocka_unit_test(compaction_replaces_files_and_remembers_the_old_until_swept),
         cmocka_unit_test(a_removed_path_that_is_listed_again_is_not_given_to_the_sweep),
         cmocka_unit_test(readers_see_whole_commits_while_a_writer_commits),

@@ -92,6 +92,21 @@ static void damaged_missing_and_stray_files_are_found(void **state) {
     fixture_drop(&f);
 }
 
+static void an_event_that_stands_in_two_hours_far_apart_is_found(void **state) {
+    (void)state;
+    struct fixture f = fixture_new();
+    fixture_fill(&f, 0, 50, STEP);
+    for (int64_t hours = 0; hours <= 40;
+         hours += 20) /* another host stamps it hours later: the writer takes it for new */
+        assert_int_equal(fixture_put(&f, fixture_message(&f, 4711, FIXTURE_NOON + hours * 3600000000)), LAKE_WRITTEN);
+    fixture_commit(&f);
+    BL_CLEANUP(bl_buf_release) struct bl_buf findings = {0};
+    struct verify_result r = verify(&f, &findings);
+    assert_true(r.twice == 2 && r.problems == 2);
+    EXPECT(strstr(bl_buf_cstr(&findings), " is in the lake already, in year="));
+    fixture_drop(&f);
+}
+
 static void a_ledger_that_does_not_add_up_is_found(void **state) {
     (void)state;
     struct fixture f = fixture_new();
@@ -296,6 +311,7 @@ int main(void) {
         cmocka_unit_test(the_reader_keeps_to_the_columns_range_and_order_asked_for),
         cmocka_unit_test(a_sound_lake_passes_before_and_after_compaction),
         cmocka_unit_test(damaged_missing_and_stray_files_are_found),
+        cmocka_unit_test(an_event_that_stands_in_two_hours_far_apart_is_found),
         cmocka_unit_test(a_ledger_that_does_not_add_up_is_found),
         cmocka_unit_test(rows_that_contradict_their_file_are_found),
         cmocka_unit_test(every_event_is_found_again_value_for_value),
