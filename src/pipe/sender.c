@@ -134,6 +134,12 @@ static bool is_abandoned(struct sender *s) {
     return yes;
 }
 
+static void pause_for(struct sender *s, int64_t us) {
+    pthread_mutex_lock(&s->mutex);
+    if (!s->abandoned) wait_changed(s, us);
+    pthread_mutex_unlock(&s->mutex);
+}
+
 static bool queue_is_full(struct sender *s) {
     pthread_mutex_lock(&s->mutex);
     bool full = s->queued_bytes >= (size_t)s->conf->ingest_queue_bytes || s->closing;
@@ -302,14 +308,29 @@ static enum bl_rc send_record(struct sender *s, struct spill_record *r, struct b
     return BL_OK;
 }
 
+/* The next record. Where one is damaged the session is lost: only upstream still has what it held. Starting over needs
+ * Redis, so this is asked only while it answers. */
+static bool next_spilled(struct sender *s, struct spill_record *r) {
+    struct bl_error err = {0};
+    enum bl_rc rc = spill_peek(s->spill, r, &err);
+    if (rc == BL_E_CORRUPT) {
+        struct bl_error loss = {0};
+        BL_IGNORE(appender_lose(&s->appender, false, "a part of what was spilled cannot be read any more", &loss));
+        bl_log_error(err.message, &loss);
+    } else if (rc != BL_OK && rc != BL_E_NOT_FOUND) {
+        if (bl_log_due(&s->last_spill_log_ns, 10000000)) bl_log_error("cannot read what was spilled, trying again", &err);
+        pause_for(s, RETRY_US);
+    }
+    return rc == BL_OK;
+}
+
 static void drain_some(struct sender *s) {
-    for (int i = 0; i < DRAIN_AT_ONCE && has_spilled(s) && may_try(s); i++) {
+    for (int i = 0; i < DRAIN_AT_ONCE && has_spilled(s) && may_try(s) && !atomic_load(&s->appender.lost); i++) {
         struct spill_record r;
         struct bl_error err = {0};
-        enum bl_rc rc = spill_peek(s->spill, &r, &err);
-        if (rc == BL_E_NOT_FOUND) return;
-        if (rc == BL_OK) rc = send_record(s, &r, &err);
-        if (rc != BL_OK) {
+        bool answers = !s->failing_since_ns || buffer_ping(s->buffer, &err) == BL_OK;
+        if (answers && !next_spilled(s, &r)) return;
+        if (!answers || send_record(s, &r, &err) != BL_OK) {
             redis_failed(s, &err);
             return;
         }
@@ -322,17 +343,11 @@ static void drain_some(struct sender *s) {
 
 /* ---- one item ---- */
 
-static void pause_for(struct sender *s, int64_t us) {
-    pthread_mutex_lock(&s->mutex);
-    if (!s->abandoned) wait_changed(s, us);
-    pthread_mutex_unlock(&s->mutex);
-}
-
 /* Until the item is in Redis or in a segment. False: given up. */
 static bool place(struct sender *s, struct item *item) {
     for (;;) {
         struct bl_error err = {0};
-        if (is_abandoned(s)) return false;
+        if (is_abandoned(s) || atomic_load(&s->appender.lost)) return false;
         if (!has_spilled(s) && may_try(s)) {
             BL_CRASH_POINT("ingest.before_send");
             if (send_item(s, item, &err) == BL_OK) {
@@ -469,8 +484,10 @@ static void choose_resume(struct sender *s, const struct buffer_position *positi
         out->cursor_us = spilled_us;
         snprintf(out->host, sizeof out->host, "%.*s", BL_ARG(host));
     }
+    out->lost_to_us = s->spill ? spill_take_lost(s->spill) : 0;
     if (!emptied || (out->cursor_us && s->settled_us >= out->cursor_us)) return;
     int64_t lost_to_us = s->durable.cursor_us > out->cursor_us ? s->durable.cursor_us : out->cursor_us;
+    if (out->lost_to_us > lost_to_us) lost_to_us = out->lost_to_us;
     *out = (struct resume){.lost_to_us = lost_to_us};
     if (!s->settled_us) return;
     out->cursor_us = s->settled_us - s->conf->source_host_switch_rewind;

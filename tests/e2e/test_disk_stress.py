@@ -183,6 +183,37 @@ def test_a_failing_disk_under_the_spill_loses_nothing(world, trouble):
     finish(world, writer)
 
 
+def gap_rows(world):
+    import sqlite3
+    with sqlite3.connect(f"file:{world.lake}/catalog.sqlite?mode=ro", uri=True, timeout=10) as db:
+        return db.execute("SELECT reason, healed FROM gaps").fetchall()
+
+
+@needs_shim
+@pytest.mark.parametrize("when", ["running", "restarted"])
+def test_an_unreadable_spill_segment_is_set_aside_and_asked_for_again_upstream(world, when):
+    ingest, orders = spilling(world, world.lake / "spill")
+    wait_for("more is spilled", lambda: metric(world.ingest_port, "bluelake_events_spilled_total") > 3000)
+    if when == "restarted":
+        ingest.kill()
+    (orders / "read").write_text(str(EIO))
+    world.redis()
+    if when == "restarted":
+        ingest.start()
+    wait_for("it is told", lambda: (metric(world.ingest_port, "bluelake_spill_damaged_segments") or 0) > 0)
+    (orders / "read").unlink()
+    wait_for("it is an alert", lambda: "SPILL_DAMAGED" in json.loads(get(world.ingest_port, "/health")[1])["alerts"])
+    writer = world.writer("write.interval=200ms")
+    wait_for("everything is in the lake", lambda: world.catalog_rows() >= COUNT or not ingest.alive())
+    assert ingest.alive(), ingest.text()[-2000:]
+    assert list((world.lake / "spill").glob("*.seg.unreadable-*"))
+    assert "REDIS_FAILURE" not in json.loads(get(world.ingest_port, "/health")[1])["alerts"]
+    if when == "running":  # after a restart nobody knows how far the newest one went
+        wait_for("the gap is on record and healed", lambda: ("buffer_lost", 1) in gap_rows(world))
+    assert ingest.stop() == 0, ingest.text()
+    finish(world, writer)
+
+
 @needs_shim
 @pytest.mark.parametrize("tear", ["cut", "zeros", "garbage", "gone", "rotten"])
 def test_a_torn_spill_is_asked_for_again_upstream(world, tear):
