@@ -27,10 +27,12 @@ static void judge_quality(struct judge *j, double refused, double accepted) {
 
 void judge_ingest(struct judge *j, const struct conf *conf, const struct judge_ingest *now) {
     int64_t limit_us = conf->ready_received;
-    bool none = missing_for(&j->any_host_us, now->hosts_connected > 0, now->now_us, limit_us),
-         fewer = missing_for(&j->all_hosts_us, now->hosts_connected >= conf->source_redundancy, now->now_us, limit_us);
+    bool none = missing_for(&j->any_host_us, now->standby || now->hosts_connected > 0, now->now_us, limit_us),
+         fewer = missing_for(&j->all_hosts_us, now->standby || now->hosts_connected >= conf->source_redundancy,
+                            now->now_us, limit_us);
     alert_set(ALERT_redis_failure, !now->redis_up);
-    alert_set(ALERT_jetstream_silent, now->silent || none);
+    alert_set(ALERT_jetstream_silent, (now->silent && !now->standby) || none);
+    alert_set(ALERT_standby, now->standby);
     alert_set(ALERT_host_lost, conf->source_redundancy > 1 && fewer);
     alert_set(ALERT_gap, metric_sum(M_gaps) > metric_sum(M_gaps_healed));
     alert_set(ALERT_spilling, now->breaker_open);

@@ -14,6 +14,7 @@ struct judge_ingest {
     int64_t now_us;
     unsigned hosts_connected;
     bool redis_up, breaker_open;
+    bool standby; /* another ingest reads the stream */
     bool silent; /* connected, and too long without an event of the whole stream */
 };
 struct judge_write {

@@ -27,6 +27,7 @@ struct sender {
     const struct conf *conf;
     struct role *role;
     struct buffer *buffer;
+    struct sole sole;
     struct spill *spill; /* NULL = off */
     struct appender appender;
     struct block_codec *codec;
@@ -213,7 +214,23 @@ static void count_sent(const struct closed_block *b) {
     if (seconds > metric_get(M_buffer_latency_max, 0)) metric_set(M_buffer_latency_max, 0, seconds);
 }
 
+/* A Redis that came back empty has forgotten the lease as well. */
+enum bl_rc sender_hold(struct sender *s, struct bl_error *err) {
+    s->sole.renewed_ns = 0;
+    return sole_hold(&s->sole, s->buffer, err);
+}
+
+/* What two give at once neither of them can count. After a failure this finds out as well whether Redis answers. */
+static enum bl_rc stay_alone(struct sender *s, struct bl_error *err) {
+    if (s->failing_since_ns) s->sole.renewed_ns = 0;
+    enum bl_rc rc = sole_hold(&s->sole, s->buffer, err);
+    if (rc != BL_E_BUSY) return rc;
+    bl_log(BL_ERROR_LEVEL, "%s", err->message);
+    return appender_lose(&s->appender, false, "another ingest feeds this Redis", err);
+}
+
 static enum bl_rc send_item(struct sender *s, struct item *item, struct bl_error *err) {
+    BL_TRY(stay_alone(s, err));
     if (!item->is_block) return appender_note(&s->appender, &item->note, bl_buf_view(&item->block.raw), err);
     struct closed_block *b = &item->block;
     BL_TRY(appender_block(&s->appender, b->type, &b->block, b->cursor_us, item->host, err));
@@ -318,7 +335,8 @@ static bool next_spilled(struct sender *s, struct spill_record *r) {
         BL_IGNORE(appender_lose(&s->appender, false, "a part of what was spilled cannot be read any more", &loss));
         bl_log_error(err.message, &loss);
     } else if (rc != BL_OK && rc != BL_E_NOT_FOUND) {
-        if (bl_log_due(&s->last_spill_log_ns, 10000000)) bl_log_error("cannot read what was spilled, trying again", &err);
+        if (bl_log_due(&s->last_spill_log_ns, 10000000))
+            bl_log_error("cannot read what was spilled, trying again", &err);
         pause_for(s, RETRY_US);
     }
     return rc == BL_OK;
@@ -328,9 +346,10 @@ static void drain_some(struct sender *s) {
     for (int i = 0; i < DRAIN_AT_ONCE && has_spilled(s) && may_try(s) && !atomic_load(&s->appender.lost); i++) {
         struct spill_record r;
         struct bl_error err = {0};
-        bool answers = !s->failing_since_ns || buffer_ping(s->buffer, &err) == BL_OK;
-        if (answers && !next_spilled(s, &r)) return;
-        if (!answers || send_record(s, &r, &err) != BL_OK) {
+        enum bl_rc rc = stay_alone(s, &err);
+        if (rc == BL_OK && !next_spilled(s, &r)) return;
+        if (rc == BL_OK) rc = send_record(s, &r, &err);
+        if (rc != BL_OK) {
             redis_failed(s, &err);
             return;
         }
@@ -407,7 +426,8 @@ static void housekeeping(struct sender *s) {
     }
     if (now < s->settled_due_ns || s->failing_since_ns) return;
     s->settled_due_ns = now + (int64_t)SETTLED_EVERY_US * 1000;
-    look_at_settled(s);
+    struct bl_error err = {0};
+    if (stay_alone(s, &err) == BL_OK) look_at_settled(s);
     if (now < s->position_due_ns) return;
     s->position_due_ns = now + (int64_t)POSITION_EVERY_US * 1000;
     write_position(s);
@@ -551,7 +571,8 @@ enum bl_rc sender_open(const struct conf *conf, struct role *role, struct buffer
     s->position_path = bl_xasprintf("%s/spill/position", conf->data);
     s->settled_us = settled_read(s->position_path);
     BL_CLEANUP(bl_freep) char *folder = bl_xasprintf("%s/spill", conf->data);
-    enum bl_rc rc = conf->ingest_spill_bytes ? spill_open(folder, conf->ingest_spill_bytes, &s->spill, err) : BL_OK;
+    enum bl_rc rc = sole_open(&s->sole, conf->data, conf->ingest_lease, err);
+    if (rc == BL_OK && conf->ingest_spill_bytes) rc = spill_open(folder, conf->ingest_spill_bytes, &s->spill, err);
     if (rc != BL_OK)
         sender_close(&s);
     else
@@ -567,6 +588,8 @@ void sender_close(struct sender **sender) {
         free_item(item);
     }
     spill_close(&s->spill);
+    if (atomic_load(&s->redis_up)) sole_release(&s->sole, s->buffer);
+    sole_close(&s->sole);
     recent_clear(&s->appender.recent);
     block_codec_free(&s->codec);
     free(s->position_path);
