@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -407,8 +408,22 @@ static enum bl_rc open_segment(struct spill *s, struct bl_error *err) {
     return bl_fsync_dir(s->dir, err);
 }
 
+static enum bl_rc check_space(const struct spill *s, struct bl_error *err) {
+    struct statvfs fs;
+    char left[BL_TIME_TEXT_MAX], wanted[BL_TIME_TEXT_MAX];
+    BL_TRY(bl_make_dirs(s->dir, err));
+    if (statvfs(s->dir, &fs) != 0) return bl_fail_errno(err, BL_E_IO, "%s", s->dir);
+    int64_t available = (int64_t)fs.f_bavail * (int64_t)fs.f_frsize,
+            least = (int64_t)fs.f_blocks * (int64_t)fs.f_frsize / 100 * SPILL_FREE_PERCENT;
+    if (least < SPILL_FREE_MIN) least = SPILL_FREE_MIN;
+    if (available >= least) return BL_OK;
+    return bl_fail(err, BL_E_FULL, "only %s are left for %s, and %s stay free for Redis and the lake: free space",
+                   bl_format_bytes(available, left), s->dir, bl_format_bytes(least, wanted));
+}
+
 enum bl_rc spill_append(struct spill *s, const struct spill_record *r, struct bl_error *err) {
     size_t before = s->pending.n;
+    if (!s->pending_records) BL_TRY(check_space(s, err));
     spill_encode(r, &s->pending);
     BL_TRY(bl_buf_check(&s->pending, "spill", err));
     if (s->bytes + (int64_t)s->pending.n > s->max_bytes) {

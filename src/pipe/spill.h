@@ -16,6 +16,8 @@
 enum {
     SPILL_SEGMENT_BYTES = 4 << 20, /* a segment of this size gets no more records */
     SPILL_BATCH_BYTES = 4 << 20,   /* from here on a batch of spill_append wants its spill_sync */
+    SPILL_FREE_MIN = 1 << 30,      /* nothing is spilled while the file system has less free than this, */
+    SPILL_FREE_PERCENT = 2,        /* or than this share of it: Redis and the lake may live there too */
     SPILL_RECORD_MAX = BLOCK_RAW_MAX + (1 << 20),
     SPILL_FILE_MAX = SPILL_SEGMENT_BYTES + SPILL_BATCH_BYTES + SPILL_RECORD_MAX
 };
@@ -39,7 +41,8 @@ enum spill_found spill_decode(struct bl_str *rest, struct spill_record *out);
 
 /* ---- the files ---- */
 struct spill;
-/* Makes no folder and no file before the first record. `max_bytes`: spill_append answers BL_E_FULL beyond. */
+/* Makes no folder and no file before the first record. spill_append answers BL_E_FULL beyond `max_bytes`, and while
+ * too little is free on the file system (SPILL_FREE_MIN, SPILL_FREE_PERCENT). */
 enum bl_rc spill_open(const char *dir, int64_t max_bytes, struct spill **out, struct bl_error *err);
 void spill_close(struct spill **s);
 /* The run that spills from now on, and the EV_TYPE_COUNT numbers of events Redis has been given when the next record's

@@ -183,6 +183,28 @@ def test_a_failing_disk_under_the_spill_loses_nothing(world, trouble):
     finish(world, writer)
 
 
+def test_nothing_is_spilled_onto_a_nearly_full_disk_and_space_resumes_it(small_disk):
+    world = small_disk
+    world.simulator(f"--count={COUNT}", "--rate=3000")
+    redis = world.redis()
+    ingest = world.ingest("source.cursor=2026-01-05", "ingest.spill_after=200ms", "ingest.breaker_retry=100ms", "ingest.queue_bytes=1m")
+    wait_for("some is buffered", lambda: answers(world.ingest_port) and metric(world.ingest_port, "bluelake_events_buffered_total") > 500)
+    redis.kill()
+    wait_for("the trouble is told", lambda: "are left for" in ingest.text() and "ingest waits for Redis" in ingest.text())
+    wait_for("upstream waits", lambda: metric(world.ingest_port, "bluelake_ingest_queue_bytes") > 900_000)
+    assert not list((world.lake / "spill").glob("*.seg")) and metric(world.ingest_port, "bluelake_events_spilled_total") == 0
+    received = metric(world.ingest_port, "bluelake_events_received_total")
+    assert received < COUNT
+    subprocess.run(["mount", "-o", "remount,size=8g", str(world.lake)], check=True)
+    wait_for("spilling begins", lambda: metric(world.ingest_port, "bluelake_events_spilled_total") > 500)
+    wait_for("upstream is read on", lambda: metric(world.ingest_port, "bluelake_events_received_total") >= COUNT - 500)
+    world.redis()
+    writer = world.writer("write.interval=200ms")
+    wait_for("everything is in the lake", lambda: world.catalog_rows() >= COUNT or not ingest.alive())
+    assert ingest.stop() == 0, ingest.text()
+    finish(world, writer)
+
+
 def gap_rows(world):
     import sqlite3
     with sqlite3.connect(f"file:{world.lake}/catalog.sqlite?mode=ro", uri=True, timeout=10) as db:
