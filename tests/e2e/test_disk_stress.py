@@ -69,18 +69,25 @@ def test_too_little_space_stops_writing_before_harm_and_space_resumes_it(small_d
     assert "writing resumes" in writer.text()
 
 
+def until_writing_fails(world, writer):
+    wait_for("writing fails", lambda: any(words in (why_not_ready(world.write_port) or "") for words in ("No space left", "is full")))
+    wait_for("it is an alert", lambda: "LAKE_FAILURE" in json.loads(get(world.write_port, "/health")[1])["alerts"])
+    assert writer.alive(), writer.text()[-3000:]
+    assert world.catalog_rows() == 0 and int(world.redis_cli("xlen", "firehose:posts:queue")) > 0
+
+
 def test_a_disk_that_really_is_full_loses_nothing(small_disk):
     world = small_disk
     fill(world)
-    writer = world.writer("write.min_free=0", "write.interval=200ms")  # no guard: every write and fsync may fail half-way
+    writer = world.writer("write.min_free=0", "write.interval=5s")  # no guard: every write and fsync may fail half-way
     wait_for("the writer is up", lambda: answers(world.write_port))
-    ballast = open(world.lake / "ballast", "wb", buffering=0)
-    try:
-        while True:
-            ballast.write(bytes(1 << 16))
-    except OSError:
-        pass
-    ballast.close()
+    with open(world.lake / "ballast", "wb", buffering=0) as ballast:
+        try:
+            while True:
+                ballast.write(bytes(1 << 12))
+        except OSError:
+            pass
+    until_writing_fails(world, writer)
     os.unlink(world.lake / "ballast")
     finish(world, writer)
 
@@ -89,20 +96,17 @@ def test_a_disk_without_inodes_loses_nothing(small_disk):
     world = small_disk
     subprocess.run(["mount", "-o", "remount,nr_inodes=400", str(world.lake)], check=True)
     fill(world)
+    writer = world.writer("write.min_free=0", "write.interval=5s")
+    wait_for("the writer is up", lambda: answers(world.write_port))
     crowd = world.lake / "crowd"
     crowd.mkdir()
-    files = 0
     try:
-        while True:
-            (crowd / str(files)).touch()
-            files += 1
+        for n in range(400):
+            (crowd / str(n)).touch()
+        raise AssertionError("there are inodes left")
     except OSError:
         pass
-    for n in range(40):  # room for the catalogue, not for the files of a batch
-        (crowd / str(n)).unlink(missing_ok=True)
-    writer = world.writer("write.min_free=0", "write.interval=200ms")
-    wait_for("the writer is up", lambda: answers(world.write_port))
-    (crowd / "last").touch()
+    until_writing_fails(world, writer)
     shutil.rmtree(crowd)
     finish(world, writer)
 
@@ -115,7 +119,7 @@ def shimmed(folder, under, shim=SHIM):
 
 EIO, ENOSPC, EROFS, EDQUOT, EMFILE = 5, 28, 30, 122, 24
 # calls that fail, and how; in the order of a commit
-TROUBLES = {"read-only": {"open": EROFS, "rename": EROFS, "unlink": EROFS}, "full": {"write": ENOSPC, "truncate": ENOSPC}, "over-quota": {"write": EDQUOT},
+TROUBLES = {"read-only": {call: EROFS for call in ("open", "write", "truncate", "rename", "unlink")}, "full": {"write": ENOSPC, "truncate": ENOSPC}, "over-quota": {"write": EDQUOT},
             "write-eio": {"write": EIO}, "half-writes": {"write": "short"}, "fsync": {"fsync": EIO}, "rename": {"rename": EIO}, "no-files": {"open": EMFILE},
             "slow": {"fsync": "d200", "write": "d5"}}
 HARMLESS = ["slow", "half-writes"]  # they take longer, that is all
@@ -169,7 +173,7 @@ def test_a_failing_disk_under_the_spill_loses_nothing(world, trouble):
     ingest, orders = spilling(world, world.lake / "spill")
     for call, order in TROUBLES[trouble].items():
         (orders / call).write_text(str(order))
-    if trouble not in HARMLESS and trouble != "read-only":  # an open segment is written on
+    if trouble not in HARMLESS:
         wait_for("the trouble is told", lambda: "cannot spill to disk" in ingest.text())
     wait_for("upstream waits or the spill goes on", lambda: metric(world.ingest_port, "bluelake_ingest_queue_bytes") > 500_000
              or metric(world.ingest_port, "bluelake_events_received_total") >= COUNT - 500)
