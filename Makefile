@@ -13,7 +13,7 @@ BURST  ?= 120
 # The build with crash points compiled in, for tests/fault only.
 FAULTS = build/faults
 
-.PHONY: help run build test asan bench fuzz kill-test soak capacity faults-build crash-matrix fault-sweep chaos interop load-test web test-web fmt docs check-docs clean setup-run setup-test setup-web
+.PHONY: help run build test asan bench fuzz kill-test soak capacity faults-build crash-matrix fault-sweep chaos power-cut interop load-test web test-web fmt docs check-docs clean setup-run setup-test setup-web
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## ?/\1\t/' | expand -t 14
@@ -54,6 +54,9 @@ fault-sweep: faults-build ## every call and allocation of small runs fails once;
 
 chaos: faults-build ## everything goes wrong at random, then the lake is compared (SEED=1 MINUTES=30 LOOK_BACK=)
 	@python3 tests/fault/chaos.py --seed $(SEED) --minutes $(or $(MINUTES),30) $(if $(LOOK_BACK),--look-back)
+
+power-cut: faults-build ## the disk forgets what was not fsynced, again and again (ROUNDS=4 SEED=1; root, ext4 on a loop device)
+	@python3 tests/fault/powercut.py --rounds $(or $(ROUNDS),4) --seed $(SEED)
 
 bench: setup-test build ## measure: rates and ratios against named peers
 	@bench/run.sh

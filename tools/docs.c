@@ -43,7 +43,8 @@ static void metrics(struct bl_buf *out) {
     head(out, "Metrics", "src/obs/metrics.def");
     bl_buf_z(out,
              "Every role answers `/metrics` in the Prometheus text format: ingest on `ingest.http` (port 8001), the "
-             "writer on `write.http` (port 8000). Label `type` takes the types of [SCHEMA.md](SCHEMA.md), `reason` "
+             "writer on `write.http` (port 8000), `serve` on `serve.http` (port 8080; with keys, to one with the scope "
+             "`metrics`). Label `type` takes the types of [SCHEMA.md](SCHEMA.md), `reason` "
              "the reasons of [ERRORS.md](ERRORS.md#dead-letters).\n\n"
              "| metric | kind | label | unit | roles | meaning |\n|---|---|---|---|---|---|\n");
     for (unsigned i = 0; i < METRIC_COUNT; i++) {

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <stdbool.h>
 #include <string.h>
 
 struct code_info {
@@ -30,6 +31,7 @@ enum bl_rc bl_fail(struct bl_error *err, enum bl_rc code, const char *format, ..
     if (!err) return code;
     err->code = code;
     err->sys_errno = 0;
+    err->cure_at = 0;
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(err->message, sizeof err->message, format, arguments);
@@ -37,11 +39,30 @@ enum bl_rc bl_fail(struct bl_error *err, enum bl_rc code, const char *format, ..
     return code;
 }
 
+enum bl_rc bl_fail_cure(struct bl_error *err, enum bl_rc code, const char *cure, const char *format, ...) {
+    static const char between[] = ": ";
+    if (!err) return code;
+    *err = (struct bl_error){.code = code};
+    va_list arguments;
+    va_start(arguments, format);
+    int n = vsnprintf(err->message, sizeof err->message, format, arguments);
+    va_end(arguments);
+    if (n <= 0 || (size_t)n + sizeof between > sizeof err->message) return code;
+    snprintf(err->message + n, sizeof err->message - (size_t)n, "%s%s", between, cure);
+    err->cure_at = (unsigned)n + sizeof between - 1;
+    return code;
+}
+
+const char *bl_err_cure(const struct bl_error *err) {
+    return err->cure_at ? err->message + err->cure_at : NULL;
+}
+
 enum bl_rc bl_fail_errno(struct bl_error *err, enum bl_rc code, const char *format, ...) {
     int saved = errno;
     if (!err) return code;
     err->code = code;
     err->sys_errno = saved;
+    err->cure_at = 0;
     va_list arguments;
     va_start(arguments, format);
     int n = vsnprintf(err->message, sizeof err->message, format, arguments);
@@ -61,6 +82,8 @@ enum bl_rc bl_err_prefix(struct bl_error *err, enum bl_rc code, const char *form
     va_end(arguments);
     if (n >= 0 && (size_t)n < sizeof err->message)
         snprintf(err->message + n, sizeof err->message - (size_t)n, ": %s", old);
+    bool kept = n >= 0 && (size_t)n + 2 + err->cure_at < sizeof err->message;
+    err->cure_at = kept && err->cure_at ? err->cure_at + (unsigned)n + 2 : 0;
     return err->code ? err->code : code;
 }
 

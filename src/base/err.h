@@ -30,6 +30,7 @@ enum { BL_ERROR_MESSAGE_MAX = 1024 }; /* bytes, with the final NUL; longer messa
 struct bl_error {
     enum bl_rc code;
     int sys_errno; /* 0 when no system call was involved */
+    unsigned cure_at; /* where in the message the cure begins, see bl_fail_cure; 0: it names none apart */
     char message[BL_ERROR_MESSAGE_MAX];
 };
 
@@ -41,6 +42,11 @@ int bl_rc_exit_code(enum bl_rc rc);
 /* Fill `err` and return `code`, so that `return bl_fail(...)` reads as one step. */
 enum bl_rc bl_fail(struct bl_error *err, enum bl_rc code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* The same, and what to do about it: the message is "cause: cure". For whoever shows the two apart. */
+enum bl_rc bl_fail_cure(struct bl_error *err, enum bl_rc code, const char *cure, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+const char *bl_err_cure(const struct bl_error *err); /* NULL: the message has it, or there is none */
 
 /* The same for a failed system call: appends ": <text of errno>". Call it before anything that changes errno. */
 enum bl_rc bl_fail_errno(struct bl_error *err, enum bl_rc code, const char *format, ...)

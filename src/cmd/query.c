@@ -1,4 +1,5 @@
 /* bluelake query: one SQL statement over the lake. */
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -48,6 +49,11 @@ int cmd_output_format(const char *command, const char *name, bool as_json, enum 
     return -1;
 }
 
+void cmd_say_snapshot(const struct query *q) {
+    fflush(stdout);
+    fprintf(stderr, "snapshot %" PRId64 "\n", query_snapshot(q));
+}
+
 static enum bl_rc read_statement(struct bl_buf *sql, struct bl_error *err) {
     enum { STATEMENT_MAX = 1 << 20 };
     return bl_read_file(strcmp(file, "-") == 0 ? "/dev/stdin" : file, STATEMENT_MAX, sql, err);
@@ -62,6 +68,7 @@ static enum bl_rc run(struct bl_str sql, enum cmd_format format, struct bl_error
     struct query_sink sink = cmd_sink(state);
     enum bl_rc rc = query_sql(q, sql, &sink, err);
     cmd_sink_end(&state);
+    if (rc == BL_OK) cmd_say_snapshot(q);
     return rc;
 }
 

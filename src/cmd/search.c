@@ -148,10 +148,11 @@ static void print_gaps(const struct query_search_stats *stats) {
     catalog_close(&catalog);
 }
 
-static void print_summary(const struct query_search_stats *stats) {
+static void print_summary(const struct query *q, const struct query_search_stats *stats) {
     fflush(stdout);
-    fprintf(stderr, "%" PRId64 " post%s, %zu of %zu files read, %" PRId64 " ms\n", stats->hits,
-            stats->hits == 1 ? "" : "s", stats->files_read, stats->files_listed, (stats->elapsed_us + 999) / 1000);
+    fprintf(stderr, "%" PRId64 " post%s, %zu of %zu files read, %" PRId64 " ms, snapshot %" PRId64 "\n", stats->hits,
+            stats->hits == 1 ? "" : "s", stats->files_read, stats->files_listed, (stats->elapsed_us + 999) / 1000,
+            query_snapshot(q));
     if (stats->files_indexed)
         fprintf(stderr, "the index of %zu file%s was built for it: the same search is faster now\n",
                 stats->files_indexed, stats->files_indexed == 1 ? "" : "s");
@@ -203,7 +204,7 @@ static enum bl_rc run(struct bl_str text, const enum cmd_format *format, struct 
     }
     struct query_search_stats stats = {0};
     BL_TRY(format ? print_rows(q, &s, *format, &stats, err) : print_blocks(q, &s, &stats, err));
-    print_summary(&stats);
+    print_summary(q, &stats);
     if (resolver && query_names(q) != QUERY_NAMES_KNOWN)
         fprintf(stderr, "%s did not answer for all accounts: some have no name, ask again\n", resolver_host(resolver));
     return BL_OK;

@@ -96,6 +96,7 @@ static enum bl_rc run(int64_t day_us, struct bl_error *err) {
     BL_TRY(query_daily_stats(q, day_us, &day, err));
     BL_TRY(count_types(q, date, &counts, err));
     (json ? print_json : print_people)(date, &day, &counts);
+    cmd_say_snapshot(q);
     return BL_OK;
 }
 

@@ -63,14 +63,8 @@ static void put_parameter(struct bl_buf *out, const struct http_parameter *p) {
     bl_buf_byte(out, '}');
 }
 
-static struct bl_str placeholder(const struct http_route *route) {
-    struct bl_str rest = bl_str(route->path);
-    (void)bl_str_cut(&rest, '{');
-    return bl_str_cut(&rest, '}');
-}
-
 static void put_parameters(struct bl_buf *out, const struct http_route *route) {
-    struct bl_str name = placeholder(route);
+    struct bl_str name = http_placeholder(route);
     bl_buf_z(out, "\"parameters\":[");
     if (name.n)
         bl_buf_printf(out,

@@ -95,13 +95,48 @@ void http_refuse(struct http_response *res, unsigned status, const char *code, c
     bl_buf_z(&res->body, "}}\n");
 }
 
-/* The query room names the parameter in front of its message, or the column of a search text. */
-static const char *parameter_at_fault(const struct http_request *rq, const char *message) {
+/* The query room names the parameter in front of its message, or the column of a search text; else it is the path's. */
+static const struct http_parameter *parameter_at_fault(const struct http_request *rq, const char *message) {
+    bool searching = strncmp(message, "column ", 7) == 0;
     for (size_t i = 0; rq->route && i < rq->route->parameter_count; i++) {
-        const char *name = rq->route->parameters[i].name;
-        if (strncmp(message, name, strlen(name)) == 0 && message[strlen(name)] == ':') return name;
+        const struct http_parameter *p = &rq->route->parameters[i];
+        size_t n = strlen(p->name);
+        if (strncmp(message, p->name, n) == 0 && message[n] == ':') return p;
+        if (searching && strcmp(p->name, "q") == 0) return p;
     }
-    return http_has(rq, "q") ? "q" : NULL;
+    return NULL;
+}
+
+/* Where the thing may be found that the path named in vain. */
+static const char *where_to_look(struct bl_str placeholder) {
+    static const struct {
+        const char *placeholder, *cure;
+    } places[] = {
+        {"uri", "/search finds the posts there are"},
+        {"account", "/search tells who wrote a post; an account that did nothing since the start is not known"},
+        {"name", "/views lists them"}};
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++)
+        if (bl_str_eq(placeholder, bl_str(places[i].placeholder))) return places[i].cure;
+    return "see /docs for what there is";
+}
+
+/* Cause and cure apart, whoever knows the cure: the error, the parameter's kind, or the place. */
+static void refuse_question(struct http_response *res, const struct http_request *rq, const struct bl_error *err) {
+    bool absent = err->code == BL_E_NOT_FOUND;
+    struct bl_str placeholder = rq->route ? http_placeholder(rq->route) : (struct bl_str){0};
+    const struct http_parameter *p = parameter_at_fault(rq, err->message);
+    const char *known = bl_err_cure(err);
+    size_t n = known ? (size_t)(known - err->message) - 2 /* ": " */ : strlen(err->message);
+    char name[64], cure[256] = "see /docs for what may be asked";
+    snprintf(name, sizeof name, "%.*s", BL_ARG(placeholder));
+    if (absent) snprintf(cure, sizeof cure, "%s", where_to_look(placeholder));
+    if (p) http_cure(p, cure, sizeof cure);
+    if (known) snprintf(cure, sizeof cure, "%s", known);
+    http_refuse(res, absent ? 404 : 400, absent ? "not_found" : "bad_parameter",
+                p       ? p->name
+                : *name ? name
+                        : NULL,
+                cure, "%.*s", (int)n, err->message);
 }
 
 static bool is_callers_fault(enum bl_rc code) {
@@ -109,11 +144,8 @@ static bool is_callers_fault(enum bl_rc code) {
 }
 
 void http_refuse_error(struct http_response *res, const struct http_request *rq, const struct bl_error *err) {
-    if (is_callers_fault(err->code)) {
-        http_refuse(res, 400, "bad_parameter", parameter_at_fault(rq, err->message), "see /docs for what may be asked",
-                    "%s", err->message);
-    } else if (err->code == BL_E_NOT_FOUND) {
-        http_refuse(res, 404, "not_found", NULL, "see /search for what there is", "%s", err->message);
+    if (is_callers_fault(err->code) || err->code == BL_E_NOT_FOUND) {
+        refuse_question(res, rq, err);
     } else if (err->code == BL_E_TIMEOUT) {
         http_refuse(res, 504, "deadline", NULL,
                     "narrow the time range with start and end, or look for something more common",

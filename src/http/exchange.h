@@ -60,7 +60,7 @@ struct http_response {
     const char *content_type;
     struct http_header headers[HTTP_HEADERS_MAX];
     size_t header_count;
-    struct http_header trailers[3];
+    struct http_header trailers[4];
     size_t trailer_count;
     struct bl_buf body;
     struct bl_str fixed;    /* used instead of `body` when not empty: static storage */

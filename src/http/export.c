@@ -1,5 +1,5 @@
-/* /export: every post of a search as a file. Rows go out as they are found; memory holds one piece. Count and SHA-256
- * follow in the trailers; an answer without the final chunk is not whole. */
+/* /export: every post of a search as a file. Rows go out as they are found; memory holds one piece. Count, SHA-256 and
+ * the number of gaps follow in the trailers; an answer without the final chunk is not whole. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -20,18 +20,20 @@ struct export {
     struct http_response *res;
     const struct http_request *rq;
     EVP_MD_CTX *sha256;
-    int64_t rows;
+    int64_t rows, gaps;
     bool raw;  /* no guard against formulas */
     bool
         held; /* nothing leaves before the end, so that the head can say whether it was cut; a large one says so last */
     struct bl_arena cells;
 };
 
+#define TRAILERS "X-Row-Count, X-Content-SHA256, X-Gap-Count"
+
 static enum bl_rc send(struct export *e, bool last, struct bl_error *err) {
     struct bl_buf *body = &e->res->body;
     BL_TRY(bl_buf_check(body, "the export", err));
     if (!last && body->n < (e->held ? HELD_MAX : PIECE)) return BL_OK;
-    if (!last && e->held) http_header(e->res, "Trailer", "X-Row-Count, X-Content-SHA256, X-Truncated");
+    if (!last && e->held) http_header(e->res, "Trailer", TRAILERS ", X-Truncated");
     if (!last) e->held = false;
     if (atomic_load(&e->rq->gone)) return bl_fail(err, BL_E_CANCELLED, "the client hung up");
     BL_ASSERT(EVP_DigestUpdate(e->sha256, body->p ? body->p : "", body->n) == 1);
@@ -175,7 +177,7 @@ static void add_head(const struct http_context *context, const struct format *fo
     http_header_printf(res, "Content-Disposition", "attachment; filename=\"bluesky-posts-%04d-%02d-%02d.%s\"",
                        today.year, today.month, today.day, format->name);
     http_header_printf(res, "X-Snapshot", "%" PRId64, query_snapshot(context->query));
-    http_header(res, "Trailer", "X-Row-Count, X-Content-SHA256");
+    http_header(res, "Trailer", TRAILERS);
 }
 
 static void add_trailer(struct http_response *res, const char *name, struct bl_buf *text) {
@@ -193,6 +195,18 @@ static void add_trailers(struct export *e) {
     bl_buf_clear(&text);
     for (unsigned i = 0; i < n; i++) bl_buf_printf(&text, "%02x", hash[i]);
     add_trailer(e->res, "X-Content-SHA256", &text);
+    bl_buf_clear(&text);
+    bl_buf_i64(&text, e->gaps);
+    add_trailer(e->res, "X-Gap-Count", &text);
+}
+
+static enum bl_rc count_gaps(struct query *q, const struct query_search_stats *stats, int64_t *open,
+                             struct bl_error *err) {
+    BL_CLEANUP(bl_freep) struct query_gap *gaps = NULL;
+    size_t count = 0;
+    BL_TRY(query_gaps(q, stats->from_us, stats->to_us, &gaps, &count, err));
+    for (size_t i = 0; i < count; i++) *open += !gaps[i].healed;
+    return BL_OK;
 }
 
 static enum bl_rc run(struct http_context *context, const struct format *format, struct export *e,
@@ -202,6 +216,7 @@ static enum bl_rc run(struct http_context *context, const struct format *format,
     s.limit = (unsigned)context->server->conf->serve_row_limit;
     e->held = s.limit != 0;
     BL_TRY(format->run(context->query, &s, e, &stats, err));
+    BL_TRY(count_gaps(context->query, &stats, &e->gaps, err));
     const char *truncated = stats.more ? "true" : "false";
     if (s.limit && e->held) http_header(e->res, "X-Truncated", truncated);
     if (s.limit && !e->held) e->res->trailers[e->res->trailer_count++] = (struct http_header){"X-Truncated", truncated};

@@ -5,6 +5,7 @@
 #include "base/version.h"
 #include "http/handlers.h"
 #include "http/rates.h"
+#include "http/refresher.h"
 #include "http/server.h"
 #include "obs/metrics.h"
 #include "resolve/resolver.h"
@@ -27,7 +28,7 @@ HTTP_HANDLER(answer_health) {
     (void)rq, (void)err;
     bool ready = pool_ready(context->server->pool, why, sizeof why);
     if (!pool_healthy(context->server->pool)) res->status = 503;
-    put_state(context, ready, context->server->loopback ? why : "see the server's log", res);
+    put_state(context, ready, context->server->local ? why : "see the server's log", res);
     return BL_OK;
 }
 
@@ -37,7 +38,7 @@ HTTP_HANDLER(answer_ready) {
     bool ready = pool_ready(context->server->pool, why, sizeof why);
     res->status = ready ? 200 : 503;
     if (!ready) http_header(res, "Retry-After", "2");
-    put_state(context, ready, context->server->loopback ? why : "see the server's log", res);
+    put_state(context, ready, context->server->local ? why : "see the server's log", res);
     return BL_OK;
 }
 
@@ -58,6 +59,11 @@ static void refresh_resolver(struct http_server *s) {
     metric_set(M_resolver_waiting, 0, (double)state.waiting);
 }
 
+static void refresh_staleness(const struct http_server *s) {
+    int64_t oldest_us = refresher_oldest_us(s->refresher), now_us = s->clock->wall_us(s->clock->context);
+    metric_set(M_views_stale, 0, oldest_us && now_us > oldest_us ? (double)(now_us - oldest_us) / 1e6 : 0);
+}
+
 static void refresh_gauges(struct http_server *s) {
     struct rates_minute minute = rates_minute(s->rates);
     struct pool_load load = pool_load(s->pool);
@@ -71,6 +77,7 @@ static void refresh_gauges(struct http_server *s) {
     metric_set(M_http_waiting, 0, load.waiting);
     metric_set(M_http_snapshot, 0, (double)pool_snapshot(s->pool));
     metric_set(M_process_memory, 0, resident_bytes());
+    refresh_staleness(s);
     refresh_resolver(s);
 }
 

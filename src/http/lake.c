@@ -12,6 +12,7 @@
 #include "http/server.h"
 
 enum { PEER_TEXT_MAX = 1 << 20, PEER_DEPTH = 16 };
+static const int64_t DAY_US = INT64_C(86400000000);
 
 /* ---- gaps ---- */
 
@@ -46,7 +47,7 @@ enum bl_rc put_gaps(struct query *q, int64_t from_us, int64_t to_us, bool healed
 
 HTTP_HANDLER(answer_gaps) {
     int64_t from_us = http_number(rq, "start", INT64_MIN), to_us = http_number(rq, "end", INT64_MAX);
-    bl_buf_z(&res->body, "{\"gaps\":");
+    bl_buf_printf(&res->body, "{\"snapshot\":%" PRId64 ",\"gaps\":", query_snapshot(context->query));
     BL_TRY(put_gaps(context->query, from_us, to_us, true, &res->body, err));
     bl_buf_z(&res->body, "}\n");
     return BL_OK;
@@ -62,8 +63,10 @@ HTTP_HANDLER(answer_daily) {
     bl_format_time(day_us, 0, day);
     bl_buf_printf(&res->body,
                   "{\"date\":\"%.10s\",\"total_posts\":%" PRId64 ",\"unique_authors\":%" PRId64
-                  ",\"avg_post_length\":%.2f}\n",
-                  day, stats.total_posts, stats.unique_authors, stats.avg_post_length);
+                  ",\"avg_post_length\":%.2f,\"snapshot\":%" PRId64 ",\"gaps\":",
+                  day, stats.total_posts, stats.unique_authors, stats.avg_post_length, query_snapshot(context->query));
+    BL_TRY(put_gaps(context->query, day_us, day_us + DAY_US - 1, false, &res->body, err));
+    bl_buf_z(&res->body, "}\n");
     return BL_OK;
 }
 

@@ -31,6 +31,10 @@ void limit_free(struct limit **l) {
     *l = NULL;
 }
 
+void limit_set(struct limit *l, int64_t per_hour) {
+    l->capacity = (double)per_hour;
+}
+
 static uint64_t id_of(const struct limit *l, struct bl_str name) {
     uint64_t h = l->seed;
     for (size_t i = 0; i < name.n; i++) h = bl_mix64(h ^ (unsigned char)name.p[i]) + BL_GOLDEN;

@@ -8,6 +8,7 @@
 struct limit;
 struct limit *limit_new(int64_t per_hour, const struct bl_clock *clock); /* per_hour 0: no limit */
 void limit_free(struct limit **l);
+void limit_set(struct limit *l, int64_t per_hour); /* from now on; what was taken already counts */
 struct limit_state {
     int64_t remaining;
     int64_t retry_after_s; /* when not allowed */

@@ -283,6 +283,7 @@ static void hand_to_worker(struct exchange *ex) {
     ex->job = (struct pool_job){.weight = server_weight(&ex->rq),
                                 .fd = socket_of(ex->connection),
                                 .gone = &ex->rq.gone,
+                                .client = server_client(&ex->rq),
                                 .same = server_sameness(ex->mhd->server, &ex->rq),
                                 .run = run_job,
                                 .refuse = refuse_job,

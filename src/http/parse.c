@@ -88,7 +88,7 @@ static const char *check_value(const struct http_parameter *p, struct http_value
     return "cannot be checked";
 }
 
-static void describe_cure(const struct http_parameter *p, char *out, size_t size) {
+void http_cure(const struct http_parameter *p, char *out, size_t size) {
     switch (p->kind) {
     case HTTP_TEXT:
         snprintf(out, size, "give %" PRId64 " to %" PRId64 " bytes of UTF-8 text", p->min, p->max);
@@ -124,7 +124,7 @@ static void describe_cure(const struct http_parameter *p, char *out, size_t size
 static void refuse_value(struct http_response *res, const struct http_parameter *p, struct bl_str value,
                          const char *wrong) {
     char cure[256];
-    describe_cure(p, cure, sizeof cure);
+    http_cure(p, cure, sizeof cure);
     struct bl_str shown = value.n > 100 ? BL_LIT("...") : value;
     http_refuse(res, 400, "bad_parameter", p->name, cure, "%s: \"%.*s\" %s", p->name, BL_ARG(shown), wrong);
 }
@@ -185,7 +185,9 @@ static bool check_values(struct http_request *rq, struct http_response *res, con
         struct http_value value = {.parameter = p, .text = given[i]};
         if (!given[i].n) {
             if (!p->required) continue;
-            http_refuse(res, 400, "missing_parameter", p->name, p->sentence, "%s is needed", p->name);
+            char cure[256];
+            http_cure(p, cure, sizeof cure);
+            http_refuse(res, 400, "missing_parameter", p->name, cure, "%s is needed: %s", p->name, p->sentence);
             return false;
         }
         const char *wrong = check_value(p, &value);
@@ -203,6 +205,12 @@ static bool check_range(const struct http_request *rq, struct http_response *res
     if (start <= end) return true;
     http_refuse(res, 400, "bad_parameter", "end", "exchange them, or leave one out", "end is before start");
     return false;
+}
+
+struct bl_str http_placeholder(const struct http_route *route) {
+    struct bl_str rest = bl_str(route->path);
+    (void)bl_str_cut(&rest, '{');
+    return bl_str_cut(&rest, '}');
 }
 
 const struct http_route *http_match(struct bl_str path, struct bl_str *value) {

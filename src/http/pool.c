@@ -96,10 +96,23 @@ static bool is_being_answered(const struct pool *p, const struct pool_job *job) 
     return false;
 }
 
+static int room_for_long(const struct pool *p) {
+    return p->options.workers > 1 ? p->options.workers - 1 : 1;
+}
+
+/* Does the client hold as many sessions with long jobs as one may? */
+static bool has_its_share(const struct pool *p, const struct pool_job *job) {
+    int running = 0, share = room_for_long(p) > 1 ? room_for_long(p) - 1 : 1;
+    for (int i = 0; i < p->worker_count; i++) {
+        const struct pool_job *other = p->workers[i].job;
+        running += other && other->weight == POOL_LONG && other->client == job->client;
+    }
+    return job->weight == POOL_LONG && job->client && running >= share;
+}
+
 static bool may_run(const struct pool *p, const struct pool_job *job) {
-    int free_for_short = p->options.workers > 1;
     if (is_being_answered(p, job)) return false;
-    return job->weight != POOL_LONG || p->long_running < p->options.workers - free_for_short;
+    return job->weight != POOL_LONG || (p->long_running < room_for_long(p) && !has_its_share(p, job));
 }
 
 static struct pool_job *unlink_job(struct pool *p, struct pool_job **link) {
@@ -181,9 +194,10 @@ static void refuse_expired(struct pool *p, bool all) {
     for (;;) {
         pthread_mutex_lock(&p->lock);
         struct pool_job *job = take_expired(p, bl_mono_ns(), all);
+        bool own = job && has_its_share(p, job);
         pthread_mutex_unlock(&p->lock);
         if (!job) return;
-        job->refuse(job, all ? POOL_STOPPING : POOL_WAITED);
+        job->refuse(job, all ? POOL_STOPPING : own ? POOL_OWN_SHARE : POOL_WAITED);
         job->release(job);
     }
 }

@@ -2,9 +2,9 @@
  *
  * May include: base, query, obs; the catalogue (lake) in pool.c. A job that waits longer than `wait_us` is refused, so
  * nobody waits for ever and the queue cannot grow. Light jobs have a worker of their own beside the others; long ones
- * (exports) never take the last of the others. A job whose client hung up is cancelled. The workers follow the lake: a
- * thread looks at the catalogue's snapshot twice a second, and a session moves on before its next job. Where there is
- * no lake yet, jobs are refused until there is one.
+ * (exports) never take the last of the others, nor those of one client all that long ones may take. A job whose client
+ * hung up is cancelled. The workers follow the lake: a thread looks at the catalogue's snapshot twice a second, and a
+ * session moves on before its next job. Where there is no lake yet, jobs are refused until there is one.
  *
  * Threading: pool_submit and the getters from any thread; callbacks run on the pool's threads. */
 #pragma once
@@ -18,13 +18,14 @@ struct http_context { /* what a handler works with */
     struct query *query; /* NULL in the network thread */
     struct views *views; /* opened by the handler that needs them first */
 };
-enum pool_refusal { POOL_FULL, POOL_WAITED, POOL_NO_LAKE, POOL_STOPPING };
+enum pool_refusal { POOL_FULL, POOL_WAITED, POOL_OWN_SHARE, POOL_NO_LAKE, POOL_STOPPING };
 enum pool_weight { POOL_LIGHT, POOL_NORMAL, POOL_LONG };
 struct pool_job {
     struct pool_job *next;
     enum pool_weight weight;
     int fd;            /* watched for the client's hanging up; -1: none */
     atomic_bool *gone; /* set then; the running question is cancelled */
+    uint64_t client;   /* long jobs of one number never take the last session for long ones; 0: not counted */
     uint64_t same;     /* jobs of one number ask the same: one runs at a time, the others find its answer; 0: alone */
     int64_t queued_ns;
     void (*run)(struct pool_job *job, struct http_context *context);

@@ -14,7 +14,7 @@
 #include "query/views.h"
 
 enum { TICK_NS = 50000000, LOOK_NS = 200000000, INDEX_MEMORY = 128 << 20 };
-static const int64_t RETRY_NS = INT64_C(5000000000);
+static const int64_t RETRY_NS = INT64_C(5000000000), AGES_NS = INT64_C(5000000000);
 
 struct refresher {
     struct refresher_options options;
@@ -22,6 +22,8 @@ struct refresher {
     pthread_t threads[2];
     int started;
     atomic_bool stop;
+    int64_t started_us;
+    _Atomic int64_t oldest_us;
 };
 
 /* No lake yet, or somebody else at work: nothing to say. */
@@ -54,14 +56,38 @@ static void pause_until(const struct refresher *r, int64_t until_ns) {
     while (!atomic_load(&r->stop) && bl_mono_ns() < until_ns) nanosleep(&(struct timespec){.tv_nsec = TICK_NS}, NULL);
 }
 
+/* What cannot be read stays as it was seen last: its age goes on growing. */
+static void see_ages(struct refresher *r, struct views **views) {
+    int64_t oldest_us = INT64_MAX;
+    if (!*views && views_open(r->lake_dir, views, NULL) != BL_OK) return;
+    for (size_t i = 0;; i++) {
+        struct view_info info;
+        bool exists;
+        if (views_info(*views, i, &info, &exists, NULL) != BL_OK) return;
+        if (!exists) break;
+        int64_t since_us = info.refreshed_us ? info.refreshed_us : r->started_us;
+        if (since_us < oldest_us) oldest_us = since_us;
+    }
+    atomic_store(&r->oldest_us, oldest_us);
+}
+
 static void *keep_fresh(void *context) {
     struct refresher *r = context;
-    int64_t last_log_ns = 0;
+    struct views *views = NULL;
+    int64_t last_log_ns = 0, due_ns = 0, every_ns = r->options.every_us * 1000;
     step_back();
     while (!atomic_load(&r->stop)) {
-        refresh(r, &last_log_ns);
-        pause_until(r, bl_mono_ns() + r->options.every_us * 1000);
+        see_ages(r, &views);
+        bool due = every_ns && bl_mono_ns() >= due_ns;
+        if (due) {
+            refresh(r, &last_log_ns);
+            see_ages(r, &views);
+            due_ns = bl_mono_ns() + every_ns;
+        }
+        int64_t look_ns = bl_mono_ns() + AGES_NS;
+        pause_until(r, every_ns && due_ns < look_ns ? due_ns : look_ns);
     }
+    views_close(&views);
     return NULL;
 }
 
@@ -105,13 +131,18 @@ enum bl_rc refresher_start(const struct refresher_options *o, struct refresher *
     struct refresher *r = bl_xcalloc(1, sizeof *r);
     r->options = *o;
     r->lake_dir = bl_xstrdup(o->lake_dir);
-    bool started = start(r, keep_indexed) && (o->every_us == 0 || start(r, keep_fresh));
+    r->started_us = bl_wall_us();
+    bool started = start(r, keep_indexed) && start(r, keep_fresh);
     if (started) {
         *out = r;
         return BL_OK;
     }
     refresher_stop(&r);
     return bl_fail(err, BL_E_IO, "the threads that keep views and index fresh cannot be started");
+}
+
+int64_t refresher_oldest_us(const struct refresher *r) {
+    return atomic_load(&r->oldest_us);
 }
 
 void refresher_stop(struct refresher **refresher) {

@@ -58,6 +58,8 @@ bool http_scopes_parse(struct bl_str text, unsigned *scopes, struct bl_str *bad)
 
 /* The route of a decoded path; `*value` is what stands for {name}. */
 const struct http_route *http_match(struct bl_str path, struct bl_str *value);
+struct bl_str http_placeholder(const struct http_route *route); /* "name" of /views/{name}; empty without */
+void http_cure(const struct http_parameter *p, char *out, size_t size); /* what is acceptable: "give a date such as" */
 /* Reads rq->target into path and route, then into values. False when it is not acceptable: then `res` says why. */
 bool http_route_request(struct http_request *rq, struct http_response *res);
 bool http_read_values(struct http_request *rq, struct http_response *res);

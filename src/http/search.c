@@ -81,14 +81,15 @@ static enum bl_rc read_page(const struct http_request *rq, int64_t row_limit, st
     page->number = http_number(rq, "page", 1);
     page->limit = http_number(rq, "limit", LIMIT_DEFAULT);
     page->seen = (page->number - 1) * page->limit;
-    if (cursor.n && http_has(rq, "page")) return bl_fail(err, BL_E_USAGE, "cursor: give a page or a cursor, not both");
+    if (cursor.n && http_has(rq, "page"))
+        return bl_fail_cure(err, BL_E_USAGE, "give a page or a cursor", "cursor: both it and a page are given");
     if (cursor.n && !read_cursor(cursor, page))
         return bl_fail(err, BL_E_USAGE, "cursor: this is not what an answer gave as next_cursor");
     page->beyond = row_limit && page->seen >= row_limit;
     page->cut = row_limit && !page->beyond && page->seen + page->limit >= row_limit;
     if (page->cut) page->limit = row_limit - page->seen;
     if (!cursor.n && !page->beyond && page->seen + page->limit > REACH)
-        return bl_fail(err, BL_E_USAGE, "page: pages reach %d results deep: go on with next_cursor", REACH);
+        return bl_fail_cure(err, BL_E_USAGE, "go on with next_cursor", "page: pages reach %d results deep", REACH);
     return BL_OK;
 }
 
@@ -179,8 +180,10 @@ HTTP_HANDLER(answer_counts) {
                   counts.bucket == QUERY_BUCKET_DAY ? "day" : "hour", counts.total, counts.partial ? "true" : "false",
                   query_snapshot(context->query));
     http_json_text(out, *counts.note ? bl_str(counts.note) : (struct bl_str){0});
-    bl_buf_z(out, "}\n");
     free(counts.buckets);
+    bl_buf_z(out, ",\"gaps\":");
+    BL_TRY(put_gaps(context->query, counts.from_us, counts.to_us, false, out, err));
+    bl_buf_z(out, "}\n");
     return BL_OK;
 }
 

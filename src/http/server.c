@@ -24,17 +24,38 @@ static bool is_loopback(const char *address) {
 }
 
 static enum bl_rc check_exposure(const struct http_server *s, struct bl_error *err) {
-    if (s->loopback || keys_valid(&s->keys)) return BL_OK;
+    if (s->local || keys_valid(&s->keys)) return BL_OK;
+    if (is_loopback(s->address))
+        return bl_fail(err, BL_E_USAGE,
+                       "serve.behind_proxy: the proxy hands on requests of strangers, and there are no API keys: add "
+                       "one with `bluelake key add NAME`, or leave serve.behind_proxy off");
     return bl_fail(err, BL_E_USAGE,
                    "serve.http: %s can be reached from other machines, and there are no API keys: add one with "
                    "`bluelake key add NAME`, or listen on 127.0.0.1 or [::1]",
                    s->address);
 }
 
+/* Whether only the proxy gets to the port cannot be told from here. */
+static void warn_of_forgery(const struct http_server *s) {
+    if (s->conf->serve_behind_proxy && !is_loopback(s->address))
+        bl_log(BL_WARN,
+               "serve.behind_proxy: whoever reaches %s without the proxy can claim any address in X-Forwarded-For: "
+               "listen on 127.0.0.1 or [::1], or in a network that only the proxy is in",
+               s->address);
+}
+
 /* Who cannot be a stranger is not limited unless it is asked for. */
 static int64_t limit_of(const struct http_server *s) {
     if (s->conf->serve_rate_limit >= 0) return s->conf->serve_rate_limit;
-    return s->loopback && keys_valid(&s->keys) == 0 ? 0 : RATE_DEFAULT;
+    return s->local && keys_valid(&s->keys) == 0 ? 0 : RATE_DEFAULT;
+}
+
+/* Keys come and go while the server runs, and the limit with them. */
+static void renew_limit(struct http_server *s) {
+    int64_t per_hour = limit_of(s);
+    if (per_hour == s->limit_per_hour) return;
+    s->limit_per_hour = per_hour;
+    limit_set(s->limit, per_hour);
 }
 
 static enum bl_rc open_resolver(struct http_server *s, struct bl_error *err) {
@@ -63,6 +84,7 @@ static enum bl_rc open_parts(struct http_server *s, struct bl_error *err) {
                                 .server = s};
     BL_TRY(keys_open(s->conf->data, &s->keys, err));
     BL_TRY(check_exposure(s, err));
+    warn_of_forgery(s);
     s->limit_per_hour = limit_of(s);
     s->limit = limit_new(s->limit_per_hour, s->clock);
     s->cache = cache_new(s->conf->serve_cache, s->clock);
@@ -84,7 +106,7 @@ enum bl_rc server_open(const struct conf *conf, const struct bl_clock *clock, st
     s->clock = clock;
     s->started_us = clock->wall_us(clock->context);
     enum bl_rc rc = url_parse_listen(bl_str(conf->serve_http), s->address, &port, err);
-    s->loopback = is_loopback(s->address);
+    s->local = is_loopback(s->address) && !conf->serve_behind_proxy;
     if (rc == BL_OK) rc = open_parts(s, err);
     if (rc == BL_OK)
         *out = s;
@@ -204,7 +226,8 @@ static bool may_ask(struct http_server *s, struct http_request *rq, struct http_
         if (bl_log_due(&last_log_ns, 10000000)) bl_log_error("keys", &err);
         if (!s->keys.count) return refuse_key(res, 503, "busy", "tell the operator", "the list of keys cannot be read");
     }
-    if (s->keys.count == 0 && s->loopback) return true;
+    renew_limit(s);
+    if (s->keys.count == 0 && s->local) return true;
     struct bl_str text = key_of(rq);
     const struct key *key = text.n ? keys_find(&s->keys, text) : NULL;
     if (!key)
@@ -474,6 +497,12 @@ uint64_t server_sameness(const struct http_server *s, const struct http_request 
     return h ? h : 1;
 }
 
+uint64_t server_client(const struct http_request *rq) {
+    uint64_t h = 0;
+    for (const char *c = rq->key_name; *c; c++) h = bl_mix64(h ^ (unsigned char)*c) + BL_GOLDEN;
+    return *rq->key_name && !h ? 1 : h;
+}
+
 enum bl_rc server_work(struct http_context *context, struct http_request *rq, struct http_response *res) {
     struct bl_error err = {0};
     if (answer_from_cache_meanwhile(context->server, rq, res)) return BL_OK;
@@ -495,6 +524,10 @@ void server_refuse(struct http_server *s, struct http_response *res, enum pool_r
     case POOL_FULL:
     case POOL_WAITED:
         http_refuse(res, 503, "busy", NULL, "try again in a few seconds", "all sessions were busy for too long");
+        break;
+    case POOL_OWN_SHARE:
+        http_refuse(res, 429, "too_many_exports", NULL, "wait until one of your exports has ended, or end it",
+                    "this key's exports take all the sessions that one key may");
         break;
     case POOL_NO_LAKE:
         pool_ready(s->pool, reason, sizeof reason);

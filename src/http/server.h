@@ -15,7 +15,7 @@ struct resolver;
 struct http_server {
     const struct conf *conf;
     char address[64];
-    bool loopback;
+    bool local; /* only this machine can ask: on loopback, and no proxy that may hand on anybody's requests */
     int64_t started_us;
     const struct bl_clock *clock;
     struct keys keys;    /* network thread */
@@ -37,6 +37,8 @@ bool server_begin(struct http_server *s, struct http_request *rq, struct http_re
 enum pool_weight server_weight(const struct http_request *rq);
 /* A number that requests for the same answer share; 0: each has to be answered by itself. */
 uint64_t server_sameness(const struct http_server *s, const struct http_request *rq);
+/* Another for whose it is; 0 where nobody can be told from anybody. */
+uint64_t server_client(const struct http_request *rq);
 /* In a worker. BL_OK: the response is complete; else a started stream has to break off. */
 enum bl_rc server_work(struct http_context *context, struct http_request *rq, struct http_response *res);
 void server_refuse(struct http_server *s, struct http_response *res, enum pool_refusal why);

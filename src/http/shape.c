@@ -9,8 +9,8 @@ const struct shape_name shape_names[] = {
              "files_read:int,"
              "files_listed:int,names_pending:bool,note:text?,matches:[text],gaps:[Gap]}"},
     {"Version", "{timestamp:time,operation:text,text:text?}"},
-    {"View",
-     "{name:text,title:text,definition:text,cadence:text,refreshed_at:time?,stale_seconds:number?,columns:[text]}"},
+    {"View", "{name:text,title:text,definition:text,cadence:text,refreshed_at:time?,stale_seconds:number?,snapshot:int?"
+             ",columns:[text]}"},
     {"Health", "{role:text,version:text,status:text,snapshot:int,running:int,waiting:int,reasons:[text]}"},
     {"Error", "{error:{code:text,parameter:text?,message:text,cure:text?}}"},
 };

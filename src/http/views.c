@@ -42,9 +42,10 @@ static void put_view(struct bl_buf *out, const struct view_info *info) {
     bl_buf_byte(out, ',');
     put_refreshed(out, info);
     if (info->stale_us >= 0)
-        bl_buf_printf(out, ",\"stale_seconds\":%.1f", (double)info->stale_us / 1e6);
+        bl_buf_printf(out, ",\"stale_seconds\":%.1f,\"snapshot\":%" PRId64, (double)info->stale_us / 1e6,
+                      info->snapshot);
     else
-        bl_buf_z(out, ",\"stale_seconds\":null");
+        bl_buf_z(out, ",\"stale_seconds\":null,\"snapshot\":null");
     bl_buf_z(out, ",\"columns\":");
     put_columns(out, info->columns, info->column_count);
     bl_buf_byte(out, '}');
@@ -163,7 +164,7 @@ HTTP_HANDLER(answer_view) {
     char name[NAME_MAX_BYTES];
     bool waiting;
     if (rq->path_value.n >= sizeof name)
-        return bl_fail(err, BL_E_NOT_FOUND, "there is no such view: /views lists them");
+        return bl_fail_cure(err, BL_E_NOT_FOUND, "/views lists them", "there is no such view");
     snprintf(name, sizeof name, "%.*s", BL_ARG(rq->path_value));
     BL_TRY(views_of(context, err));
     bool csv = bl_str_eq(http_text(rq, "format"), BL_LIT("csv"));

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "index/index_priv.h"
+#include "index/shared.h"
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -17,8 +18,7 @@
 struct entry {
     uint64_t identity;
     enum ev_type type;
-    struct segment *segment; /* of posts; else the other */
-    struct roster *roster;
+    const struct shared_file *file;
     uint64_t used; /* when, in questions */
     bool damaged;
 };
@@ -48,8 +48,7 @@ struct index *index_open(const char *lake_dir) {
 }
 
 static void close_entry(struct entry *e) {
-    segment_close(&e->segment);
-    roster_close(&e->roster);
+    shared_leave(&e->file);
 }
 
 void index_close(struct index **index) {
@@ -94,16 +93,21 @@ static enum bl_rc open_entry(struct index *x, struct duck *duck, const struct ca
     enum { ATTEMPTS = 3 }; /* a damaged one is built again */
     char path[INDEX_PATH_MAX];
     index_path(x->lake_dir, file->type, e->identity, path);
-    for (int i = 0;; i++) {
+    e->file = shared_take(path, e->identity);
+    for (int i = 0; !e->file; i++) {
         int fd;
         bool built;
+        struct segment *segment = NULL;
+        struct roster *roster = NULL;
         BL_TRY(index_make(x->lake_dir, file, duck, &fd, &built, err));
         x->built += built;
-        enum bl_rc rc = file->type == EV_posts ? segment_open(fd, path, e->identity, &e->segment, err)
-                                               : roster_open(fd, path, e->identity, &e->roster, err);
-        if (rc != BL_E_CORRUPT || i == ATTEMPTS) return rc;
-        unlink(path);
+        enum bl_rc rc = file->type == EV_posts ? segment_open(fd, path, e->identity, &segment, err)
+                                               : roster_open(fd, path, e->identity, &roster, err);
+        if (rc == BL_OK) e->file = shared_offer(path, e->identity, segment, roster);
+        if (rc != BL_OK && (rc != BL_E_CORRUPT || i == ATTEMPTS)) return rc;
+        if (rc != BL_OK) unlink(path);
     }
+    return BL_OK;
 }
 
 static enum bl_rc entry_of(struct index *x, struct duck *duck, const struct catalog_file *file, struct entry **out,
@@ -129,7 +133,7 @@ enum bl_rc index_segment(struct index *x, struct duck *duck, const struct catalo
     struct entry *e;
     BL_ASSERT(file->type == EV_posts);
     BL_TRY(entry_of(x, duck, file, &e, err));
-    *out = e->segment;
+    *out = e->file->segment;
     return BL_OK;
 }
 
@@ -138,7 +142,7 @@ enum bl_rc index_roster(struct index *x, struct duck *duck, const struct catalog
     struct entry *e;
     BL_ASSERT(file->type == EV_accounts || file->type == EV_profiles);
     BL_TRY(entry_of(x, duck, file, &e, err));
-    *out = e->roster;
+    *out = e->file->roster;
     return BL_OK;
 }
 
@@ -192,8 +196,9 @@ void index_trim(struct index *x) {
 void index_note_damaged(struct index *x, const struct segment *s) {
     for (size_t i = 0; i < x->count; i++) {
         char path[INDEX_PATH_MAX];
-        if (x->entries[i].segment != s) continue;
+        if (x->entries[i].file->segment != s) continue;
         x->entries[i].damaged = x->had_damage = true;
+        shared_forget(x->entries[i].file);
         index_path(x->lake_dir, x->entries[i].type, x->entries[i].identity, path);
         unlink(path); /* where that fails, the same damage is found again, and the attempts are counted */
     }

@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <lz4.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -15,8 +16,8 @@ struct segment {
     char *name;
     const struct segment_header *header;
     const struct block_entry *toc;
-    uint8_t
-        *checked; /* a bit for each part of each block that lies there as it is and was compared with its checksum */
+    /* A bit for each part of each block that lies there as it is and was compared with its checksum. */
+    _Atomic uint8_t *checked;
 };
 
 /* --- Opening --- */
@@ -104,7 +105,7 @@ void segment_close(struct segment **segment) {
     struct segment *s = *segment;
     if (!s) return;
     if (s->bytes) munmap((void *)(uintptr_t)s->bytes, s->size);
-    free(s->checked);
+    free((void *)s->checked);
     free(s->name);
     free(s);
     *segment = NULL;
@@ -133,16 +134,24 @@ static enum bl_rc stored_part(const struct segment *s, const struct part_ref *re
     return segment_checksum(out->p, out->n) == ref->check ? BL_OK : damaged(s, "a part", err);
 }
 
-/* Parts that are used where they lie are compared with their checksum once. */
+static bool was_checked(const struct segment *s, size_t number, unsigned part) {
+    return atomic_load_explicit(&s->checked[number], memory_order_relaxed) >> part & 1;
+}
+
+static void note_checked(struct segment *s, size_t number, unsigned part) {
+    atomic_fetch_or_explicit(&s->checked[number], (uint8_t)(1u << part), memory_order_relaxed);
+}
+
+/* Parts that are used where they lie are compared with their checksum once, or twice where two threads are as fast. */
 static enum bl_rc plain_part(struct segment *s, size_t number, unsigned part, struct bl_str *out,
                              struct bl_error *err) {
     const struct part_ref *ref = &s->toc[number].parts[part];
-    if (s->checked[number] >> part & 1) {
+    if (was_checked(s, number, part)) {
         *out = bl_strn(s->bytes + ref->at, ref->stored);
         return BL_OK;
     }
     BL_TRY(stored_part(s, ref, out, err));
-    s->checked[number] = (uint8_t)(s->checked[number] | 1u << part);
+    note_checked(s, number, part);
     return BL_OK;
 }
 
@@ -155,12 +164,14 @@ static bool ascends(const struct block_entry *e, const uint32_t *ages) {
 enum bl_rc segment_block(struct segment *s, size_t number, struct segment_block *out, struct bl_error *err) {
     BL_ASSERT(number < s->header->blocks);
     const struct block_entry *e = &s->toc[number];
-    bool known = s->checked[number] >> PART_PLACES & 1;
-    struct bl_str places;
-    BL_TRY(plain_part(s, number, PART_PLACES, &places, err));
+    const struct part_ref *ref = &e->parts[PART_PLACES];
+    bool known = was_checked(s, number, PART_PLACES);
+    struct bl_str places = bl_strn(s->bytes + ref->at, ref->stored);
+    if (!known) BL_TRY(stored_part(s, ref, &places, err));
     const uint64_t *keys = (const uint64_t *)(const void *)places.p, *accounts = keys + e->rows;
     const uint32_t *ages = (const uint32_t *)(accounts + e->rows);
     if (!known && !ascends(e, ages)) return damaged(s, "a time", err);
+    if (!known) note_checked(s, number, PART_PLACES);
     *out = (struct segment_block){.segment = s,
                                   .number = number,
                                   .rows = (unsigned)e->rows,

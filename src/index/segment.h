@@ -17,7 +17,7 @@
  * when it is read, never a wrong answer and never a crash, and the segment is built anew. Hence nothing is fsynced.
  *
  * Ownership: a segment_block or segment_record points into its segment or into buffers of its own, and lives as long as
- * both. Threading: a segment may be read by one thread at a time (it remembers which parts were checked). */
+ * both. Threading: any number of threads may read a segment; a segment_block belongs to one. */
 #pragma once
 #include "base/mem.h"
 

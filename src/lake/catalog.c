@@ -16,7 +16,7 @@ enum statement {
 #define S(name, sql) ST_##name,
     STATEMENTS
 #undef S
-    ST_COUNT
+        ST_COUNT
 };
 static const char *const statement_sql[ST_COUNT] = {
 #define S(name, sql) [ST_##name] = sql,
@@ -36,27 +36,39 @@ struct catalog {
 static enum bl_rc code_of(int sqlite_code) {
     switch (sqlite_code & 0xff) {
     case SQLITE_BUSY:
-    case SQLITE_LOCKED: return BL_E_BUSY;
-    case SQLITE_FULL: return BL_E_FULL;
+    case SQLITE_LOCKED:
+        return BL_E_BUSY;
+    case SQLITE_FULL:
+        return BL_E_FULL;
     case SQLITE_NOTADB:
-    case SQLITE_CORRUPT: return BL_E_CORRUPT;
+    case SQLITE_CORRUPT:
+        return BL_E_CORRUPT;
     case SQLITE_IOERR:
-    case SQLITE_CANTOPEN: return BL_E_IO;
-    case SQLITE_NOMEM: return BL_E_NOMEM;
-    case SQLITE_INTERRUPT: return BL_E_CANCELLED;
-    default: return BL_E_BACKEND;
+    case SQLITE_CANTOPEN:
+        return BL_E_IO;
+    case SQLITE_NOMEM:
+        return BL_E_NOMEM;
+    case SQLITE_INTERRUPT:
+        return BL_E_CANCELLED;
+    default:
+        return BL_E_BACKEND;
     }
 }
 
 static const char *cure_of(int sqlite_code) {
     switch (sqlite_code & 0xff) {
     case SQLITE_BUSY:
-    case SQLITE_LOCKED: return "; another process held it for 10 s: try again";
-    case SQLITE_FULL: return "; free disk space";
+    case SQLITE_LOCKED:
+        return "; another process held it for 10 s: try again";
+    case SQLITE_FULL:
+        return "; free disk space";
     case SQLITE_NOTADB:
-    case SQLITE_CORRUPT: return "; restore it from a backup";
-    case SQLITE_READONLY: return "; grant write permission on the lake folder";
-    default: return "";
+    case SQLITE_CORRUPT:
+        return "; restore it from a backup";
+    case SQLITE_READONLY:
+        return "; grant write permission on the lake folder";
+    default:
+        return "";
     }
 }
 
@@ -142,7 +154,9 @@ static const char *text_at(sqlite3_stmt *s, int column) {
     return text ? (const char *)text : "";
 }
 
-static const char *type_name(enum ev_type type) { return type < EV_TYPE_COUNT ? ev_schema(type)->name : NULL; }
+static const char *type_name(enum ev_type type) {
+    return type < EV_TYPE_COUNT ? ev_schema(type)->name : NULL;
+}
 
 static enum bl_rc type_at(struct catalog *c, sqlite3_stmt *s, int column, enum ev_type *type, struct bl_error *err) {
     const char *name = text_at(s, column);
@@ -344,6 +358,24 @@ static enum bl_rc drop_dead(struct catalog *c, int64_t id, struct bl_error *err)
     return bl_fail(err, BL_E_NOT_FOUND, "there is no dead letter %" PRId64, id);
 }
 
+static enum bl_rc read_purged(struct catalog *c, enum ev_type type, int64_t *rows, struct bl_error *err) {
+    BL_CLEANUP(bl_freep) char *key = bl_xasprintf("purged:%s", type_name(type));
+    BL_CLEANUP(bl_buf_release) struct bl_buf value = {0};
+    *rows = 0;
+    BL_TRY(catalog_get(c, key, &value, err));
+    if (value.n == 0 || bl_parse_i64(bl_buf_view(&value), 0, INT64_MAX, rows)) return BL_OK;
+    return bl_fail(err, BL_E_CORRUPT, "catalogue %s: %s is no number", c->path, key);
+}
+
+static enum bl_rc add_purged(struct catalog *c, enum ev_type type, int64_t rows, struct bl_error *err) {
+    int64_t before;
+    char value[24];
+    BL_CLEANUP(bl_freep) char *key = bl_xasprintf("purged:%s", type_name(type));
+    BL_TRY(read_purged(c, type, &before, err));
+    snprintf(value, sizeof value, "%" PRId64, before + rows);
+    return catalog_set(c, key, value, err);
+}
+
 static enum bl_rc apply(struct catalog *c, const struct catalog_commit *what, int64_t *snapshot, struct bl_error *err) {
     BL_TRY(add_snapshot(c, what, snapshot, err));
     for (size_t i = 0; i < what->remove_count; i++) BL_TRY(remove_file(c, what->remove[i], *snapshot, err));
@@ -351,6 +383,8 @@ static enum bl_rc apply(struct catalog *c, const struct catalog_commit *what, in
     for (size_t i = 0; i < what->intake_count; i++) BL_TRY(add_intake(c, &what->intake[i], err));
     for (size_t i = 0; i < what->dead_count; i++) BL_TRY(add_dead(c, &what->dead[i], err));
     for (size_t i = 0; i < what->revived_count; i++) BL_TRY(drop_dead(c, what->revived[i], err));
+    for (unsigned t = 0; what->purged && t < EV_TYPE_COUNT; t++)
+        if (what->purged[t]) BL_TRY(add_purged(c, (enum ev_type)t, what->purged[t], err));
     BL_CRASH_POINT("catalog.before_commit");
     DO(c, ST_COMMIT, err, "");
     BL_CRASH_POINT("catalog.after_commit");
@@ -390,6 +424,7 @@ static enum bl_rc read_ledgers(struct catalog *c, struct catalog_ledger out[stat
         BL_TRY(ask(c, ST_ROWS_OF_TYPE, &s, err, "s", type_name((enum ev_type)t)));
         out[t].rows = s ? sqlite3_column_int64(s, 0) : 0;
         finish(&s);
+        BL_TRY(read_purged(c, (enum ev_type)t, &out[t].purged, err));
     }
     return BL_OK;
 }
@@ -606,9 +641,8 @@ enum bl_rc catalog_totals(struct catalog *c, struct catalog_totals *out, struct 
     sqlite3_stmt *s;
     BL_TRY(ask(c, ST_TOTALS, &s, err, ""));
     if (!s) return bl_fail(err, BL_E_INTERNAL, "catalogue %s: no totals", c->path);
-    int64_t *const fields[] = {&out->files,    &out->rows,   &out->bytes,  &out->raw_bytes,
-                               &out->gaps,     &out->dead,   &out->snapshot, &out->min_us,
-                               &out->max_us,   &out->last_commit_us};
+    int64_t *const fields[] = {&out->files, &out->rows,     &out->bytes,  &out->raw_bytes, &out->gaps,
+                               &out->dead,  &out->snapshot, &out->min_us, &out->max_us,    &out->last_commit_us};
     for (int i = 0; i < (int)(sizeof fields / sizeof *fields); i++) *fields[i] = sqlite3_column_int64(s, i);
     finish(&s);
     return BL_OK;

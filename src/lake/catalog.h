@@ -63,7 +63,8 @@ struct catalog_commit {
     size_t dead_count;
     const int64_t *revived; /* ids of dead letters that became events */
     size_t revived_count;
-    const char *job;       /* "write", "import", "compact": for the job journal */
+    const int64_t *purged; /* EV_TYPE_COUNT of them: rows that `remove` held and `add` does not, for good; NULL: none */
+    const char *job;       /* "write", "import", "compact", "purge": for the job journal */
 };
 /* One transaction; `*snapshot` gets the new snapshot id. All or nothing. */
 enum bl_rc catalog_commit(struct catalog *c, const struct catalog_commit *what, int64_t *snapshot,
@@ -80,6 +81,7 @@ struct catalog_ledger {
     int64_t missing;        /* offsets that never arrived: blocks lost in the buffer. Must be 0 */
     int64_t forgotten;      /* offsets seen twice because Redis lost its last second and numbered anew */
     int64_t rows;           /* sum over listed files */
+    int64_t purged;         /* rows removed for good since: rows = written - purged */
 };
 enum bl_rc catalog_ledger(struct catalog *c, struct catalog_ledger out[static EV_TYPE_COUNT], struct bl_error *err);
 

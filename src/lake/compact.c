@@ -24,7 +24,9 @@ struct hour_job {
     struct lake_file **made;
     size_t made_count;
     struct lake_file_options options;
-    struct tally before, after;
+    const struct lake_sieve *sieve; /* NULL: every row is kept */
+    const char *job;
+    struct tally before, dropped, after;
     int64_t raw_bytes;
 };
 
@@ -85,6 +87,10 @@ static bool is_full(const struct hour_job *j, const struct lake_file *f) {
 static enum bl_rc rewrite_row(void *context, const struct event *ev, struct bl_error *err) {
     struct hour_job *j = context;
     count_row(&j->before, ev);
+    if (j->sieve && j->sieve->drops(j->sieve->context, ev)) {
+        count_row(&j->dropped, ev);
+        return BL_OK;
+    }
     struct lake_file *f = j->made_count ? j->made[j->made_count - 1] : NULL;
     if (!f || is_full(j, f)) {
         if (f) BL_TRY(lake_file_finish(f, err));
@@ -125,12 +131,14 @@ static enum bl_rc read_back(struct hour_job *j, struct bl_error *err) {
 static enum bl_rc compare(const struct hour_job *j, struct bl_error *err) {
     int64_t listed = 0;
     for (size_t i = 0; i < j->old_count; i++) listed += j->old[i].rows;
-    if (listed == j->before.rows && listed == j->after.rows && j->before.sum == j->after.sum) return BL_OK;
-    return bl_fail(
-        err, BL_E_CORRUPT,
-        "compaction of %s, hour starting at %" PRId64 ", would change rows: %" PRId64 " listed, %" PRId64
-        " read, %" PRId64 " written, sums %016" PRIx64 " and %016" PRIx64 ": nothing was replaced; run verify",
-        ev_schema(j->type)->name, j->hour_us, listed, j->before.rows, j->after.rows, j->before.sum, j->after.sum);
+    struct tally kept = {j->before.rows - j->dropped.rows, j->before.sum - j->dropped.sum};
+    if (listed == j->before.rows && kept.rows == j->after.rows && kept.sum == j->after.sum) return BL_OK;
+    return bl_fail(err, BL_E_CORRUPT,
+                   "%s of %s, hour starting at %" PRId64 ", would change rows: %" PRId64 " listed, %" PRId64
+                   " read, %" PRId64 " to be kept, %" PRId64 " written, sums %016" PRIx64 " and %016" PRIx64
+                   ": nothing was replaced; run verify",
+                   j->job, ev_schema(j->type)->name, j->hour_us, listed, j->before.rows, kept.rows, j->after.rows,
+                   kept.sum, j->after.sum);
 }
 
 static enum bl_rc place(struct hour_job *j, struct bl_error *err) {
@@ -152,8 +160,14 @@ static enum bl_rc replace(struct hour_job *j, struct lake_compact_stats *stats, 
         rows_left -= add[i].rows;
         stats->bytes_after += add[i].bytes;
     }
-    struct catalog_commit commit = {
-        .add = add, .add_count = j->made_count, .remove = remove, .remove_count = j->old_count, .job = "compact"};
+    int64_t purged[EV_TYPE_COUNT] = {0};
+    purged[j->type] = j->dropped.rows;
+    struct catalog_commit commit = {.add = add,
+                                    .add_count = j->made_count,
+                                    .remove = remove,
+                                    .remove_count = j->old_count,
+                                    .purged = purged,
+                                    .job = j->job};
     enum bl_rc rc = catalog_commit(j->l->catalog, &commit, &snapshot, err);
     free(add);
     free(remove);
@@ -183,7 +197,7 @@ static enum bl_rc compact_files(struct hour_job *j, struct lake_compact_stats *s
     return replace(j, stats, err);
 }
 
-/* Keeps only this hour's files of the list; false when they are all in their final form. */
+/* Keeps only this hour's files of the list; false when they are all in their final form, and no row is to go. */
 static bool needs_work(struct hour_job *j) {
     size_t kept = 0;
     bool open = false;
@@ -194,7 +208,7 @@ static bool needs_work(struct hour_job *j) {
         j->old[kept++] = j->old[i];
     }
     j->old_count = kept;
-    return open;
+    return open || (j->sieve && kept);
 }
 
 static void release(struct hour_job *j, bool keep_files) {
@@ -213,11 +227,13 @@ static int64_t clamp(int64_t v, int64_t low, int64_t high) {
     return v < low ? low : v > high ? high : v;
 }
 
-static enum bl_rc compact_hour(struct lake *l, const struct catalog_hour *hour, struct lake_compact_stats *stats,
-                               struct bl_error *err) {
+enum bl_rc lake_rewrite_hour(struct lake *l, enum ev_type type, int64_t hour_us, const struct lake_sieve *sieve,
+                             struct lake_compact_stats *stats, struct bl_error *err) {
     struct hour_job j = {.l = l,
-                         .type = hour->type,
-                         .hour_us = hour->hour_us,
+                         .type = type,
+                         .hour_us = hour_us,
+                         .sieve = sieve,
+                         .job = sieve ? "purge" : "compact",
                          .options = {.codec = l->o.codec, .stage = LAKE_STAGE_COMPACT}};
     j.options.row_group_bytes = clamp(l->o.file_bytes_max, 64 << 10, 96 << 20);
     BL_TRY(catalog_files(l->catalog, j.type, j.hour_us, j.hour_us + LAKE_HOUR_US - 1, &j.old, &j.old_count, err));
@@ -232,6 +248,7 @@ static enum bl_rc compact_hour(struct lake *l, const struct catalog_hour *hour, 
         done.files_before += (int64_t)j.old_count;
         done.files_after += (int64_t)j.made_count;
         done.rows += j.before.rows;
+        done.dropped += j.dropped.rows;
         for (size_t i = 0; i < j.old_count; i++) done.bytes_before += j.old[i].bytes;
         *stats = done;
         rc = unlink_old(&j, err);
@@ -246,7 +263,8 @@ enum bl_rc lake_compact(struct lake *l, int64_t before_us, struct lake_compact_s
     size_t count = 0;
     BL_TRY(catalog_hours_to_compact(l->catalog, before_us, &hours, &count, err));
     enum bl_rc rc = BL_OK;
-    for (size_t i = 0; rc == BL_OK && i < count; i++) rc = compact_hour(l, &hours[i], &done, err);
+    for (size_t i = 0; rc == BL_OK && i < count; i++)
+        rc = lake_rewrite_hour(l, hours[i].type, hours[i].hour_us, NULL, &done, err);
     free(hours);
     if (stats) *stats = done;
     return rc;

@@ -64,6 +64,20 @@ int64_t lake_pending_files(const struct lake *l); /* open (type, hour) files */
  * of these names that is free. Crash-safe and row-preserving: row count and an order-independent checksum of the rows
  * are compared before the commit. */
 struct lake_compact_stats {
-    int64_t hours, files_before, files_after, bytes_before, bytes_after, rows;
+    int64_t hours, files_before, files_after, bytes_before, bytes_after, rows, dropped;
 };
 enum bl_rc lake_compact(struct lake *l, int64_t before_us, struct lake_compact_stats *stats, struct bl_error *err);
+
+/* Removes for good what accounts wrote that are deleted: those whose newest account event says so (status "deleted"),
+ * before `before_us`. Files that hold such rows are written anew without them, as a compaction does it; the account's
+ * own events stay and say what happened. What was removed is counted in the ledger (catalog.h, `purged`). An account
+ * that is only deactivated, suspended or taken down keeps its rows: it may return. Opened as a compactor; a writer may
+ * go on meanwhile. Reads the column of accounts of every file, in DuckDB's bounded memory. */
+struct lake_purge_stats {
+    int64_t accounts; /* deleted ones, whether or not anything of them was left */
+    int64_t files, rows, rows_by_type[EV_TYPE_COUNT];
+    struct lake_compact_stats rewritten;
+};
+/* `look_only`: counts what would go. */
+enum bl_rc lake_purge(struct lake *l, int64_t before_us, bool look_only, struct lake_purge_stats *stats,
+                      struct bl_error *err);

@@ -1,4 +1,4 @@
-/* lake_priv: what lake.c, lake_file.c, recover.c and compact.c share. */
+/* lake_priv: what lake.c, lake_file.c, recover.c, compact.c and purge.c share. */
 #pragma once
 #include "lake/lake.h"
 
@@ -66,6 +66,16 @@ enum bl_rc lake_sync_folder(struct lake *l, int64_t hour_us, struct bl_error *er
 
 /* An exclusive lock on DIR/NAME held by `*fd`; BL_E_BUSY, with `who` in the message, when somebody else has it. */
 enum bl_rc lake_lock(const char *dir, const char *name, const char *who, int *fd, struct bl_error *err);
+
+/* ---- compact.c */
+struct lake_sieve { /* what an hour is written anew without */
+    bool (*drops)(const void *context, const struct event *ev);
+    const void *context;
+};
+/* One hour of a type into as few files as there may be, in one catalogue transaction; without a sieve only where a file
+ * of it is not compacted yet. `stats` grows. */
+enum bl_rc lake_rewrite_hour(struct lake *l, enum ev_type type, int64_t hour_us, const struct lake_sieve *sieve,
+                             struct lake_compact_stats *stats, struct bl_error *err);
 
 /* ---- recover.c: what a crash left behind. The catalogue is the truth. */
 enum bl_rc lake_sweep(struct lake *l, struct bl_error *err);

@@ -326,9 +326,9 @@ static void check_ledger(struct verification *v) {
                     " + dead %" PRId64, name, l->received, l->written, l->duplicates, l->dead);
         if (l->missing)
             PROBLEM(v, "ledger", "%s: %" PRId64 " buffered events never arrived", name, l->missing);
-        if (l->rows != l->written)
-            PROBLEM(v, "ledger", "%s: the files hold %" PRId64 " rows, written were %" PRId64, name, l->rows,
-                    l->written);
+        if (l->rows != l->written - l->purged)
+            PROBLEM(v, "ledger", "%s: the files hold %" PRId64 " rows, written were %" PRId64 ", purged %" PRId64, name,
+                    l->rows, l->written, l->purged);
     }
 }
 

@@ -19,7 +19,7 @@ static const struct metric_info table[METRIC_COUNT] = {
 };
 #undef METRIC
 
-enum { LABELS_MAX = 16, BUCKETS = 12 };
+enum { LABELS_MAX = 32, BUCKETS = 12 };
 static_assert((int)EV_TYPE_COUNT <= (int)LABELS_MAX && (int)EV_REASON_COUNT <= (int)LABELS_MAX &&
                   (int)ALERT_COUNT <= (int)LABELS_MAX,
               "labels fit");

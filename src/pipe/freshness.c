@@ -5,6 +5,10 @@ static bool is_late(const struct stage_clock *c, int64_t now_us) {
     return c->at_us && c->limit_us && age_of(c, now_us) > c->limit_us;
 }
 
+double freshness_age_s(int64_t at_us, int64_t now_us) {
+    return at_us ? (double)age_of(&(struct stage_clock){.at_us = at_us}, now_us) / 1e6 : 0;
+}
+
 void freshness_print(const struct stage_clock *clocks, size_t count, int64_t now_us, struct bl_buf *json) {
     bl_buf_z(json, "\"clocks\":{");
     for (size_t i = 0; i < count; i++) {

@@ -11,6 +11,8 @@ struct stage_clock {
     int64_t at_us;    /* wall clock of the newest (or, where something waits, of the oldest waiting) event; 0 = none */
     int64_t limit_us; /* age from which the stage is late; 0 = not judged */
 };
+/* Seconds since then, by a clock that may have been ahead of ours: never negative; 0 also when there is no `at_us`. */
+double freshness_age_s(int64_t at_us, int64_t now_us);
 /* "clocks":{"received":{"age_seconds":0.1,"limit_seconds":60,"late":false},...}; age and limit are null where there is
  * none. */
 void freshness_print(const struct stage_clock *clocks, size_t count, int64_t now_us, struct bl_buf *json);

@@ -6,12 +6,24 @@
 #include "obs/log.h"
 #include "obs/metrics.h"
 
+#define OPEN_GAPS_US (INT64_C(48) * 3600 * 1000000)
+
+static void count_open_gaps(struct lake *lake) {
+    BL_CLEANUP(bl_freep) struct catalog_gap *gaps = NULL;
+    size_t count = 0, open = 0;
+    int64_t since_us = bl_wall_us() - OPEN_GAPS_US;
+    if (catalog_gaps(lake_catalog(lake), 0, 0, &gaps, &count, NULL) != BL_OK) return;
+    for (size_t i = 0; i < count; i++) open += !gaps[i].healed && gaps[i].noted_us > since_us;
+    metric_set(M_gaps_open, 0, (double)open);
+}
+
 void gauges_of_files(struct lake *lake, const struct conf *conf) {
     struct catalog_totals totals;
     if (catalog_totals(lake_catalog(lake), &totals, NULL) != BL_OK) return; /* the next commit tries again */
     metric_set(M_storage_size, 0, (double)totals.bytes);
     metric_set(M_storage_files, 0, (double)totals.files);
     metric_set(M_dead_stored, 0, (double)totals.dead);
+    count_open_gaps(lake);
     if (totals.raw_bytes) metric_set(M_storage_ratio, 0, 100.0 * (1 - (double)totals.bytes / (double)totals.raw_bytes));
     struct statvfs fs;
     if (statvfs(conf->data, &fs) == 0 && fs.f_blocks)

@@ -30,6 +30,7 @@ enum {
     NUMBERING_SLACK = 1 << 20, /* a number so far behind belongs to a numbering that began anew */
     FLOW_LOG_US = 60000000,    /* how often the log says how much flows */
     REFUSED_LOG_US = 10000000, /* and at most that something was refused */
+    AHEAD_US = 60000000,       /* further ahead of our clock than networks and hosts explain */
     HORIZON_US = 300000000     /* a time stamp further ahead of our clock than this does not move the cursor */
 };
 
@@ -53,7 +54,10 @@ struct ingest {
     int64_t begin_us;  /* where this process began, 0 = nothing received yet */
     struct sender *sender;
     pthread_mutex_t mutex; /* of the pointer `source`, which appears while others look */
-    _Atomic int64_t newest_us, last_receipt_us;
+    _Atomic int64_t newest_us;
+    _Atomic int64_t last_receipt_us, last_accepted_us;
+    _Atomic int64_t refused_since_us; /* first message refused since one was accepted; 0 = the last one was accepted */
+    _Atomic unsigned gaps_open; /* of `repairs`, for the ticker */
     struct judge judge;
     int64_t flow_log_ns, flow_from_ns, refused_log_ns; /* of the ticker; the last one of the reader */
     double flow_from;                                  /* received by then */
@@ -130,6 +134,7 @@ static int64_t horizon(struct ingest *in, int64_t time_us, int64_t received_us) 
 
 static void refuse_message(struct ingest *in, const struct source_message *message, enum ev_reason reason,
                            const char *detail) {
+    if (!atomic_load(&in->refused_since_us)) atomic_store(&in->refused_since_us, message->received_us);
     metric_add(M_rejected, reason, 1);
     struct note note = {.received_us = message->received_us};
     snprintf(note.reason, sizeof note.reason, "%s", ev_reason_name(reason));
@@ -138,6 +143,15 @@ static void refuse_message(struct ingest *in, const struct source_message *messa
     if (bl_log_due(&in->refused_log_ns, REFUSED_LOG_US))
         bl_log(BL_WARN, "message refused reason=%s bytes=%zu refused_so_far=%.0f host=%s", note.reason, message->json.n,
                metric_sum(M_rejected), message->host ? message->host : "-");
+}
+
+/* For the cursor and for what is shown as newest: an absurd time moves neither. 0 = the message moves nothing. */
+static int64_t moves_up_to(struct ingest *in, const struct source_message *message, int64_t time_us) {
+    if (message->backfill) return 0;
+    int64_t limit_us = horizon(in, time_us, message->received_us);
+    if (time_us > message->received_us + AHEAD_US) metric_add(M_ahead, 0, 1);
+    if (time_us > atomic_load(&in->newest_us) && time_us <= limit_us) atomic_store(&in->newest_us, time_us);
+    return limit_us;
 }
 
 static void take_message(struct ingest *in, const struct source_message *message) {
@@ -152,9 +166,11 @@ static void take_message(struct ingest *in, const struct source_message *message
         return;
     }
     int64_t time_us = ev.v[EV_TIME_US].i;
+    atomic_store(&in->last_accepted_us, message->received_us);
+    atomic_store(&in->refused_since_us, 0);
     metric_add(M_received, ev.type, 1);
     if (!in->begin_us) in->begin_us = time_us <= message->received_us ? time_us : message->received_us;
-    if (time_us > atomic_load(&in->newest_us)) atomic_store(&in->newest_us, time_us);
+    int64_t horizon_us = moves_up_to(in, message, time_us);
     if (several(in) && window_saw(&in->window, ev_identity(&ev))) {
         metric_add(M_merged, 0, 1);
         return;
@@ -162,7 +178,7 @@ static void take_message(struct ingest *in, const struct source_message *message
     struct blocks_event e = {.json = one_line(in, message->json),
                              .time_us = time_us,
                              .received_us = message->received_us,
-                             .horizon_us = message->backfill ? 0 : horizon(in, time_us, message->received_us),
+                             .horizon_us = horizon_us,
                              .seq = message->seq};
     blocks_add(&in->blocks, ev.type, &e, bl_mono_ns());
 }
@@ -226,6 +242,13 @@ static void take_gaps(struct ingest *in) {
     }
 }
 
+/* Those whose "healed" note is on its way are closed. */
+static void count_open_gaps(struct ingest *in) {
+    unsigned open = 0;
+    for (size_t i = 0; i < in->repairs.count; i++) open += !in->repairs.list[i].reported_us;
+    atomic_store(&in->gaps_open, open);
+}
+
 /* An earlier process left these. Their rows may have been lost with Redis before the writer took them. */
 static void go_on_repairing(struct ingest *in) {
     for (size_t i = 0; i < in->repairs.count; i++) {
@@ -257,8 +280,7 @@ static void update_gauges(struct ingest *in) {
     metric_set(M_received_bytes, 0, (double)s.bytes);
     metric_set(M_oversized, 0, (double)s.oversized);
     metric_set(M_unpack_failures, 0, (double)s.decompress_failures);
-    int64_t newest = atomic_load(&in->newest_us);
-    metric_set(M_ingest_lag, 0, newest ? (double)(bl_wall_us() - newest) / 1e6 : 0);
+    metric_set(M_ingest_lag, 0, freshness_age_s(atomic_load(&in->newest_us), bl_wall_us()));
     metric_set(M_process_memory, 0, (double)role_resident_bytes());
 }
 
@@ -270,13 +292,12 @@ static void report(struct ingest *in) {
     struct source_stats s = stats.all;
     sender_get_health(in->sender, &sending);
     static const char *const states[] = {"connecting", "live", "reconnecting"};
-    int64_t newest = atomic_load(&in->newest_us);
     role_report(in->role,
-                "received=%.0f buffered=%.0f rejected=%.0f gaps=%" PRIu64 " lag_us=%" PRId64
+                "received=%.0f buffered=%.0f rejected=%.0f gaps=%" PRIu64 " lag_us=%.0f"
                 " state=%s host=%s redis=%d queue=%.0f spill=%" PRId64,
                 metric_sum(M_received), metric_sum(M_buffered), metric_sum(M_rejected), s.gaps,
-                newest ? bl_wall_us() - newest : 0, states[s.state], *s.host ? s.host : "-", sending.redis_up,
-                metric_get(M_queue_bytes, 0), sending.spill_bytes);
+                freshness_age_s(atomic_load(&in->newest_us), bl_wall_us()) * 1e6, states[s.state],
+                *s.host ? s.host : "-", sending.redis_up, metric_get(M_queue_bytes, 0), sending.spill_bytes);
 }
 
 static int tick_ms(struct ingest *in) {
@@ -313,6 +334,7 @@ static enum bl_rc read_loop(struct ingest *in, struct bl_error *err) {
         merge_set_cursor(in->source, &cursor);
         heal_losses(in, durable.cursor_us);
         repairs_settle(&in->repairs, sender_settled(in->sender));
+        count_open_gaps(in);
         push_closed(in, false);
         learn(in);
         report(in);
@@ -333,18 +355,26 @@ struct condition {
     unsigned hosts_connected;
     struct sender_health sending;
     struct stage_clock clocks[3];
-    const char *stream; /* flowing, idle (filtered, nothing to say), silent, down */
+    const char *stream; /* flowing, idle (filtered, nothing to say), silent, refused, down */
     bool ok;
     char why[320];
 };
 enum { FLOWING_US = 5000000 };
 
 /* A filtered stream is judged by its connection, which the source gives up when it is dead; a whole one is never silent
- * for long. */
-static const char *stream_state(const struct ingest *in, bool live, int64_t age_us) {
+ * for long. What is refused does not count as received: while nothing else comes, both are late. */
+static const char *stream_state(const struct ingest *in, bool live, bool refusing, int64_t age_us) {
+    int64_t limit_us = in->conf->ready_received;
     if (!live) return "down";
+    if (refusing && limit_us && age_us > limit_us) return "refused";
     if (is_filtered(in->conf)) return age_us <= FLOWING_US ? "flowing" : "idle";
-    return in->conf->ready_received && age_us > in->conf->ready_received ? "silent" : "flowing";
+    return limit_us && age_us > limit_us ? "silent" : "flowing";
+}
+
+/* Nothing but refused messages for the whole limit, not merely one in a stream that has little to say. */
+static bool only_refuses(const struct ingest *in) {
+    int64_t since = atomic_load(&in->refused_since_us);
+    return since && atomic_load(&in->last_receipt_us) - since > in->conf->ready_received;
 }
 
 static void look(struct ingest *in, int64_t now, struct condition *c) {
@@ -355,24 +385,28 @@ static void look(struct ingest *in, int64_t now, struct condition *c) {
     c->hosts_connected = stats.connected;
     sender_get_health(in->sender, &c->sending);
     bool live = c->source.state == SOURCE_LIVE;
-    int64_t receipt = atomic_load(&in->last_receipt_us),
-            since = receipt > c->source.connected_since_us ? receipt : c->source.connected_since_us;
-    int64_t silence_limit = is_filtered(in->conf) ? 0 : in->conf->ready_received;
+    bool refusing = only_refuses(in);
+    int64_t accepted = atomic_load(&in->last_accepted_us), connected = c->source.connected_since_us,
+            since = accepted > connected ? accepted : connected;
+    int64_t silence_limit = is_filtered(in->conf) && !refusing ? 0 : in->conf->ready_received;
     c->clocks[0] = (struct stage_clock){"witnessed", atomic_load(&in->newest_us), 0};
-    c->clocks[1] = (struct stage_clock){"received", receipt ? receipt : since, silence_limit};
+    c->clocks[1] = (struct stage_clock){"received", accepted ? accepted : since, silence_limit};
     c->clocks[2] = (struct stage_clock){"buffered", c->sending.last_durable_us, 0};
     if (c->sending.oldest_waiting_us)
         c->clocks[2] = (struct stage_clock){"buffered", c->sending.oldest_waiting_us, in->conf->ready_buffered};
-    c->stream = stream_state(in, live, since ? now - since : 0);
+    c->stream = stream_state(in, live, refusing, since ? now - since : 0);
     bool late = freshness_late(c->clocks, sizeof c->clocks / sizeof *c->clocks, now, c->why, sizeof c->why);
-    if (!c->sending.redis_up)
+    bool takes = c->sending.redis_up && !c->sending.redis_full;
+    if (!takes)
         snprintf(c->why, sizeof c->why, "%s", *c->sending.error ? c->sending.error : "Redis has not been reached yet");
     else if (!live && !atomic_load(&in->standby))
         snprintf(c->why, sizeof c->why, "%.300s",
                  *c->source.last_error ? c->source.last_error : "not connected to Jetstream yet");
     else if (atomic_load(&in->standby))
         snprintf(c->why, sizeof c->why, "another ingest feeds this Redis; this one takes over when it is gone");
-    c->ok = c->sending.redis_up && live && !late && !atomic_load(&in->standby);
+    else if (late && refusing)
+        snprintf(c->why, sizeof c->why, "every message is refused; see `bluelake deadletter`");
+    c->ok = takes && live && !late && !atomic_load(&in->standby);
     metric_set(M_ready, 0, c->ok);
 }
 
@@ -393,8 +427,8 @@ static int health(void *context, bool ready, struct bl_buf *json) {
                   ",\"lag_seconds\":%.3f,\"last_message_age_seconds\":%.3f,",
                   c.hosts_connected, c.sending.redis_up ? "true" : "false", c.sending.breaker_open ? "true" : "false",
                   c.sending.spill_bytes, metric_sum(M_received), metric_sum(M_buffered), metric_sum(M_rejected),
-                  c.source.gaps, newest ? (double)(now - newest) / 1e6 : 0,
-                  receipt ? (double)(now - receipt) / 1e6 : -1.0);
+                  c.source.gaps, freshness_age_s(newest, now),
+                  receipt ? freshness_age_s(receipt, now) : -1.0);
     freshness_print(c.clocks, sizeof c.clocks / sizeof *c.clocks, now, json);
     bl_buf_byte(json, ',');
     alerts_print(ROLE_INGEST, json);
@@ -415,11 +449,10 @@ static void log_flow(struct ingest *in, const struct condition *c, int64_t now) 
     if (!bl_log_due(&in->flow_log_ns, FLOW_LOG_US)) return;
     int64_t now_ns = bl_mono_ns();
     double received = metric_sum(M_received), seconds = (double)(now_ns - in->flow_from_ns) / 1e9;
-    int64_t newest = c->clocks[0].at_us;
     bl_log(BL_INFO,
            "flow events_per_second=%.1f received=%.0f buffered=%.0f refused=%.0f lag_seconds=%.1f cursor=%.0f host=%s",
            in->flow_from_ns ? (received - in->flow_from) / seconds : 0.0, received, metric_sum(M_buffered),
-           metric_sum(M_rejected), newest ? (double)(now - newest) / 1e6 : 0.0, metric_get(M_cursor, 0) * 1e6,
+           metric_sum(M_rejected), freshness_age_s(c->clocks[0].at_us, now), metric_get(M_cursor, 0) * 1e6,
            *c->source.host ? c->source.host : "-");
     in->flow_from = received;
     in->flow_from_ns = now_ns;
@@ -432,10 +465,14 @@ static void judge(void *context) {
     look(in, now, &c);
     judge_ingest(&in->judge, in->conf,
                  &(struct judge_ingest){.now_us = now,
+                                        .now_ns = bl_mono_ns(),
+                                        .newest_us = c.clocks[0].at_us,
                                         .hosts_connected = c.hosts_connected,
                                         .redis_up = c.sending.redis_up,
+                                        .redis_full = c.sending.redis_full,
                                         .breaker_open = c.sending.breaker_open,
                                         .standby = atomic_load(&in->standby),
+                                        .gaps_open = atomic_load(&in->gaps_open),
                                         .silent = freshness_late(&c.clocks[1], 1, now, c.why, sizeof c.why)});
     log_flow(in, &c, now);
 }
@@ -605,6 +642,7 @@ enum bl_rc ingest_run(const struct conf *conf, struct role *role, struct bl_erro
     struct ingest in = {.conf = conf, .role = role, .arena = {.max = ARENA_MAX}, .minified = {.max = EV_SIZE_MAX}};
     pthread_mutex_init(&in.mutex, NULL);
     repairs_open(&in.repairs, conf->data, bl_wall_us());
+    count_open_gaps(&in);
     metric_set(M_process_start, 0, (double)bl_wall_us() / 1e6);
     enum bl_rc rc = start(&in, err);
     if (rc == BL_E_CANCELLED) rc = BL_OK;

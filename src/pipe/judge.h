@@ -8,13 +8,15 @@
 
 struct judge {
     int64_t any_host_us, all_hosts_us; /* when so many hosts were connected last */
-    struct alert_share quality;
+    struct alert_share quality, skew;
 };
 struct judge_ingest {
-    int64_t now_us;
+    int64_t now_us, now_ns;
+    int64_t newest_us; /* of the events received; 0 = none */
     unsigned hosts_connected;
-    bool redis_up, breaker_open;
-    bool standby; /* another ingest reads the stream */
+    bool redis_up, redis_full, breaker_open;
+    bool standby;       /* another ingest reads the stream */
+    unsigned gaps_open; /* that are being filled, also since before the start */
     bool silent; /* connected, and too long without an event of the whole stream */
 };
 struct judge_write {

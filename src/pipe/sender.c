@@ -54,7 +54,7 @@ struct sender {
     int64_t settled_due_ns, position_due_ns;
     int64_t last_log_ns, last_spill_log_ns;
 
-    _Atomic bool breaker_open, redis_up;
+    _Atomic bool breaker_open, redis_up, redis_full;
     _Atomic int64_t last_durable_us, spill_size;
     _Atomic int64_t settled_seen_us; /* in this session */
 };
@@ -73,7 +73,7 @@ static void free_item(struct item *item) {
 
 static void wait_changed(struct sender *s, int64_t us) {
     struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
+    clock_gettime(CLOCK_MONOTONIC, &until);
     int64_t ns = until.tv_nsec + us % 1000000 * 1000;
     until.tv_sec += us / 1000000 + ns / 1000000000;
     until.tv_nsec = ns % 1000000000;
@@ -150,9 +150,12 @@ static bool queue_is_full(struct sender *s) {
 
 /* ---- the breaker ---- */
 
+/* A Redis that has no room for more answers. */
 void sender_note_redis(struct sender *s, const struct bl_error *err) {
-    atomic_store(&s->redis_up, err == NULL);
-    metric_set(M_redis_connected, 0, err == NULL);
+    bool full = err && err->code == BL_E_FULL, up = !err || full;
+    atomic_store(&s->redis_up, up);
+    atomic_store(&s->redis_full, full);
+    metric_set(M_redis_connected, 0, up);
     pthread_mutex_lock(&s->mutex);
     snprintf(s->error, sizeof s->error, "%.255s", err ? err->message : "");
     pthread_mutex_unlock(&s->mutex);
@@ -182,7 +185,8 @@ static void redis_failed(struct sender *s, const struct bl_error *err) {
 static void redis_took_it(struct sender *s) {
     if (s->failing_since_ns) bl_log(BL_INFO, "the buffer accepts events again");
     s->failing_since_ns = s->next_probe_ns = 0;
-    if (!atomic_load(&s->redis_up) || atomic_load(&s->breaker_open)) sender_note_redis(s, NULL);
+    if (!atomic_load(&s->redis_up) || atomic_load(&s->redis_full) || atomic_load(&s->breaker_open))
+        sender_note_redis(s, NULL);
     set_breaker(s, false);
 }
 
@@ -566,7 +570,11 @@ enum bl_rc sender_open(const struct conf *conf, struct role *role, struct buffer
     s->role = role;
     s->buffer = s->appender.buffer = buffer;
     pthread_mutex_init(&s->mutex, NULL);
-    pthread_cond_init(&s->changed, NULL);
+    pthread_condattr_t monotonic; /* somebody may set the wall clock */
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&s->changed, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     s->codec = block_codec_new((int)conf->ingest_block_level);
     s->position_path = bl_xasprintf("%s/spill/position", conf->data);
     s->settled_us = settled_read(s->position_path);
@@ -632,6 +640,7 @@ void sender_take_learned(struct sender *s, size_t learned[static EV_TYPE_COUNT][
 
 void sender_get_health(struct sender *s, struct sender_health *out) {
     *out = (struct sender_health){.redis_up = atomic_load(&s->redis_up),
+                                  .redis_full = atomic_load(&s->redis_full),
                                   .breaker_open = atomic_load(&s->breaker_open),
                                   .last_durable_us = atomic_load(&s->last_durable_us),
                                   .spill_bytes = atomic_load(&s->spill_size)};

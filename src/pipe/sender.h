@@ -66,7 +66,9 @@ int64_t sender_settled(struct sender *s);
 void sender_take_learned(struct sender *s, size_t learned[static EV_TYPE_COUNT][2]);
 
 struct sender_health {
-    bool redis_up, breaker_open;
+    bool redis_up;   /* it answers */
+    bool redis_full; /* and has no room for more: above the high-water mark, or at maxmemory */
+    bool breaker_open;
     int64_t last_durable_us;   /* wall clock, when something was last put into Redis or a segment; 0 = not yet */
     int64_t oldest_waiting_us; /* receipt of the oldest item in the queue; 0 = none waits */
     int64_t spill_bytes;

@@ -11,10 +11,10 @@
 #include <unistd.h>
 
 #include "base/io.h"
-#include "net/url.h"
 #include "obs/log.h"
 #include "pipe/aof.h"
 #include "pipe/process.h"
+#include "pipe/public_api.h"
 #include "source/source.h"
 
 enum {
@@ -226,24 +226,9 @@ static bool serves(const struct up *u) {
     return !u->options->http || strcmp(u->options->http, "none") != 0;
 }
 
-/* Where people without an account may ask who is who (https://docs.bsky.app/docs/advanced-guides/api-directory). */
-static const char public_api[] = "https://public.api.bsky.app";
-
-/* The accounts of the public network are known there; of any other network's accounts that host is told nothing. */
-static bool asks_public_api(const struct up *u) {
-    const struct conf *c = u->options->conf;
-    if (u->simulated || strcmp(c->resolve_url, "auto") != 0) return false;
-    for (size_t i = 0; i < c->source_urls.count; i++) {
-        struct url url;
-        if (url_parse(bl_str(c->source_urls.items[i]), &url, NULL) != BL_OK) return false;
-        if (!bl_str_ends(bl_str(url.host), BL_LIT(".bsky.network"))) return false;
-    }
-    return c->source_urls.count > 0;
-}
-
 static void setup_serve(struct up *u) {
     setup_role(u, &u->serve, "serve");
-    if (asks_public_api(u)) process_arg(&u->serve, "--set=resolve.url=%s", public_api);
+    if (asks_public_api(u->options->conf, u->simulated)) process_arg(&u->serve, "--set=resolve.url=%s", PUBLIC_API);
     if (u->options->http) process_arg(&u->serve, "--http=%s", u->options->http);
 }
 
@@ -456,9 +441,9 @@ static void stop_all(struct up *u) {
 static void show_start(const struct up *u) {
     printf("bluelake: collecting %s into %s (logs in %s/logs). Ctrl-C stops.\n",
            u->simulated ? "the simulated network" : u->options->conf->source_urls.items[0], u->data, u->data);
-    if (serves(u) && asks_public_api(u))
+    if (serves(u) && asks_public_api(u->options->conf, u->simulated))
         printf("bluelake: handles the lake has not heard of are asked of %s; --set resolve.url=none: never.\n",
-               public_api);
+               PUBLIC_API);
     fflush(stdout);
 }
 

@@ -67,6 +67,7 @@ struct writer {
     size_t run_count;
     struct intake_counts batch;            /* of the open batch */
     int64_t batch_start_ns;                /* 0 = the batch is empty */
+    int64_t worked_ns, working_ns;         /* spent on it, without waiting for entries; since when it is worked on */
     bool space_short;                      /* less than write.min_free is left: the open batch waits */
     bool torn; /* a turn is inside a block: what the batch holds now must not be committed */
 
@@ -122,7 +123,15 @@ static enum bl_rc find_run(struct writer *w, uint64_t incarnation, enum ev_type 
 /* ---- the batch ---- */
 
 static void batch_touch(struct writer *w) {
-    if (!w->batch_start_ns) w->batch_start_ns = bl_mono_ns();
+    if (w->batch_start_ns) return;
+    w->batch_start_ns = bl_mono_ns();
+    w->worked_ns = 0;
+}
+
+static void count_work(struct writer *w) {
+    int64_t now = bl_mono_ns();
+    w->worked_ns += now - w->working_ns;
+    w->working_ns = now;
 }
 
 static void forget_batch(struct writer *w) {
@@ -141,7 +150,7 @@ static int64_t sum_types(const int64_t *counts) {
 }
 
 static void count_commit(struct writer *w, const struct lake_commit_stats *stats) {
-    double seconds = (double)(bl_mono_ns() - w->batch_start_ns) / 1e9;
+    double seconds = (double)w->worked_ns / 1e9;
     int64_t events = sum_types(w->batch.received);
     for (unsigned t = 0; t < EV_TYPE_COUNT; t++) {
         metric_add(M_written, t, (double)w->batch.written[t]);
@@ -229,6 +238,7 @@ static enum bl_rc commit(struct writer *w, struct bl_error *err) {
     }
     w->commits++;
     atomic_store(&w->lake_ok, true);
+    count_work(w);
     count_commit(w, &stats);
     for (unsigned t = 0; t < EV_TYPE_COUNT; t++) ids_move(&w->acks[t], &w->durable[t]);
     ids_move(&w->rejected, &w->rejected_durable);
@@ -392,6 +402,7 @@ static enum bl_rc read_once(struct writer *w, size_t *entries, struct bl_error *
         return rc;
     }
     set_redis(w, true);
+    w->working_ns = bl_mono_ns();
     atomic_store(&w->last_read_us, bl_wall_us());
     *entries = batch.count;
     if (batch.count) BL_CRASH_POINT("write.after_read");
@@ -489,6 +500,7 @@ static enum bl_rc one_turn(struct writer *w, size_t *entries, struct bl_error *e
     size_t waiting = w->rejected_durable.count;
     for (unsigned t = 0; t < EV_TYPE_COUNT; t++) waiting += w->durable[t].count;
     if (waiting) acknowledge(w);
+    count_work(w);
     return BL_OK;
 }
 
@@ -497,6 +509,7 @@ static enum bl_rc one_turn(struct writer *w, size_t *entries, struct bl_error *e
 static void recover(struct writer *w, const struct bl_error *err) {
     note_trouble(w, "writing is held up", err);
     discard_chunks(w);
+    w->working_ns = bl_mono_ns(); /* a turn may have ended before it read anything */
     struct bl_error again = {0};
     if (w->torn) {
         lake_forget(w->lake);
@@ -584,8 +597,8 @@ static int health(void *context, bool ready, struct bl_buf *json) {
                                     "\"last_commit_age_seconds\":%.3f,",
         ok ? "ok" : "degraded", ok ? "true" : "false", atomic_load(&w->redis_up) ? "true" : "false",
         atomic_load(&w->lake_ok) ? "true" : "false", atomic_load(&w->shown_events), atomic_load(&w->shown_memory),
-        oldest_us ? (double)(now - oldest_us) / 1e6 : 0, metric_sum(M_written), metric_sum(M_duplicates),
-        metric_sum(M_dead), committed_us ? (double)(now - committed_us) / 1e6 : -1.0);
+        freshness_age_s(oldest_us, now), metric_sum(M_written), metric_sum(M_duplicates),
+        metric_sum(M_dead), committed_us ? freshness_age_s(committed_us, now) : -1.0);
     freshness_print(clocks, STAGES, now, json);
     bl_buf_byte(json, ',');
     alerts_print(ROLE_WRITE, json);

@@ -121,6 +121,8 @@ static enum bl_rc fill_buckets(struct counting *c, struct bl_error *err) {
 
 static enum bl_rc count_lake(struct counting *c, enum query_bucket bucket, struct bl_error *err) {
     BL_TRY(filter_parse(c->search, &c->arena, &c->filter, err));
+    c->out->from_us = c->filter.from_us;
+    c->out->to_us = c->filter.to_us;
     BL_TRY(filter_resolve(&c->filter, c->q, &c->arena, c->out->note, err));
     BL_CLEANUP(bl_freep) const struct catalog_file **files = NULL;
     size_t count = session_files(c->q, EV_posts, c->filter.from_us, c->filter.to_us, &files);

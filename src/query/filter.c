@@ -19,7 +19,9 @@ static enum bl_rc narrow(struct filter *f, const struct search_operator *op, str
     if (!term || !both) return out_of_memory(err);
     *term = (struct search_node){.kind = SEARCH_TERM, .op = op, .value = value};
     const char *wrong = op->accept(term);
-    if (wrong) return bl_fail(err, BL_E_USAGE, "%s: \"%.*s\" %s", parameter, BL_ARG(value), wrong);
+    char before[32];
+    snprintf(before, sizeof before, "%s: ", parameter);
+    if (wrong) return search_refuse(err, before, value, wrong);
     if (f->tree) {
         *both = (struct search_node){.kind = SEARCH_AND, .first = term};
         term->next = f->tree;

@@ -138,7 +138,7 @@ static const char *accept_account(struct search_node *node) {
     }
     node->is_handle = true;
     bool dotted = node->value.n > 2 && memchr(node->value.p, '.', node->value.n);
-    return dotted ? NULL : "is neither a DID (did:plc:...) nor a handle (alice.bsky.social)";
+    return dotted ? NULL : "is neither a DID nor a handle: write did:plc:... or alice.bsky.social";
 }
 
 static void from_clause(struct search_sql *sql, const struct search_node *node) {

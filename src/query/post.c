@@ -27,10 +27,10 @@ static bool parse_record(struct bl_str uri, struct record *out) {
 static enum bl_rc resolve_account(struct query *q, struct bl_str account, struct bl_arena *arena, struct bl_str *did,
                                   struct bl_error *err) {
     if (!bl_utf8_valid(account) || (account.n && memchr(account.p, 0, account.n)))
-        return bl_fail(err, BL_E_USAGE, "the account is not valid UTF-8 text");
+        return bl_fail_cure(err, BL_E_USAGE, "write it in UTF-8", "the account is not valid UTF-8 text");
     struct search_node node = {.value = bl_str_trim(account)};
     const char *wrong = search_operator_named(BL_LIT("from"))->accept(&node);
-    if (wrong) return bl_fail(err, BL_E_USAGE, "\"%.*s\" %s", BL_ARG(node.value), wrong);
+    if (wrong) return search_refuse(err, "", node.value, wrong);
     size_t count = node.did_count;
     struct bl_str dids[1];
     if (node.is_handle) BL_TRY(people_by_handle(q, node.value, arena, dids, 1, &count, err));
@@ -103,9 +103,8 @@ static enum bl_rc ask_post(struct query *q, void *context, bool *given, struct b
     struct find f = {q, &arena};
     struct record record;
     if (!parse_record(question->uri, &record))
-        return bl_fail(err, BL_E_USAGE,
-                       "\"%.*s\" is not the address of a post: write at://DID/app.bsky.feed.post/KEY, or DID/KEY",
-                       BL_ARG(question->uri));
+        return bl_fail_cure(err, BL_E_USAGE, "write at://DID/app.bsky.feed.post/KEY, or DID/KEY",
+                            "\"%.*s\" is not the address of a post", BL_ARG(question->uri));
     struct place place = {.rkey = record.rkey};
     BL_TRY(resolve_account(q, record.account, &arena, &place.did, err));
     return tell_post(&f, question, &place, given, err);

@@ -83,8 +83,8 @@ typedef enum bl_rc (*query_hit_fn)(void *context, const struct query_hit *hit, s
  * ..."). */
 enum bl_rc query_search(struct query *q, const struct query_search *s, query_hit_fn hit, void *context,
                         struct query_search_stats *stats, struct bl_error *err);
-/* The same hits without a limit, hour by hour as they are found: memory holds the hits of one hour. `text` is checked
- * before the first hit. The deadline of the session applies to the time between two hours of files, not to the whole.
+/* The same hits without a limit, handed out in pages of 8,192 (fewer, where they hold more than 32 MB): memory holds
+ * one page. `text` is checked before the first hit. The deadline of the session applies to each page, not to the whole.
  */
 enum bl_rc query_export(struct query *q, const struct query_search *s, query_hit_fn hit, void *context,
                         struct query_search_stats *stats, struct bl_error *err);
@@ -104,6 +104,7 @@ struct query_counts {
     enum query_bucket bucket; /* what was chosen: hours up to a range of three days */
     bool partial;             /* the deadline came first: older buckets are missing */
     int64_t counted_from_us;  /* with `partial`: from here on the counts are complete */
+    int64_t from_us, to_us;   /* the range that was asked about */
     char note[256];
 };
 enum bl_rc query_counts(struct query *q, const struct query_search *s, enum query_bucket bucket, int64_t deadline_us,

@@ -21,15 +21,18 @@ static unsigned column_of(struct bl_str text, size_t at) {
     return column;
 }
 
-static enum bl_rc fail_at(struct parser *p, size_t at, const char *format, ...) __attribute__((format(printf, 3, 4)));
-static enum bl_rc fail_at(struct parser *p, size_t at, const char *format, ...) {
+static enum bl_rc fail_at(struct parser *p, size_t at, const char *cure, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+static enum bl_rc fail_at(struct parser *p, size_t at, const char *cure, const char *format, ...) {
     char message[512];
     va_list args;
     va_start(args, format);
     vsnprintf(message, sizeof message, format, args);
     va_end(args);
-    return bl_fail(p->err, BL_E_USAGE, "column %u: %s", column_of(p->text, at), message);
+    return bl_fail_cure(p->err, BL_E_USAGE, cure, "column %u: %s", column_of(p->text, at), message);
 }
+
+static const char *const something = "write what to look for there, or leave it out";
 
 static bool is_blank(char c) {
     return c == ' ' || c == '\t' || c == '\n' || c == '\r';
@@ -69,8 +72,9 @@ static const char *operator_at(size_t i, const void *context) {
 
 static enum bl_rc unknown_operator(struct parser *p, size_t at, struct bl_str name) {
     const char *near = bl_nearest(name, operator_at, NULL);
-    if (near) return fail_at(p, at, "unknown operator \"%.*s:\": did you mean \"%s:\"?", BL_ARG(name), near);
-    return fail_at(p, at, "unknown operator \"%.*s:\": to look for the text itself, put it in quotes", BL_ARG(name));
+    char cure[64] = "to look for the text itself, put it in quotes";
+    if (near) snprintf(cure, sizeof cure, "did you mean \"%s:\"?", near);
+    return fail_at(p, at, cure, "unknown operator \"%.*s:\"", BL_ARG(name));
 }
 
 /* The text between quotes, from p->at (on the opening quote) on; \" and \\ stand for themselves. */
@@ -85,9 +89,10 @@ static enum bl_rc read_phrase(struct parser *p, struct bl_str *out) {
         if (escaped) p->at++;
         copy[n++] = p->text.p[p->at++];
     }
-    if (p->at == p->text.n) return fail_at(p, start, "this quote is never closed");
+    if (p->at == p->text.n)
+        return fail_at(p, start, "write another where the phrase ends", "this quote is never closed");
     p->at++;
-    if (n == 0) return fail_at(p, start, "nothing between the quotes");
+    if (n == 0) return fail_at(p, start, "write a phrase there, or leave them out", "nothing between the quotes");
     *out = bl_strn(copy, n);
     return BL_OK;
 }
@@ -120,6 +125,11 @@ static enum bl_rc read_value(struct parser *p, struct bl_str *value) {
     return BL_OK;
 }
 
+enum bl_rc search_refuse(struct bl_error *err, const char *before, struct bl_str value, const char *wrong) {
+    struct bl_str cure = bl_str(wrong), cause = bl_str_cut(&cure, ':');
+    return bl_fail_cure(err, BL_E_USAGE, bl_str_trim(cure).p, "%s\"%.*s\" %.*s", before, BL_ARG(value), BL_ARG(cause));
+}
+
 static enum bl_rc read_operator(struct parser *p, struct bl_str name, struct search_node *node) {
     size_t start = p->at;
     node->op = search_operator_named(name);
@@ -127,16 +137,22 @@ static enum bl_rc read_operator(struct parser *p, struct bl_str name, struct sea
     p->at += name.n + 1;
     size_t value_at = p->at;
     BL_TRY(read_value(p, &node->value));
-    if (node->value.n == 0)
-        return fail_at(p, start, "\"%s:\" needs a value right after the colon: %s:%s", node->op->name, node->op->name,
-                       node->op->value);
+    if (node->value.n == 0) {
+        char cure[80];
+        snprintf(cure, sizeof cure, "write %s:%s", node->op->name, node->op->value);
+        return fail_at(p, start, cure, "\"%s:\" needs a value right after the colon", node->op->name);
+    }
     const char *wrong = node->op->accept(node);
-    if (wrong) return fail_at(p, value_at, "\"%.*s\" %s", BL_ARG(node->value), wrong);
+    if (!wrong) return BL_OK;
+    char before[32];
+    snprintf(before, sizeof before, "column %u: ", column_of(p->text, value_at));
+    return search_refuse(p->err, before, node->value, wrong);
     return BL_OK;
 }
 
 static enum bl_rc read_term(struct parser *p, struct search_node **out) {
-    if (++p->terms > SEARCH_TERMS_MAX) return fail_at(p, p->at, "more than %d terms", SEARCH_TERMS_MAX);
+    if (++p->terms > SEARCH_TERMS_MAX)
+        return fail_at(p, p->at, "ask in several searches", "more than %d terms", SEARCH_TERMS_MAX);
     struct search_node *node = new_node(p, SEARCH_TERM);
     if (!node) return out_of_memory(p);
     *out = node;
@@ -157,11 +173,14 @@ static enum bl_rc read_any(struct parser *p, struct search_node **out);
 
 static enum bl_rc read_group(struct parser *p, struct search_node **out) {
     size_t start = p->at++;
-    if (++p->depth > SEARCH_DEPTH_MAX) return fail_at(p, start, "parentheses nested deeper than %d", SEARCH_DEPTH_MAX);
+    if (++p->depth > SEARCH_DEPTH_MAX)
+        return fail_at(p, start, "leave some of them out", "parentheses nested deeper than %d", SEARCH_DEPTH_MAX);
     skip_blanks(p);
-    if (looking_at(p, ')')) return fail_at(p, start, "nothing between the parentheses");
+    if (looking_at(p, ')'))
+        return fail_at(p, start, "write what to look for there, or leave them out", "nothing between the parentheses");
     BL_TRY(read_any(p, out));
-    if (!looking_at(p, ')')) return fail_at(p, start, "this parenthesis is never closed");
+    if (!looking_at(p, ')'))
+        return fail_at(p, start, "close it, or put it in quotes", "this parenthesis is never closed");
     p->at++;
     p->depth--;
     return BL_OK;
@@ -188,10 +207,10 @@ static enum bl_rc read_item(struct parser *p, struct search_node **out) {
 
 /* Something to look for has to stand here. */
 static enum bl_rc expect_item(struct parser *p, const char *before) {
-    if (p->at == p->text.n) return fail_at(p, p->at, "nothing to look for after %s", before);
-    if (looking_at(p, ')')) return fail_at(p, p->at, "nothing to look for before \")\"");
+    if (p->at == p->text.n) return fail_at(p, p->at, something, "nothing to look for after %s", before);
+    if (looking_at(p, ')')) return fail_at(p, p->at, something, "nothing to look for before \")\"");
     if (at_keyword(p, BL_LIT("OR")) || at_keyword(p, BL_LIT("AND")))
-        return fail_at(p, p->at, "nothing to look for before %s; to look for the word, write it in quotes",
+        return fail_at(p, p->at, "to look for the word, write it in quotes", "nothing to look for before %s",
                        at_keyword(p, BL_LIT("OR")) ? "OR" : "AND");
     return BL_OK;
 }
@@ -232,17 +251,19 @@ static enum bl_rc read_any(struct parser *p, struct search_node **out) {
         if (!at_keyword(p, BL_LIT("OR"))) return gather(p, SEARCH_OR, first, out);
         p->at += 2;
         skip_blanks(p);
-        if (p->at == p->text.n) return fail_at(p, p->at, "nothing to look for after OR");
+        if (p->at == p->text.n) return fail_at(p, p->at, something, "nothing to look for after OR");
     }
 }
 
 enum bl_rc search_parse(struct bl_str text, struct bl_arena *arena, struct search_node **tree, struct bl_error *err) {
     if (text.n > SEARCH_TEXT_MAX)
-        return bl_fail(err, BL_E_USAGE, "the search is %zu bytes long, at most %d are taken", text.n, SEARCH_TEXT_MAX);
-    if (!bl_utf8_valid(text)) return bl_fail(err, BL_E_USAGE, "the search is not valid UTF-8 text");
+        return bl_fail_cure(err, BL_E_USAGE, "ask in several searches",
+                            "the search is %zu bytes long, at most %d are taken", text.n, SEARCH_TEXT_MAX);
+    if (!bl_utf8_valid(text))
+        return bl_fail_cure(err, BL_E_USAGE, "write it in UTF-8", "the search is not valid UTF-8 text");
     struct parser p = {.text = text, .arena = arena, .err = err};
     const char *nul = text.n ? memchr(text.p, 0, text.n) : NULL;
-    if (nul) return fail_at(&p, (size_t)(nul - text.p), "a NUL character cannot be searched for");
+    if (nul) return fail_at(&p, (size_t)(nul - text.p), "leave it out", "a NUL character cannot be searched for");
     skip_blanks(&p);
     if (p.at == text.n) {
         *tree = NULL;
@@ -250,7 +271,7 @@ enum bl_rc search_parse(struct bl_str text, struct bl_arena *arena, struct searc
     }
     struct search_node *root;
     BL_TRY(read_any(&p, &root));
-    if (p.at < text.n) return fail_at(&p, p.at, "this parenthesis closes nothing; to look for it, put it in quotes");
+    if (p.at < text.n) return fail_at(&p, p.at, "leave it out, or put it in quotes", "this parenthesis closes nothing");
     *tree = root;
     return BL_OK;
 }

@@ -47,7 +47,7 @@ struct search_operator {
     const char *label;    /* in explanations */
     const char *value;    /* what to write, for help and errors: "LANGUAGE" */
     const char *sentence; /* help */
-    /* Check node->value and normalise it; NULL when acceptable, else what is wrong with it and what would be right. */
+    /* Check node->value and normalise it; NULL when acceptable, else "what is wrong: what would be right". */
     const char *(*accept)(struct search_node *node);
     /* Append a condition on a posts row. It may be null where it does not hold. */
     void (*clause)(struct search_sql *sql, const struct search_node *node);
@@ -63,6 +63,9 @@ const struct search_operator *search_operator_named(struct bl_str name);  /* NUL
 
 /* BL_E_USAGE with "column N: ..." (characters, from 1). `*tree` is NULL for an empty text: it matches every post. */
 enum bl_rc search_parse(struct bl_str text, struct bl_arena *arena, struct search_node **tree, struct bl_error *err);
+/* BL_E_USAGE from what an operator's accept() said of a value: "is not a date: write 2026-11-21". `before` ends in ": "
+ * or is empty. */
+enum bl_rc search_refuse(struct bl_error *err, const char *before, struct bl_str value, const char *wrong);
 /* An indented outline of the tree, for people. */
 void search_explain(const struct search_node *tree, struct bl_buf *out);
 /* The smallest range of time_us outside of which the tree cannot match; narrows what the caller put there. */

@@ -86,7 +86,9 @@ static enum bl_rc find_view(const char *name, const struct view **out, struct bl
             return BL_OK;
         }
     const char *near = bl_nearest(bl_str(name), name_at, NULL);
-    if (near) return bl_fail(err, BL_E_NOT_FOUND, "there is no view \"%s\": did you mean \"%s\"?", name, near);
+    char cure[128];
+    if (near) snprintf(cure, sizeof cure, "did you mean \"%s\"?", near);
+    if (near) return bl_fail_cure(err, BL_E_NOT_FOUND, cure, "there is no view \"%s\"", name);
     return bl_fail(err, BL_E_NOT_FOUND, "there is no view \"%s\"", name);
 }
 

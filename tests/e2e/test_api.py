@@ -1,6 +1,8 @@
 """The HTTP API against the real binary over a real lake: the contract, exports, hostile input, limits and keys."""
 import concurrent.futures
+import contextlib
 import csv
+import datetime
 import gzip
 import hashlib
 import io
@@ -9,8 +11,10 @@ import os
 import random
 import re
 import resource
+import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import time
 import urllib.parse
@@ -113,6 +117,37 @@ def test_each_endpoint_answers_as_the_document_says(server, document):
         assert answer.headers["x-content-type-options"] == "nosniff" and "frame-ancestors 'none'" in answer.headers["content-security-policy"]
         if kind == "application/json":
             assert api.problems(answer.json(), content["schema"], document) == [], path
+
+
+@pytest.mark.parametrize("path, status, parameter, message, cure", [
+    ("/users/nobody", 400, "account", '"nobody" is neither a DID nor a handle', "write did:plc:... or alice.bsky.social"),
+    ("/users/nobody.example.com", 404, "account", "nobody.example.com", "/search"),
+    ("/posts/foo", 400, "uri", '"foo" is not the address of a post', "write at://DID/app.bsky.feed.post/KEY, or DID/KEY"),
+    ("/posts/did:plc:nobody/3kaaaaaaaaa2a", 404, "uri", "the lake holds no such post", "/search"),
+    ("/views/langages", 404, "name", 'there is no view "langages"', 'did you mean "languages"?'),
+    ("/views/nothing-of-the-kind", 404, "name", 'there is no view "nothing-of-the-kind"', "/views lists them"),
+    ("/views/" + "x" * 100, 404, "name", "there is no such view", "/views lists them"),
+    ("/stats/daily", 400, "date", "date is needed", "give a date such as 2026-11-21"),
+    ("/search?q=cats+form:alice", 400, "q", 'column 6: unknown operator "form:"', 'did you mean "from:"?'),
+    ("/search?q=note:this", 400, "q", 'column 1: unknown operator "note:"', "to look for the text itself, put it in quotes"),
+    ("/search?q=from:alice", 400, "q", 'column 6: "alice" is neither a DID nor a handle', "write did:plc:... or alice.bsky.social"),
+    ("/search?q=%22a", 400, "q", "column 1: this quote is never closed", "write another where the phrase ends"),
+    ("/counts?q=(a", 400, "q", "column 1: this parenthesis is never closed", "close it, or put it in quotes"),
+    ("/export?q=a+OR", 400, "q", "column 5: nothing to look for after OR", "write what to look for there, or leave it out"),
+    ("/search?q=lang:", 400, "q", 'column 1: "lang:" needs a value right after the colon', "write lang:LANGUAGE"),
+    ("/search?q=domain:https://a.b", 400, "q", 'column 8: "https://a.b" is not a domain', "write it without https:// and path, such as example.com"),
+    ("/search?cursor=abc", 400, "cursor", "cursor: ", "give what an earlier answer gave, unchanged"),
+    ("/search?page=1000", 400, "page", "page: pages reach 10000 results deep", "go on with next_cursor"),
+    ("/search?page=2&cursor=abc", 400, "cursor", "cursor: both it and a page are given", "give a page or a cursor"),
+    ("/search?username=did:web", 400, "username", "username: ", "give a handle such as alice.bsky.social or a DID"),
+    ("/search?end=2026-01-01&start=2026-01-02", 400, "end", "end is before start", "exchange them"),
+    ("/search?cursor=1~abc", 400, "cursor", "cursor: ", "give what an earlier answer gave, unchanged"),
+])
+def test_errors_name_the_parameter_and_the_cure(server, path, status, parameter, message, cure):
+    answer = server.get(path)
+    error = answer.json()["error"]
+    assert (answer.status, error["parameter"]) == (status, parameter), error
+    assert message in error["message"] and cure in error["cure"] and error["cure"] not in error["message"], error
 
 
 def test_each_parameter_takes_its_example_and_refuses_nonsense(server, document):
@@ -434,6 +469,60 @@ def test_only_listed_origins_may_ask_from_a_browser(lake, tmp_path):
     s.stop()
 
 
+def test_gaps_that_touch_the_range_are_stated_with_every_answer(lake, tmp_path):
+    copy = tmp_path / "lake"
+    shutil.copytree(lake, copy)
+    newest = server_time(run("search", "--data", copy, "--limit", "1", "--json", "").stdout)
+    with contextlib.closing(sqlite3.connect(copy / "catalog.sqlite")) as db, db:
+        for reason, healed in ("lost", 0), ("filled", 1):
+            db.execute("INSERT INTO gaps(from_us, to_us, noted_us, host, reason, healed) VALUES (?, ?, ?, 'jetstream.example.com', ?, ?)",
+                       (newest - 60 * 10 ** 6, newest - 50 * 10 ** 6, newest, reason, healed))
+    s = Server(tmp_path, copy).ready()
+    day = datetime.datetime.fromtimestamp(newest / 1e6, datetime.timezone.utc)
+    for answer in s.get("/counts", text="the"), s.get("/stats/daily", date=f"{day:%Y-%m-%d}"), s.get("/counts", q=f"since:{day:%Y-%m-%d}"):
+        assert [(g["reason"], g["healed"]) for g in answer.json()["gaps"]] == [("lost", False)], answer.body
+        assert answer.json()["snapshot"] > 0
+    assert s.results(text="the")["meta"]["gaps"] == s.get("/counts", text="the").json()["gaps"]
+    for kind in "csv", "ndjson", "parquet":
+        assert s.get("/export", text="the", format=kind).trailers["x-gap-count"] == "1"
+    before = f"{day - datetime.timedelta(days=2):%Y-%m-%d}"
+    assert s.get("/export", end=before).trailers["x-gap-count"] == "0" and s.get("/counts", q=f"until:{before}").json()["gaps"] == []
+    assert s.get("/stats/daily", date=before).json()["gaps"] == []
+    listed = s.get("/gaps").json()
+    assert len(listed["gaps"]) == 2 and listed["snapshot"] == s.get("/status").json()["snapshot"]
+    wait_for("the views are there", lambda: s.get("/views/languages").status == 200)
+    views = s.get("/views").json()["views"]
+    assert all(v["snapshot"] == listed["snapshot"] for v in views if v["refreshed_at"]) and any(v["refreshed_at"] for v in views)
+    s.stop()
+
+
+def server_time(line):
+    return int(datetime.datetime.fromisoformat(json.loads(line)["time"].replace("Z", "+00:00")).timestamp() * 1e6)
+
+
+def test_the_command_line_says_which_snapshot_it_asked(lake):
+    asked = [run("search", "--data", lake, "--limit", "1", ""), run("stats", "--data", lake, "2026-01-05"), run("query", "--data", lake, "SELECT 1")]
+    found = [re.findall(r"\bsnapshot (\d+)$", done.stderr, re.M) for done in asked]
+    assert found[0] and found == [found[0]] * 3 and not any("snapshot" in done.stdout for done in asked)
+
+
+def test_metrics_tell_how_stale_the_views_are(lake, tmp_path):
+    copy = tmp_path / "lake"
+    shutil.copytree(lake, copy)
+
+    def stale(s):
+        return float(re.search(r"^bluelake_views_stale_seconds (\S+)$", s.get("/metrics").body.decode(), re.M).group(1))
+    run("views", "--data", copy, "--refresh")
+    s = Server(tmp_path, copy, "serve.views_every=0").ready()
+    wait_for("their age is seen", lambda: 0 < stale(s) < 1000)
+    with contextlib.closing(sqlite3.connect(copy / "views.sqlite")) as db, db:
+        db.execute("UPDATE answers SET refreshed_us = refreshed_us - 7200000000 WHERE view = 'languages'")
+    wait_for("one is old", lambda: 7200 < stale(s) < 9000)
+    run("views", "--data", copy, "--refresh")
+    wait_for("none is old", lambda: 0 < stale(s) < 1000)
+    s.stop()
+
+
 def test_who_asks_too_often_waits(lake, tmp_path):
     s = Server(tmp_path, lake, "serve.rate_limit=20").ready()
     answers = [s.get("/search", limit=1) for _ in range(22)]
@@ -467,10 +556,43 @@ def test_keys_open_doors_until_they_are_revoked(lake, tmp_path):
 def test_strangers_need_keys(lake, tmp_path):
     refused = run("serve", "--data", lake, "--http", "0.0.0.0:0", "--for", "1s", check=False)
     assert refused.returncode == 2 and "bluelake key add" in refused.stderr
+    proxied = run("serve", "--data", lake, "--http", "127.0.0.1:0", "--set", "serve.behind_proxy=true", "--for", "1s", check=False)
+    assert proxied.returncode == 2 and "serve.behind_proxy" in proxied.stderr and "bluelake key add" in proxied.stderr
     taken = Server(tmp_path, lake).ready()
     second = run("serve", "--data", lake, "--http", f"127.0.0.1:{taken.port}", "--for", "1s", check=False)
     assert second.returncode == 2 and "choose another port" in second.stderr
     taken.stop()
+
+
+def test_behind_a_proxy_strangers_need_keys_and_are_limited(lake, tmp_path):
+    def forged(s, name, key):
+        return s.get("/search", headers={"X-Forwarded-For": name, **({"X-API-Key": key} if key else {})}, limit=1)
+    try:
+        key = run("key", "add", "desk", "--scopes", "search", "--data", lake).stdout.strip()
+        s = Server(tmp_path, lake, "serve.behind_proxy=true").ready()
+        assert "can claim any address" not in s.process.text()
+        assert forged(s, "198.51.100.7", None).status == 401
+        answer = forged(s, "198.51.100.7", key)
+        assert answer.status == 200 and answer.headers["x-ratelimit-limit"] == "1000"
+        s.stop()
+        s = Server(tmp_path, lake, "serve.behind_proxy=true", http="0.0.0.0:0", name="open").ready()
+        assert "can claim any address in X-Forwarded-For" in s.process.text()
+        s.stop()
+    finally:
+        (lake / "keys.json").unlink(missing_ok=True)
+
+
+def test_the_first_key_brings_the_limit_with_it(lake, tmp_path):
+    try:
+        s = Server(tmp_path, lake).ready()
+        assert "x-ratelimit-limit" not in s.get("/search", limit=1).headers
+        key = run("key", "add", "desk", "--scopes", "search", "--data", lake).stdout.strip()
+        assert s.get("/search", limit=1).status == 401
+        assert s.get("/search", headers={"X-API-Key": key}, limit=1).headers["x-ratelimit-limit"] == "1000"
+        run("key", "revoke", "desk", "--data", lake)
+        s.stop()
+    finally:
+        (lake / "keys.json").unlink(missing_ok=True)
 
 
 # ---- life ----

@@ -42,6 +42,15 @@ def test_errors_name_the_cause_and_the_cure(args, code, message):
     assert done.returncode == code and message in done.stderr, (done.returncode, done.stderr)
 
 
+def test_explain_shows_how_a_search_is_understood_and_needs_no_lake():
+    done = run("search", "--data", "no-such-lake", "--explain", 'cats -(lang:en OR "hot dogs") url:"?q=a b" #art')
+    assert done.stdout.splitlines() == ["all of", '  text contains "cats"', "  not", "    any of", '      in language "en"', '      text contains "hot dogs"',
+                                        '  with a link that holds "?q=a b"', '  tagged "art"']
+    assert run("search", "--explain", "").stdout == "everything\n"
+    wrong = run("search", "--explain", "cats form:alice", check=False)
+    assert wrong.returncode == 2 and wrong.stdout == "" and 'column 6: unknown operator "form:": did you mean "from:"?' in wrong.stderr
+
+
 def test_settings_from_file_environment_and_command_line_take_precedence_in_this_order(tmp_path):
     path = tmp_path / "bluelake.conf"
     path.write_text("# a comment\nredis.port = 7001\nwrite.interval = 7m\n")

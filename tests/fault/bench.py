@@ -173,10 +173,6 @@ class Case:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def ended_by_fault(child):
-    return child.child.poll() == -signal.SIGKILL
-
-
 def settle(child, done, seconds=60):
     """Until the child dies or done() holds."""
     end = time.monotonic() + seconds

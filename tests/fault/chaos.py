@@ -20,6 +20,7 @@ import collections
 import contextlib
 import datetime
 import json
+import math
 import pathlib
 import random
 import re
@@ -127,7 +128,7 @@ class Role:
     def __init__(self, name, args, log, env=None, pause=0.3):
         self.name, self.args, self.log, self.env, self.pause = name, args, log, env, pause
         self.process, self.killed, self.stopped, self.wanted = None, False, False, True
-        self.start_at = 0.0
+        self.start_at, self.started_at = 0.0, 0.0
         self.exits = collections.Counter()
 
     def poll(self, now):
@@ -138,7 +139,7 @@ class Role:
             self.process, self.killed, self.stopped = None, False, False
             self.start_at = max(self.start_at, now + self.pause)
         if not self.process and self.wanted and now >= self.start_at:
-            self.process = Process(self.args(), self.log, self.env)
+            self.process, self.started_at = Process(self.args(), self.log, self.env), now
         return ended
 
     def kill(self, until):
@@ -189,6 +190,7 @@ class World:
         self.readers = Readers(ports["serve"], seed, self.began, rate / NETWORK_RATE)
         self.aof_sizes = collections.deque()
         self.exits = collections.Counter()
+        self.quiet_since = math.inf  # when the storm's last fault was over
         self.late = []  # ends of faults that could not be carried out yet
 
     def shimmed(self, name, under):
@@ -374,7 +376,7 @@ class World:
         self.exits[f"{name} {code}"] += 1
         assert name != "serve" or self.readers.troubled, f"{name} ended by itself with {code}:\n{text}"
         assert code >= 0 or name == "redis", f"{name} was ended by signal {-code}:\n{text}"
-        assert stormy, f"{name} ended by itself with {code} in a calm:\n{text}"
+        assert stormy and role.started_at < self.quiet_since, f"{name} ended by itself with {code} in a calm:\n{text}"
 
     def close(self):
         self.readers.close()
@@ -424,6 +426,7 @@ class Chaos:
     def weather(self, faults):
         """Carries out one storm, to the end of its last fault."""
         started = time.monotonic()
+        self.world.quiet_since = math.inf
         begins, ends = sorted(faults, reverse=True), []
         while begins or ends:
             now = time.monotonic()
@@ -451,9 +454,12 @@ class Chaos:
         return all(self.world.ready(name) == 200 for name in ("ingest", "writer", "serve"))
 
     def calm(self):
-        """Everything that exists by now must reach the lake, all roles must be ready, and the readers must see it."""
+        """Everything that exists by now must reach the lake, all roles must be ready, and the readers must see it.
+
+        A role that met a fault may still end of it until the lake has caught up; one that was started after the last fault may not."""
         began, target = time.monotonic(), self.world.existing()
         self.until("no fault is left", lambda: not self.world.late, stormy=True)
+        self.world.quiet_since = time.monotonic()
         self.until(f"the {target} events of before the calm are in the lake", lambda: self.world.arrived(target), stormy=True)
         self.until("ingest, writer and server are ready", self.is_ready)
         took = time.monotonic() - began

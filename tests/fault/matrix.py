@@ -14,6 +14,7 @@ import json
 import pathlib
 import random
 import shutil
+import signal
 import sqlite3
 import sys
 import tempfile
@@ -23,6 +24,12 @@ import time
 from bench import Case, Simulator, command, environment, settle, wait_for
 
 MARKS = 900
+
+
+def crashed(done):
+    """Ended at the crash point, by SIGKILL; any other end but a good one is a failure."""
+    assert done.returncode in (0, -signal.SIGKILL), f"exit {done.returncode}: {done.stderr[-3000:]}"
+    return done.returncode == -signal.SIGKILL
 
 
 class Ingest:
@@ -103,7 +110,7 @@ class Import(Ingest):
         return Case(folder, self.matrix.simulator)
 
     def run(self, case, env):
-        return self.load(case, env).returncode < 0
+        return crashed(self.load(case, env))
 
     def load(self, case, env=None):
         return command("import", "--data", case.lake, "--set=write.batch_rows=4000", self.matrix.file, env=env)
@@ -124,7 +131,7 @@ class Compact(Import):
         return case
 
     def run(self, case, env):
-        return self.compact(case, env).returncode < 0
+        return crashed(self.compact(case, env))
 
     def compact(self, case, env=None):
         return command("compact", "--data", case.lake, env=env)
@@ -303,8 +310,7 @@ class Matrix:
         case = scenario.case(self.folder / f"{scenario.name}-count")
         log = case.folder / "points"
         try:
-            crashed = scenario.run(case, environment(BL_CRASH_LOG=log))
-            assert not crashed
+            assert not scenario.run(case, environment(BL_CRASH_LOG=log)), f"{scenario.name} crashes by itself"
             return collections.Counter(log.read_text().split()) if log.exists() else {}
         finally:
             case.close()
@@ -312,9 +318,9 @@ class Matrix:
     def crash(self, scenario, point, hit):
         case = scenario.case(self.folder / f"{scenario.name}-{point}-{hit}")
         try:
-            crashed = scenario.run(case, environment(BL_CRASH=f"{point}:{hit}"))
+            reached = scenario.run(case, environment(BL_CRASH=f"{point}:{hit}"))
             scenario.finish(case)
-            return crashed
+            return reached
         except AssertionError as wrong:
             with self.lock:
                 self.failures.append(f"{scenario.name} {point}:{hit}: {wrong}")
@@ -371,10 +377,10 @@ def main():
                 counts = list(pool.map(matrix.hits, scenarios))
                 all_of_them = chosen.full or chosen.most or chosen.only
                 jobs = every(scenarios, counts, chosen.most or 25) if all_of_them else sample(scenarios, counts, chosen.seed)
-                for (scenario, point, hit), crashed in zip(jobs, pool.map(lambda job: matrix.try_job(job, not all_of_them), jobs)):
+                for (scenario, point, hit), came in zip(jobs, pool.map(lambda job: matrix.try_job(job, not all_of_them), jobs)):
                     tried += 1
-                    reached += crashed
-                    if crashed:
+                    reached += came
+                    if came:
                         points.add(point)
         finally:
             matrix.close()

@@ -3,7 +3,7 @@
 again; what had not been fsynced is gone. In the end nothing may be missing, twice or different.
 
     tests/fault/powercut.py [--rounds N]
-Needs root, a loop device and ext4; says so and ends with 0 where they are not to be had."""
+Needs root, a loop device and ext4. Exit code 77 where they are not to be had, after saying "skipped: why"."""
 import argparse
 import fcntl
 import pathlib
@@ -18,10 +18,14 @@ from bench import Case, Simulator, wait_for
 
 EXT4_IOC_SHUTDOWN = 0x8004587D
 NO_LOG_FLUSH = 2
+SKIPPED = 77  # the exit code that means so to CTest and automake
 
 
 def tool(*args):
-    return subprocess.run([str(a) for a in args], capture_output=True, text=True)
+    try:
+        return subprocess.run([str(a) for a in args], capture_output=True, text=True)
+    except FileNotFoundError as missing:
+        return subprocess.CompletedProcess(args, 127, "", str(missing))
 
 
 class Disk:
@@ -32,10 +36,13 @@ class Disk:
             file.truncate(4 << 30)  # nothing is spilled onto less than 1 GB
 
     def make(self):
-        return tool("mkfs.ext4", "-q", "-F", self.image).returncode == 0 and self.attach()
+        """Why it cannot be had; empty when it is there."""
+        made = tool("mkfs.ext4", "-q", "-F", self.image)
+        return self.attach() if made.returncode == 0 else f"no ext4: {made.stderr.strip()}"
 
     def attach(self):
-        return tool("mount", "-o", "loop", self.image, self.mount).returncode == 0
+        done = tool("mount", "-o", "loop", self.image, self.mount)
+        return "" if done.returncode == 0 else f"no mount: {done.stderr.strip() or done.returncode}"
 
     def cut_power(self):
         with open(self.mount / "anchor", "w") as anchor:
@@ -68,9 +75,9 @@ def main():
     with tempfile.TemporaryDirectory(prefix="powercut-") as name:
         folder = pathlib.Path(name)
         disk = Disk(folder)
-        if not disk.make():
-            print("power cuts: no loop device, ext4 or root here; not tried")
-            return 0
+        if why := disk.make():
+            print(f"skipped: {' '.join(why.split())}")
+            return SKIPPED
         simulator = Simulator(folder, chosen.count, "--rate=15000")
         case = Case(disk.mount / "case", simulator)
         lost = []
@@ -87,7 +94,8 @@ def main():
                     child.close()
                 case.children.clear()
                 disk.detach()
-                assert disk.attach(), "the file system does not come back"
+                why = disk.attach()
+                assert not why, f"the file system does not come back: {why}"
                 after = case.rows()
                 assert after >= before, f"{before} rows were committed, {after} are left"
                 lost.append(roles)

@@ -2,7 +2,9 @@
  *
  * Preloaded (LD_PRELOAD). Environment:
  *   BL_SHIM=CALL:N[:ERRNO]   the N-th call of this class fails, once; with "N+" it and all after it fail; "dMS" in
- *                            place of ERRNO: it is slow
+ *                            place of ERRNO: it is slow. On stderr: "shim: CALL:N failed" when it does
+ *                            and "shim: SIGNAL in OBJECT+OFFSET" where SIGSEGV or SIGABRT then comes from: the
+ *                            innermost code that belongs neither to the C and C++ runtimes nor to the shim
  *   BL_SHIM_WHILE=FILE       ... but only while this file exists, so that the trouble can begin and end
  *   BL_SHIM_CONTROL=DIR      while the file DIR/CALL exists, every call of the class fails with the number in it as
  *                            ERRNO, "dMS" makes it slow, "short" lets a write end half-way
@@ -19,8 +21,10 @@
  * own, and bluelake's own allocation as the last act of a callback does not. */
 #include <dlfcn.h>
 #include <errno.h>
+#include <execinfo.h>
 #include <fcntl.h>
 #include <link.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -42,7 +46,8 @@ static const int errors[CLASSES] = {EMFILE, EIO, ENOSPC, EIO, EIO, ECONNREFUSED,
 static atomic_long counts[CLASSES];
 static enum class wanted = CLASSES;
 static long wanted_at;
-static bool from_then_on, running;
+static bool from_then_on;
+static atomic_bool running;
 static int wanted_errno, delay_ms;
 static long clock_jump_s;
 static char while_file[512], under[512];
@@ -74,10 +79,56 @@ static int find_code(struct dl_phdr_info *object, size_t size, void *context) {
     return 1;
 }
 
+/* What only carries out the end that the code below it brought about. */
+static bool is_runtime(const char *object) {
+    static const char *const runtimes[] = {"libc.so", "libpthread", "ld-linux", "libstdc++", "libgcc_s", "fault_shim"};
+    for (size_t i = 0; i < sizeof runtimes / sizeof *runtimes; i++)
+        if (strncmp(object, runtimes[i], strlen(runtimes[i])) == 0) return true;
+    return false;
+}
+
+static const char *base_name(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+static void say(const char *line, int n) {
+    (void)!syscall(SYS_write, STDERR_FILENO, line, n);
+}
+
+/* SA_RESETHAND: raised again it ends the process as it would have without the shim. */
+static void say_where(int signal_number) {
+    running = false;
+    void *frames[64];
+    char line[300];
+    const char *name = signal_number == SIGSEGV ? "SIGSEGV" : "SIGABRT";
+    int n = backtrace(frames, sizeof frames / sizeof *frames), size = 0;
+    for (int i = 0; i < n && !size; i++) {
+        Dl_info at;
+        if (!dladdr(frames[i], &at) || is_runtime(base_name(at.dli_fname))) continue;
+        size = snprintf(line, sizeof line, "shim: %s in %s+0x%zx\n", name, base_name(at.dli_fname),
+                        (size_t)((char *)frames[i] - (char *)at.dli_fbase));
+    }
+    say(line, size ? size : snprintf(line, sizeof line, "shim: %s in no known code\n", name));
+    raise(signal_number);
+}
+
+/* The alternate stack is the main thread's; another one's is used as it is. The first backtrace loads a library. */
+static void watch_for_the_end(void) {
+    static char stack[65536];
+    void *warm_up[2];
+    backtrace(warm_up, 2);
+    sigaltstack(&(stack_t){.ss_sp = stack, .ss_size = sizeof stack}, NULL);
+    struct sigaction action = {.sa_handler = say_where, .sa_flags = SA_ONSTACK | (int)SA_RESETHAND};
+    sigaction(SIGSEGV, &action, NULL);
+    sigaction(SIGABRT, &action, NULL);
+}
+
 __attribute__((constructor)) static void set_up(void) {
     dl_iterate_phdr(find_code, NULL);
     const char *text = getenv("BL_SHIM"), *file = getenv("BL_SHIM_COUNT");
     if (text) parse(text);
+    if (wanted != CLASSES) watch_for_the_end();
     const char *jump = getenv("BL_SHIM_CLOCK");
     if (jump) clock_jump_s = strtol(jump, NULL, 10);
     const char *only = getenv("BL_SHIM_WHILE");
@@ -150,6 +201,13 @@ static size_t cut_short(int fd, size_t n) {
     return cut ? n / 2 : n;
 }
 
+/* The first time only, when there are more. */
+static void say_failed(enum class c, long n) {
+    static atomic_bool said;
+    char line[64];
+    if (!atomic_exchange(&said, true)) say(line, snprintf(line, sizeof line, "shim: %s:%ld failed\n", names[c], n));
+}
+
 /* `fd` or, when it is not NULL, `path` says what the call is about. */
 static bool fails(enum class c, int fd, const char *path) {
     if (!running) return false;
@@ -169,6 +227,7 @@ static bool fails(enum class c, int fd, const char *path) {
         pause_ms(delay_ms);
         return false;
     }
+    say_failed(c, n);
     errno = wanted_errno;
     return true;
 }

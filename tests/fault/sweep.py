@@ -13,16 +13,19 @@ Needs build/faults. Prints the number of faults tried and the number the run mak
 import argparse
 import collections
 import concurrent.futures
+import datetime
 import json
 import pathlib
+import re
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
 import time
 
-from bench import BINARY, Case, Simulator, command, environment, wait_for
+from bench import BINARY, Case, Simulator, command, environment, settle, wait_for
 
 SHIM = BINARY.parent / "fault_shim.so"
 COUNT, MARKS = 300, 50
@@ -33,32 +36,59 @@ def shimmed(**extra):
     return environment(LD_PRELOAD=SHIM, **extra)
 
 
-third_party = []  # ended inside a library that had no memory: libhiredis 0.14 and DuckDB's parser by SIGSEGV, DuckDB's C interface by throwing
+class Ends:
+    """How the processes with a fault ended, in the order of their ends."""
+    STRANGERS = ("libhiredis.so", "libduckdb.so")  # do not stand every failed allocation, see docs/FAULTS.md
+    ABORTS = (-signal.SIGSEGV, -signal.SIGABRT)
+
+    def __init__(self):
+        self.codes, self.strangers, self.fired = [], collections.defaultdict(list), set()
+
+    def look(self, text, what):
+        """Whether the fault came."""
+        if re.search(r"^shim: \w+:\d+ failed$", text, re.M):
+            self.fired.add(what)
+
+    def check(self, code, text, what):
+        self.codes.append(code)
+        self.look(text, what)
+        place = re.search(r"^shim: (SIG\w+ in (\S+)\+0x\w+)$", text, re.M)
+        if code in self.ABORTS and " alloc:" in what and place and place.group(2).startswith(self.STRANGERS):
+            self.strangers[place.group(1)].append(what)
+        elif code == -signal.SIGABRT:
+            assert "bluelake: out of memory" in text, f"{what}: aborted without saying why: {text[-1500:]}"
+        else:
+            assert code in (0, 1, 2), f"{what}: ended by {code}: {text[-1500:]}"
+            assert code == 0 or re.search(r"^bluelake( \w+)?: | ERROR ", text, re.M), f"{what}: ended without a message: {text[-500:]}"
+
+    def report(self, jobs):
+        print("ended: " + ", ".join(f"{count} x {signal.Signals(-code).name if code < 0 else f'exit {code}'}"
+                                    for code, count in sorted(collections.Counter(self.codes).items())))
+        silent = sorted(job for job in jobs if job not in self.fired)
+        if silent:
+            print(f"{len(silent)} did not come, the run made fewer such calls: {', '.join(silent)}")
+        for place, whats in sorted(self.strangers.items()):
+            print(f"{len(whats)} x {place}, the lake whole afterwards: {', '.join(sorted(whats))}")
 
 
-endings = []      # exit codes of the processes with a fault
+ends = Ends()
+check_end = ends.check
 
 
-def check_end(code, text, what):
-    """The ways a process with a fault may end."""
-    endings.append(code)
-    thrown = code == -signal.SIGABRT and "duckdb::" in text
-    if (code == -signal.SIGSEGV or thrown) and " alloc:" in what and not what.startswith("import"):
-        third_party.append(what)
-    elif code == -signal.SIGABRT:
-        assert "out of memory" in text or "bad_alloc" in text, f"{what}: aborted without saying why: {text[-500:]}"
-    else:
-        assert code in (0, 1, 2), f"{what}: ended by {code}: {text[-1500:]}"
-        assert code == 0 or "bluelake" in text or "ERROR" in text, f"{what}: ended without a message: {text[-500:]}"
-
-
-class Import:
-    name = "import"
+class Scenario:
     most_allocations = None
-    faults = ("open", "read", "write", "fsync", "rename", "unlink", "truncate", "alloc")
 
     def __init__(self, sweep):
         self.sweep = sweep
+
+    def narrowed(self, call):
+        """Only the calls on files of the lake are meant."""
+        return False
+
+
+class Import(Scenario):
+    name = "import"
+    faults = ("open", "read", "write", "fsync", "rename", "unlink", "truncate", "alloc")
 
     def case(self, folder):
         return Case(folder, self.sweep.simulator)
@@ -99,13 +129,9 @@ class Compact(Import):
         case.verify(buffer=False)
 
 
-class Role:
+class Role(Scenario):
     """A long-running role: gets over the fault, or ends and is started again."""
-    most_allocations = None
     faults = ("open", "read", "write", "fsync", "rename", "connect", "unlink", "truncate", "reply", "alloc")
-
-    def __init__(self, sweep):
-        self.sweep = sweep
 
     def run(self, case, env, what):
         child = self.start(case, env)
@@ -158,7 +184,64 @@ class Ingest(Role):
         case.verify_letters()
 
 
-SCENARIOS = [Import, Compact, Write, Ingest]
+class Spill(Ingest):
+    """Redis soon takes nothing, so that ingest spills; then it does, and comes back without a part of that; then all is
+    written, and ingest notes the settled position. The stream goes on meanwhile, so that it shows what Redis forgot.
+
+    Of the calls those on the lake's files: the others are Ingest's."""
+    name = "spill"
+    faults = ("open", "read", "write", "fsync", "rename", "unlink", "truncate", "alloc")
+    most_allocations = 100
+    RATE = 60
+
+    def narrowed(self, call):
+        return call != "alloc"
+
+    def case(self, folder):
+        case = Case(folder, self.sweep.simulator)
+        case.redis_process = case.redis("--aof-load-truncated", "yes")
+        now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        case.simulator = Simulator(folder, COUNT, f"--rate={self.RATE}", f"--began={now}", marks=MARKS)
+        case.children.append(case.simulator.process)
+        return case
+
+    def start(self, case, env=None):
+        return case.ingest(IMPATIENT, "source.cursor=2026-01-05", "ingest.spill_after=1ms", "ingest.breaker_retry=30ms", env=env)
+
+    def run(self, case, env, what):
+        child = self.start(case, env)
+        segments = lambda: list((case.lake / "spill").glob("*.seg"))  # noqa: E731
+        settle(child, lambda: "starting run=" in child.text())
+        case.cli("config", "set", "min-replicas-to-write", 1)
+        settle(child, lambda: sum(path.stat().st_size for path in segments()) > 3000)
+        case.cli("config", "set", "min-replicas-to-write", 0)
+        settle(child, lambda: "everything that was spilled is in Redis" in child.text())
+        self.forget(case)
+        settle(child, lambda: case.cursor() >= self.sweep.last_cursor)
+        writer = case.writer()
+        settle(child, (case.lake / "spill" / "position").exists)
+        if "BL_SHIM_UNDER" in env and env.get("BL_SHIM", "unlink").startswith("unlink"):  # a drained segment stays for ten seconds
+            settle(child, lambda: not segments() or "shim: unlink" in child.text())  # one it cannot remove is read at the next start
+        if child.alive():
+            child.child.send_signal(signal.SIGTERM)
+        code = child.child.wait(90)
+        case.stop(writer)
+        check_end(code, child.text(), what)
+
+    @staticmethod
+    def forget(case):
+        case.redis_process.kill()
+        aof = max((case.redis_dir / "appendonlydir").glob("*.incr.aof"))
+        with open(aof, "r+b") as file:
+            file.truncate(aof.stat().st_size * 6 // 10)
+        case.redis("--aof-load-truncated", "yes")
+
+    def finish(self, case):
+        case.finish("source.cursor=2026-01-05")
+        case.verify_letters()
+
+
+SCENARIOS = [Import, Compact, Write, Ingest, Spill]
 
 
 class Sweep:
@@ -185,29 +268,39 @@ class Sweep:
             piece.write_text("".join(lines[part::2]))
             command("import", "--data", self.scattered, piece)
 
-    def counts(self, scenario):
-        case = scenario.case(self.folder / f"{scenario.name}-count")
-        try:
-            file = case.folder / "calls"
-            scenario.run(case, shimmed(BL_SHIM_COUNT=file), f"{scenario.name} without a fault")
-            endings.clear()
-            return {line.split()[0]: int(line.split()[1]) for line in file.read_text().splitlines()}
-        finally:
-            case.close()
+    def counts(self, scenario, calls):
+        """How often the run makes each of these calls when nothing goes wrong."""
+        found = {}
+        for narrowed in {scenario.narrowed(call) for call in calls}:
+            case = scenario.case(self.folder / f"{scenario.name}-count-{narrowed}")
+            try:
+                file = case.folder / "calls"
+                scenario.run(case, shimmed(BL_SHIM_COUNT=file, **under(case, narrowed)), f"{scenario.name} without a fault")
+                made = {line.split()[0]: int(line.split()[1]) for line in file.read_text().splitlines()}
+                found.update({call: made[call] for call in calls if scenario.narrowed(call) == narrowed})
+            finally:
+                case.close()
+        ends.codes.clear()
+        return found
 
     def fault(self, scenario, call, at):
         case = None
         what = f"{scenario.name} {call}:{at}"
         try:
             case = scenario.case(self.folder / f"{scenario.name}-{call}-{at}")
-            scenario.run(case, shimmed(BL_SHIM=f"{call}:{at}"), what)
+            scenario.run(case, shimmed(BL_SHIM=f"{call}:{at}", **under(case, scenario.narrowed(call))), what)
             scenario.finish(case)
-        except (AssertionError, OSError, ValueError) as wrong:
+        except (AssertionError, OSError, ValueError, subprocess.TimeoutExpired) as wrong:
+            ends.look(str(wrong), what)
             with self.lock:
                 self.failures.append(f"{what}: {wrong}")
         finally:
             if case:
                 case.close()
+
+
+def under(case, narrowed):
+    return {"BL_SHIM_UNDER": case.lake} if narrowed else {}
 
 
 def choose(total, most):
@@ -244,21 +337,22 @@ def main():
             if chosen.fault:
                 jobs = [(scenarios[0], *chosen.fault.split(":"))]
             for scenario in scenarios if not chosen.fault else []:
-                counts = sweep.counts(scenario)
-                made.update({f"{scenario.name} {call}": counts[call] for call in scenario.faults})
                 calls = [call for call in scenario.faults if chosen.call in (None, call)]
+                counts = sweep.counts(scenario, calls)
+                made.update({f"{scenario.name} {call}": counts[call] for call in calls})
                 jobs += [(scenario, call, at) for call in calls for at in choose(counts[call], most_of(scenario, call, chosen))]
             with concurrent.futures.ThreadPoolExecutor(chosen.workers) as pool:
                 list(pool.map(lambda job: sweep.fault(*job), jobs))
         finally:
             sweep.simulator.close()
-    tried = collections.Counter(f"{scenario.name} {call}" for scenario, call, _ in jobs)
-    print(", ".join(f"{count} x {name}" + (f" of {made[name]}" if name in made else "") for name, count in tried.items()))
-    print("ended: " + ", ".join(f"{count} x {signal.Signals(-code).name if code < 0 else f'exit {code}'}" for code, count in sorted(collections.Counter(endings).items())))
-    print(f"{len(jobs) - len(sweep.failures)} passed, {len(sweep.failures)} failed in {time.monotonic() - started:.1f}s")
-    print(f"fault sweep: {len(jobs)} faults tried, {len(sweep.failures)} failures, {time.monotonic() - started:.0f} s")
-    if third_party:
-        print(f"{len(third_party)} ended inside a library when an allocation failed, the lake whole afterwards: {', '.join(sorted(third_party))}")
+    names = [f"{scenario.name} {call}:{at}" for scenario, call, at in jobs]
+    tried = collections.Counter(name.split(":")[0] for name in names)
+    fired = collections.Counter(name.split(":")[0] for name in ends.fired)
+    sweep.failures += [f"{name}: not one of {count} faults came" for name, count in tried.items() if not fired[name]]
+    print(", ".join(f"{fired[name]} x {name}" + (f" of {made[name]}" if name in made else "") for name in tried))
+    ends.report(names)
+    print(f"{len(names) - len(sweep.failures)} passed, {len(sweep.failures)} failed in {time.monotonic() - started:.1f}s")
+    print(f"fault sweep: {sum(fired.values())} faults came of {len(names)} tried, {len(sweep.failures)} failures, {time.monotonic() - started:.0f} s")
     for failure in sorted(sweep.failures):
         print("FAILED", failure)
     return 1 if sweep.failures else 0

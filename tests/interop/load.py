@@ -159,7 +159,7 @@ def measure(folder, users=100, seconds=60, events=EVENTS, rate=1000):
         print(f"\n{users} users for {seconds} s over {posts:,} posts ({after['totals']['rows']:,} events in {after['totals']['files']} files), "
               f"while {came:,} events came in ({came / seconds:.0f}/s, {after['snapshot'] - before['snapshot']} commits)")
         print(table(rows))
-        print(f"server memory at most: RSS {peak / 2**20:.0f} MB, which counts the index once a session; Pss {memory.pss / 2**20:.0f} MB; "
+        print(f"server memory at most: RSS {peak / 2**20:.0f} MB with the pages of the index that are mapped; Pss {memory.pss / 2**20:.0f} MB; "
               f"its own {memory.anonymous / 2**20:.0f} MB", flush=True)
         print(f"a view, alone: median {statistics.median(views):.1f} ms, at most {max(views):.1f} ms (while events come in)", flush=True)
         if int(rows["Aggregated"]["Request Count"]) < users:

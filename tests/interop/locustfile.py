@@ -15,7 +15,7 @@ from locust import FastHttpUser, between, events, task
 WORD = re.compile(r"[a-z]{3,}")
 SAMPLE_PAGES = 20
 
-words, weights, rare, authors, posts, views = [], [], [], [], [], []
+words, weights, rare, authors, posts, days, views = [], [], [], [], [], [], []
 moments = [0, 0]  # of the newest and the oldest post seen, as text
 unseen = itertools.count(random.randrange(10 ** 9))
 
@@ -46,6 +46,7 @@ def learn(environment, **_):
     rare[:] = [word for word, n in ranked if n == 1]
     authors[:] = sorted({p["username"] for p in seen.values()} - {"handle.invalid"})  # many bear that
     posts[:] = sorted(seen)
+    days[:] = sorted({p["timestamp"][:10] for p in seen.values()})
     views[:] = [view["name"] for view in ask("/views")["views"]]
 
 
@@ -154,6 +155,11 @@ class Reader(FastHttpUser):
     @task(3)
     def count(self):
         self.ask("/counts", "counts", lambda c: None if c["total"] == sum(b["count"] for b in c["buckets"]) else "the sum is wrong", q=common())
+
+    @task(2)
+    def look_at_a_day(self):
+        day = random.choice(days)
+        self.ask("/stats/daily", "stats: a day", lambda d: None if d["date"] == day and d["total_posts"] >= d["unique_authors"] > 0 else f"{d}", date=day)
 
     @task(5)
     def look_at_a_view(self):

@@ -110,7 +110,13 @@ static void an_error_is_told_once_and_gains_context_on_its_way_up(void **state) 
     EXPECT_RC(bl_err_prefix(&err, BL_E_SYNTAX, "file %s", "x"), BL_E_SYNTAX);
     assert_string_equal(err.message, "file x: bad 7");
     errno = ENOENT;
+    EXPECT_RC(bl_fail_cure(&err, BL_E_USAGE, "give 1: or 2", "bad %s", "x: y"), BL_E_USAGE);
+    assert_string_equal(err.message, "bad x: y: give 1: or 2");
+    assert_string_equal(bl_err_cure(&err), "give 1: or 2");
+    EXPECT_RC(bl_err_prefix(&err, BL_E_USAGE, "file %s", "x"), BL_E_USAGE);
+    assert_string_equal(bl_err_cure(&err), "give 1: or 2");
     EXPECT_RC(bl_fail_errno(&err, BL_E_IO, "open"), BL_E_IO);
+    EXPECT(!bl_err_cure(&err));
     EXPECT(err.sys_errno == ENOENT && strstr(err.message, "open: No such file"));
     EXPECT_RC(bl_fail(NULL, BL_E_NET, "nobody asks"), BL_E_NET);
     EXPECT_RC(bl_err_prefix(NULL, BL_E_NET, "nobody asks"), BL_E_NET);

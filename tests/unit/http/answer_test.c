@@ -110,6 +110,7 @@ static bool start(struct call *c, const char *target) {
     c->job = (struct pool_job){.weight = server_weight(&c->rq),
                                .fd = -1,
                                .gone = &c->rq.gone,
+                               .client = server_client(&c->rq),
                                .same = server_sameness(server, &c->rq),
                                .run = run,
                                .refuse = refuse,
@@ -266,9 +267,10 @@ static void an_export_is_csv_with_its_count_and_hash_behind(void **state) {
     EXPECT(c.res.started && occurrences(file, "\r\n") == 101); /* the row limit and a head line */
     EXPECT(occurrences(file, "\"'=number, \"\"120\"\"\"") == 1);
     assert_string_equal(http_header_of(&c.res, "X-Truncated"), "true");
-    EXPECT(c.res.trailer_count == 2);
+    EXPECT(c.res.trailer_count == 3);
     assert_string_equal(c.res.trailers[0].value, "100");
     assert_int_equal(strlen(c.res.trailers[1].value), 64);
+    assert_string_equal(c.res.trailers[2].name, "X-Gap-Count");
     end(&c);
     c = (struct call){0};
     assert_int_equal(status_of(&c, "/export?q=%22never+closed"), 400);
@@ -342,6 +344,88 @@ static void a_new_commit_is_found_within_seconds(void **state) {
     assert_int_equal(found, 1);
 }
 
+struct held { /* a long job that ends when it is told to */
+    struct pool_job job;
+    atomic_bool gone, *end, started, released;
+    atomic_int refusal; /* -1: none */
+};
+
+static void hold(struct pool_job *job, struct http_context *context) {
+    struct held *h = (struct held *)job;
+    (void)context;
+    atomic_store(&h->started, true);
+    while (!atomic_load(h->end)) nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+}
+
+static void note_refusal(struct pool_job *job, enum pool_refusal why) {
+    atomic_store(&((struct held *)job)->refusal, (int)why);
+}
+
+static void note_release(struct pool_job *job) {
+    atomic_store(&((struct held *)job)->released, true);
+}
+
+static bool comes_true(atomic_bool *flag) {
+    int64_t until = bl_mono_ns() + INT64_C(20000000000);
+    while (!atomic_load(flag) && bl_mono_ns() < until) nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    return atomic_load(flag);
+}
+
+static void the_exports_of_one_leave_a_session_to_others(void **state) {
+    (void)state;
+    enum { JOBS = 4, OWN = 3 };
+    static struct held jobs[JOBS];
+    atomic_bool end = false;
+    struct bl_error err = {0};
+    struct pool *pool;
+    struct pool_options o = {.lake_dir = fixture.dir,
+                             .workers = 4,
+                             .memory_bytes = 256 << 20,
+                             .deadline_us = 10000000,
+                             .wait_us = 2000000,
+                             .queue_max = 10};
+    EXPECT_OK(pool_start(&o, &pool, &err), &err);
+    int64_t until = bl_mono_ns() + INT64_C(20000000000);
+    while (pool_snapshot(pool) < 0 && bl_mono_ns() < until) nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    for (int i = 0; i < JOBS; i++) {
+        struct held *h = &jobs[i];
+        h->end = &end;
+        h->refusal = -1;
+        h->job = (struct pool_job){.weight = POOL_LONG,
+                                   .fd = -1,
+                                   .gone = &h->gone,
+                                   .client = i < OWN ? 7 : 8,
+                                   .run = hold,
+                                   .refuse = note_refusal,
+                                   .release = note_release};
+        pool_submit(pool, &h->job);
+    }
+    EXPECT(comes_true(&jobs[0].started) && comes_true(&jobs[1].started) && comes_true(&jobs[OWN].started));
+    EXPECT(comes_true(&jobs[2].released) && !atomic_load(&jobs[2].started));
+    assert_int_equal(atomic_load(&jobs[2].refusal), POOL_OWN_SHARE);
+    atomic_store(&end, true);
+    for (int i = 0; i < JOBS; i++) EXPECT(comes_true(&jobs[i].released));
+    pool_stop(pool);
+    pool_free(&pool);
+}
+
+static void an_export_too_many_is_told_when_to_come_back(void **state) {
+    (void)state;
+    struct call c = {0};
+    c.rq.target = BL_LIT("/nowhere");
+    EXPECT(server_begin(server, &c.rq, &c.res));
+    server_refuse(server, &c.res, POOL_OWN_SHARE);
+    assert_int_equal(c.res.status, 429);
+    EXPECT(http_header_of(&c.res, "Retry-After"));
+    EXPECT(occurrences(http_body(&c.res), "too_many_exports") == 1);
+    end(&c);
+    snprintf(c.rq.key_name, sizeof c.rq.key_name, "desk");
+    uint64_t desk = server_client(&c.rq);
+    snprintf(c.rq.key_name, sizeof c.rq.key_name, "lab");
+    EXPECT(desk && server_client(&c.rq) && server_client(&c.rq) != desk);
+    EXPECT(server_client(&(struct http_request){0}) == 0);
+}
+
 /* Last: from here on keys are needed. */
 static void keys_open_what_their_scopes_say(void **state) {
     (void)state;
@@ -355,6 +439,8 @@ static void keys_open_what_their_scopes_say(void **state) {
     end(&c);
     c = (struct call){.rq = {.authorization = bl_str(header)}};
     assert_int_equal(status_of(&c, "/search?limit=1"), 200);
+    const char *limit = http_header_of(&c.res, "X-RateLimit-Limit"); /* the server was opened without */
+    EXPECT(limit && strcmp(limit, "1000") == 0);
     end(&c);
     c = (struct call){.rq = {.api_key = bl_str(key)}};
     assert_int_equal(status_of(&c, "/export"), 403);
@@ -381,6 +467,8 @@ int main(void) {
                                        cmocka_unit_test(bad_input_is_never_the_servers_fault),
                                        cmocka_unit_test(only_listed_origins_and_reading_methods_get_through),
                                        cmocka_unit_test(a_new_commit_is_found_within_seconds),
+                                       cmocka_unit_test(the_exports_of_one_leave_a_session_to_others),
+                                       cmocka_unit_test(an_export_too_many_is_told_when_to_come_back),
                                        cmocka_unit_test(keys_open_what_their_scopes_say)};
     return cmocka_run_group_tests(tests, open_server, close_server);
 }

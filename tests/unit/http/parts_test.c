@@ -40,6 +40,12 @@ static void a_bucket_empties_and_refills_evenly(void **state) {
     fake_ns += 100000 * SECOND; /* never more than an hour's worth */
     for (allowed = 0; limit_take(l, BL_LIT("a"), &s);) allowed++;
     assert_int_equal(allowed, 3600);
+    limit_set(l, 10);
+    fake_ns += 100000 * SECOND;
+    for (allowed = 0; limit_take(l, BL_LIT("a"), &s);) allowed++;
+    assert_int_equal(allowed, 10);
+    limit_set(l, 0);
+    EXPECT(limit_take(l, BL_LIT("a"), &s));
     limit_free(&l);
 }
 

@@ -198,6 +198,89 @@ static void building_can_be_stopped(void **state) {
     fixture_close(&lake);
 }
 
+static struct segment *segment_of(struct index *x, struct duck *duck, const struct catalog_file *file) {
+    struct bl_error err = {0};
+    struct segment *s = NULL;
+    EXPECT_OK(index_segment(x, duck, file, &s, &err), &err);
+    return s;
+}
+
+static void a_file_is_mapped_once_however_many_use_it(void **state) {
+    (void)state;
+    struct fixture lake;
+    struct bl_error err = {0};
+    struct duck *duck = NULL;
+    struct catalog_file *files = NULL;
+    struct segment_block b;
+    size_t count;
+    fixture_open(&lake);
+    add_posts(&lake, 0, 3000);
+    EXPECT_OK(duck_open(&(struct duck_options){.threads = 1}, &duck, &err), &err);
+    EXPECT_OK(catalog_files(lake.catalog, EV_posts, 0, 0, &files, &count, &err), &err);
+    struct index *first = index_open(lake.dir), *second = index_open(lake.dir), *third = index_open(lake.dir);
+    struct segment *s = segment_of(first, duck, &files[0]);
+    EXPECT(segment_of(second, duck, &files[0]) == s);
+    index_close(&first);
+    EXPECT_OK(segment_block(s, 1, &b, &err), &err);
+    index_note_damaged(second, s); /* whoever comes now gets another; who has it goes on */
+    struct segment *other = segment_of(third, duck, &files[0]);
+    EXPECT(other != s && segment_rows(other) == 3000);
+    EXPECT_OK(segment_block(s, 0, &b, &err), &err);
+    EXPECT(segment_of(second, duck, &files[0]) == other);
+    index_close(&second);
+    index_close(&third);
+    duck_close(&duck);
+    free(files);
+    fixture_close(&lake);
+}
+
+struct reader {
+    const struct fixture *lake;
+    const struct catalog_file *file;
+    pthread_t thread;
+    uint64_t sum;
+};
+
+static void *read_all(void *context) {
+    struct reader *r = context;
+    struct duck *duck = NULL;
+    struct segment *s = NULL;
+    struct index *x = index_open(r->lake->dir);
+    bool good = duck_open(&(struct duck_options){.threads = 1}, &duck, NULL) == BL_OK &&
+                index_segment(x, duck, r->file, &s, NULL) == BL_OK;
+    for (size_t i = 0; good && i < segment_blocks(s); i++) {
+        struct segment_block b;
+        good = segment_block(s, i, &b, NULL) == BL_OK;
+        for (unsigned k = 0; good && k < b.rows; k++) r->sum += b.keys[k];
+    }
+    if (!good) r->sum = 0;
+    index_close(&x);
+    duck_close(&duck);
+    return NULL;
+}
+
+static void many_read_one_mapping_at_the_same_time(void **state) {
+    (void)state;
+    enum { READERS = 4 };
+    struct fixture lake;
+    struct bl_error err = {0};
+    struct catalog_file *files = NULL;
+    struct reader readers[READERS];
+    size_t count;
+    fixture_open(&lake);
+    add_posts(&lake, 0, 6000);
+    build(&lake);
+    EXPECT_OK(catalog_files(lake.catalog, EV_posts, 0, 0, &files, &count, &err), &err);
+    for (int i = 0; i < READERS; i++) {
+        readers[i] = (struct reader){.lake = &lake, .file = &files[0]};
+        EXPECT(pthread_create(&readers[i].thread, NULL, read_all, &readers[i]) == 0);
+    }
+    for (int i = 0; i < READERS; i++) pthread_join(readers[i].thread, NULL);
+    for (int i = 0; i < READERS; i++) EXPECT(readers[i].sum && readers[i].sum == readers[0].sum);
+    free(files);
+    fixture_close(&lake);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_come_in_the_order_of_an_answer),
@@ -206,6 +289,8 @@ int main(void) {
         cmocka_unit_test(many_may_build_at_the_same_time),
         cmocka_unit_test(where_the_folder_cannot_be_written_the_index_lives_in_memory),
         cmocka_unit_test(building_can_be_stopped),
+        cmocka_unit_test(a_file_is_mapped_once_however_many_use_it),
+        cmocka_unit_test(many_read_one_mapping_at_the_same_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -96,30 +96,30 @@ static const struct {
     {"note:this", "column 1: unknown operator \"note:\": to look for the text itself, put it in quotes"},
     {"FROM:x.y", "column 1: unknown operator \"FROM:\": to look for the text itself, put it in quotes"},
     {"untill:2026-01-01", "column 1: unknown operator \"untill:\": did you mean \"until:\"?"},
-    {"\"abc", "column 1: this quote is never closed"},
-    {"a \"b c", "column 3: this quote is never closed"},
-    {"a \"\"", "column 3: nothing between the quotes"},
-    {"(a", "column 1: this parenthesis is never closed"},
-    {"a (b (c)", "column 3: this parenthesis is never closed"},
-    {"a)", "column 2: this parenthesis closes nothing; to look for it, put it in quotes"},
-    {"()", "column 1: nothing between the parentheses"},
-    {"a ( )", "column 3: nothing between the parentheses"},
-    {"OR a", "column 1: nothing to look for before OR; to look for the word, write it in quotes"},
-    {"a OR", "column 5: nothing to look for after OR"},
-    {"a OR OR b", "column 6: nothing to look for before OR; to look for the word, write it in quotes"},
-    {"(a OR )", "column 7: nothing to look for before \")\""},
-    {"a AND", "column 6: nothing to look for after AND"},
-    {"AND", "column 1: nothing to look for before AND; to look for the word, write it in quotes"},
-    {"from:", "column 1: \"from:\" needs a value right after the colon: from:HANDLE|DID"},
-    {"a lang: en", "column 3: \"lang:\" needs a value right after the colon: lang:LANGUAGE"},
-    {"from:alice", "column 6: \"alice\" is neither a DID (did:plc:...) nor a handle (alice.bsky.social)"},
+    {"\"abc", "column 1: this quote is never closed: write another where the phrase ends"},
+    {"a \"b c", "column 3: this quote is never closed: write another where the phrase ends"},
+    {"a \"\"", "column 3: nothing between the quotes: write a phrase there, or leave them out"},
+    {"(a", "column 1: this parenthesis is never closed: close it, or put it in quotes"},
+    {"a (b (c)", "column 3: this parenthesis is never closed: close it, or put it in quotes"},
+    {"a)", "column 2: this parenthesis closes nothing: leave it out, or put it in quotes"},
+    {"()", "column 1: nothing between the parentheses: write what to look for there, or leave them out"},
+    {"a ( )", "column 3: nothing between the parentheses: write what to look for there, or leave them out"},
+    {"OR a", "column 1: nothing to look for before OR: to look for the word, write it in quotes"},
+    {"a OR", "column 5: nothing to look for after OR: write what to look for there, or leave it out"},
+    {"a OR OR b", "column 6: nothing to look for before OR: to look for the word, write it in quotes"},
+    {"(a OR )", "column 7: nothing to look for before \")\": write what to look for there, or leave it out"},
+    {"a AND", "column 6: nothing to look for after AND: write what to look for there, or leave it out"},
+    {"AND", "column 1: nothing to look for before AND: to look for the word, write it in quotes"},
+    {"from:", "column 1: \"from:\" needs a value right after the colon: write from:HANDLE|DID"},
+    {"a lang: en", "column 3: \"lang:\" needs a value right after the colon: write lang:LANGUAGE"},
+    {"from:alice", "column 6: \"alice\" is neither a DID nor a handle: write did:plc:... or alice.bsky.social"},
     {"lang:e", "column 6: \"e\" is not a language: write two or three letters, such as en, or more, such as pt-BR"},
     {"since:yesterday", "column 7: \"yesterday\" is not a date: write 2026-11-21 or 2026-11-21T08:05:00Z"},
     {"until:2026-02-30", "column 7: \"2026-02-30\" is not a date: write 2026-11-21 or 2026-11-21T08:05:00Z"},
     {"domain:https://a.b/c",
      "column 8: \"https://a.b/c\" is not a domain: write it without https:// and path, such as example.com"},
     {"has:cheese", "column 5: \"cheese\" is nothing a post is known to have: write image, video, link, quote or reply"},
-    {"\xff", "the search is not valid UTF-8 text"},
+    {"\xff", "the search is not valid UTF-8 text: write it in UTF-8"},
 };
 
 static void each_fault_is_pointed_at(void **state) {
@@ -138,7 +138,7 @@ static void a_nul_character_is_refused_with_its_column(void **state) {
     struct bl_error err = {0};
     BL_CLEANUP(bl_buf_release) struct bl_buf explained = {0};
     EXPECT_RC(query_search_explain(BL_LIT("ab\0cd"), &explained, &err), BL_E_USAGE);
-    assert_string_equal(err.message, "column 3: a NUL character cannot be searched for");
+    assert_string_equal(err.message, "column 3: a NUL character cannot be searched for: leave it out");
 }
 
 static void limits_end_long_and_deep_searches(void **state) {
@@ -147,7 +147,7 @@ static void limits_end_long_and_deep_searches(void **state) {
     BL_CLEANUP(bl_buf_release) struct bl_buf text = {0}, explained = {0};
     for (int i = 0; i < SEARCH_DEPTH_MAX + 1; i++) bl_buf_byte(&text, '(');
     EXPECT_RC(query_search_explain(bl_buf_view(&text), &explained, &err), BL_E_USAGE);
-    assert_string_equal(err.message, "column 33: parentheses nested deeper than 32");
+    assert_string_equal(err.message, "column 33: parentheses nested deeper than 32: leave some of them out");
     bl_buf_clear(&text);
     for (int i = 0; i < SEARCH_TERMS_MAX; i++) bl_buf_z(&text, "a ");
     EXPECT_OK(query_search_explain(bl_buf_view(&text), &explained, &err), &err);

@@ -83,7 +83,7 @@ function pointed(error: ApiError, text: string): Child[] {
   const characters = [...text];
   const at = Math.min(column - 1, characters.length);
   return [
-    capital(error.message),
+    sentence(error),
     h('span', { class: 'pointed', 'aria-hidden': 'true' }, characters.slice(Math.max(0, at - 30), at).join(''), h('mark', {}, characters[at] ?? '␣'), characters.slice(at + 1, at + 30).join('')),
   ];
 }
