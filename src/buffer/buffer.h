@@ -3,9 +3,10 @@
  *
  * May include: base, event (types only), obs.
  * Keys (BUF-05): firehose:<type>:queue, a stream a type; firehose:metadata, a hash; service keys:
- * firehose:rejected:queue (messages ingest refused), firehose:lease (the one writer). Group "writers", consumer = the
- * caller's name. firehose:metadata holds: cursor_us, cursor_host, received:<type> (events ever buffered), rejected,
- * blocks:<inc>:<type> (last seq buffered), used:<inc> (when, for pruning blocks: fields of old runs), updated_us.
+ * firehose:rejected:queue (messages ingest refused), firehose:lease (the one writer), firehose:lease:ingest. Group
+ * "writers", consumer = the caller's name. firehose:metadata holds: cursor_us, cursor_host, received:<type> (events
+ * ever buffered), rejected, blocks:<inc>:<type> (last seq buffered), used:<inc> (when, for pruning blocks: fields of
+ * old runs), updated_us.
  *
  * On a cluster each type has a metadata hash of its own beside its queue, and names carry a hash tag (docs/BUFFER.md,
  * nodes.h); the position is then the youngest that no server's loss contradicts.
@@ -130,6 +131,10 @@ enum bl_rc buffer_drop_rejected(struct buffer *b, const char *const *ids, size_t
  * holder. */
 enum bl_rc buffer_lease(struct buffer *b, const char *owner, int64_t ttl_ms, struct bl_error *err);
 enum bl_rc buffer_release_lease(struct buffer *b, const char *owner, struct bl_error *err);
+/* The same for ingest. `*left_ms` with BL_E_BUSY: until the holder's lease runs out. */
+enum bl_rc buffer_ingest_lease(struct buffer *b, const char *owner, int64_t ttl_ms, int64_t *left_ms,
+                               struct bl_error *err);
+enum bl_rc buffer_release_ingest_lease(struct buffer *b, const char *owner, struct bl_error *err);
 
 struct buffer_depth {
     uint64_t entries[EV_TYPE_COUNT];  /* blocks in the stream */

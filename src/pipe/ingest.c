@@ -62,6 +62,7 @@ struct ingest {
     int64_t flow_log_ns, flow_from_ns, refused_log_ns; /* of the ticker; the last one of the reader */
     double flow_from;                                  /* received by then */
     _Atomic bool session_over;
+    _Atomic bool standby; /* another ingest feeds this Redis: this one waits */
 };
 
 static void source_state(struct ingest *in, struct merge_stats *out) {
@@ -398,12 +399,14 @@ static void look(struct ingest *in, int64_t now, struct condition *c) {
     bool takes = c->sending.redis_up && !c->sending.redis_full;
     if (!takes)
         snprintf(c->why, sizeof c->why, "%s", *c->sending.error ? c->sending.error : "Redis has not been reached yet");
-    else if (!live)
+    else if (!live && !atomic_load(&in->standby))
         snprintf(c->why, sizeof c->why, "%.300s",
                  *c->source.last_error ? c->source.last_error : "not connected to Jetstream yet");
+    else if (atomic_load(&in->standby))
+        snprintf(c->why, sizeof c->why, "another ingest feeds this Redis; this one takes over when it is gone");
     else if (late && refusing)
         snprintf(c->why, sizeof c->why, "every message is refused; see `bluelake deadletter`");
-    c->ok = takes && live && !late;
+    c->ok = takes && live && !late && !atomic_load(&in->standby);
     metric_set(M_ready, 0, c->ok);
 }
 
@@ -468,6 +471,7 @@ static void judge(void *context) {
                                         .redis_up = c.sending.redis_up,
                                         .redis_full = c.sending.redis_full,
                                         .breaker_open = c.sending.breaker_open,
+                                        .standby = atomic_load(&in->standby),
                                         .gaps_open = atomic_load(&in->gaps_open),
                                         .silent = freshness_late(&c.clocks[1], 1, now, c.why, sizeof c.why)});
     log_flow(in, &c, now);
@@ -478,15 +482,18 @@ static void judge(void *context) {
 static enum bl_rc load_position(struct ingest *in, struct buffer_position *position, struct bl_error *err) {
     int64_t last_log_ns = 0;
     for (;;) {
-        enum bl_rc rc = buffer_load_position(in->buffer, position, err);
+        enum bl_rc rc = sender_hold(in->sender, err);
+        bool busy = rc == BL_E_BUSY;
+        atomic_store(&in->standby, busy);
+        if (rc == BL_OK) rc = buffer_load_position(in->buffer, position, err);
         if (rc == BL_OK) {
             sender_note_redis(in->sender, NULL);
             return BL_OK;
         }
         if (bl_rc_class(rc) != BL_CLASS_RETRY) return rc;
         if (role_stopping(in->role)) return bl_fail(err, BL_E_CANCELLED, "stopped before Redis could be reached");
-        sender_note_redis(in->sender, err);
-        if (bl_log_due(&last_log_ns, 10000000)) bl_log_error("waiting for Redis", err);
+        sender_note_redis(in->sender, busy ? NULL : err);
+        if (bl_log_due(&last_log_ns, 10000000)) bl_log_error(busy ? "waiting to take over" : "waiting for Redis", err);
         role_pause(in->role, RETRY_US);
     }
 }

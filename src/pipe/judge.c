@@ -32,12 +32,14 @@ static bool is_lagging(const struct conf *conf, const struct judge_ingest *now) 
 
 void judge_ingest(struct judge *j, const struct conf *conf, const struct judge_ingest *now) {
     int64_t limit_us = conf->ready_received;
-    bool none = missing_for(&j->any_host_us, now->hosts_connected > 0, now->now_us, limit_us),
-         fewer = missing_for(&j->all_hosts_us, now->hosts_connected >= conf->source_redundancy, now->now_us, limit_us);
+    bool none = missing_for(&j->any_host_us, now->standby || now->hosts_connected > 0, now->now_us, limit_us),
+         fewer = missing_for(&j->all_hosts_us, now->standby || now->hosts_connected >= conf->source_redundancy,
+                            now->now_us, limit_us);
     alert_set(ALERT_redis_failure, !now->redis_up);
     alert_set(ALERT_overflow, now->redis_full);
-    alert_set(ALERT_jetstream_silent, now->silent || none);
-    alert_set(ALERT_lag, is_lagging(conf, now));
+    alert_set(ALERT_jetstream_silent, (now->silent && !now->standby) || none);
+    alert_set(ALERT_standby, now->standby);
+    alert_set(ALERT_lag, !now->standby && is_lagging(conf, now));
     alert_set(ALERT_skew, alert_share_above(&j->skew, metric_get(M_ahead, 0), metric_sum(M_received), now->now_ns,
                                             AHEAD_PERCENT, AHEAD_OF));
     alert_set(ALERT_host_lost, conf->source_redundancy > 1 && fewer);

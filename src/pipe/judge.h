@@ -15,6 +15,7 @@ struct judge_ingest {
     int64_t newest_us; /* of the events received; 0 = none */
     unsigned hosts_connected;
     bool redis_up, redis_full, breaker_open;
+    bool standby;       /* another ingest reads the stream */
     unsigned gaps_open; /* that are being filled, also since before the start */
     bool silent; /* connected, and too long without an event of the whole stream */
 };

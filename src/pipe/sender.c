@@ -27,6 +27,7 @@ struct sender {
     const struct conf *conf;
     struct role *role;
     struct buffer *buffer;
+    struct sole sole;
     struct spill *spill; /* NULL = off */
     struct appender appender;
     struct block_codec *codec;
@@ -134,6 +135,12 @@ static bool is_abandoned(struct sender *s) {
     return yes;
 }
 
+static void pause_for(struct sender *s, int64_t us) {
+    pthread_mutex_lock(&s->mutex);
+    if (!s->abandoned) wait_changed(s, us);
+    pthread_mutex_unlock(&s->mutex);
+}
+
 static bool queue_is_full(struct sender *s) {
     pthread_mutex_lock(&s->mutex);
     bool full = s->queued_bytes >= (size_t)s->conf->ingest_queue_bytes || s->closing;
@@ -211,7 +218,23 @@ static void count_sent(const struct closed_block *b) {
     if (seconds > metric_get(M_buffer_latency_max, 0)) metric_set(M_buffer_latency_max, 0, seconds);
 }
 
+/* A Redis that came back empty has forgotten the lease as well. */
+enum bl_rc sender_hold(struct sender *s, struct bl_error *err) {
+    s->sole.renewed_ns = 0;
+    return sole_hold(&s->sole, s->buffer, err);
+}
+
+/* What two give at once neither of them can count. After a failure this finds out as well whether Redis answers. */
+static enum bl_rc stay_alone(struct sender *s, struct bl_error *err) {
+    if (s->failing_since_ns) s->sole.renewed_ns = 0;
+    enum bl_rc rc = sole_hold(&s->sole, s->buffer, err);
+    if (rc != BL_E_BUSY) return rc;
+    bl_log(BL_ERROR_LEVEL, "%s", err->message);
+    return appender_lose(&s->appender, false, "another ingest feeds this Redis", err);
+}
+
 static enum bl_rc send_item(struct sender *s, struct item *item, struct bl_error *err) {
+    BL_TRY(stay_alone(s, err));
     if (!item->is_block) return appender_note(&s->appender, &item->note, bl_buf_view(&item->block.raw), err);
     struct closed_block *b = &item->block;
     BL_TRY(appender_block(&s->appender, b->type, &b->block, b->cursor_us, item->host, err));
@@ -306,12 +329,29 @@ static enum bl_rc send_record(struct sender *s, struct spill_record *r, struct b
     return BL_OK;
 }
 
+/* The next record. Where one is damaged the session is lost: only upstream still has what it held. Starting over needs
+ * Redis, so this is asked only while it answers. */
+static bool next_spilled(struct sender *s, struct spill_record *r) {
+    struct bl_error err = {0};
+    enum bl_rc rc = spill_peek(s->spill, r, &err);
+    if (rc == BL_E_CORRUPT) {
+        struct bl_error loss = {0};
+        BL_IGNORE(appender_lose(&s->appender, false, "a part of what was spilled cannot be read any more", &loss));
+        bl_log_error(err.message, &loss);
+    } else if (rc != BL_OK && rc != BL_E_NOT_FOUND) {
+        if (bl_log_due(&s->last_spill_log_ns, 10000000))
+            bl_log_error("cannot read what was spilled, trying again", &err);
+        pause_for(s, RETRY_US);
+    }
+    return rc == BL_OK;
+}
+
 static void drain_some(struct sender *s) {
-    for (int i = 0; i < DRAIN_AT_ONCE && has_spilled(s) && may_try(s); i++) {
+    for (int i = 0; i < DRAIN_AT_ONCE && has_spilled(s) && may_try(s) && !atomic_load(&s->appender.lost); i++) {
         struct spill_record r;
         struct bl_error err = {0};
-        enum bl_rc rc = spill_peek(s->spill, &r, &err);
-        if (rc == BL_E_NOT_FOUND) return;
+        enum bl_rc rc = stay_alone(s, &err);
+        if (rc == BL_OK && !next_spilled(s, &r)) return;
         if (rc == BL_OK) rc = send_record(s, &r, &err);
         if (rc != BL_OK) {
             redis_failed(s, &err);
@@ -326,17 +366,11 @@ static void drain_some(struct sender *s) {
 
 /* ---- one item ---- */
 
-static void pause_for(struct sender *s, int64_t us) {
-    pthread_mutex_lock(&s->mutex);
-    if (!s->abandoned) wait_changed(s, us);
-    pthread_mutex_unlock(&s->mutex);
-}
-
 /* Until the item is in Redis or in a segment. False: given up. */
 static bool place(struct sender *s, struct item *item) {
     for (;;) {
         struct bl_error err = {0};
-        if (is_abandoned(s)) return false;
+        if (is_abandoned(s) || atomic_load(&s->appender.lost)) return false;
         if (!has_spilled(s) && may_try(s)) {
             BL_CRASH_POINT("ingest.before_send");
             if (send_item(s, item, &err) == BL_OK) {
@@ -396,7 +430,8 @@ static void housekeeping(struct sender *s) {
     }
     if (now < s->settled_due_ns || s->failing_since_ns) return;
     s->settled_due_ns = now + (int64_t)SETTLED_EVERY_US * 1000;
-    look_at_settled(s);
+    struct bl_error err = {0};
+    if (stay_alone(s, &err) == BL_OK) look_at_settled(s);
     if (now < s->position_due_ns) return;
     s->position_due_ns = now + (int64_t)POSITION_EVERY_US * 1000;
     write_position(s);
@@ -473,8 +508,10 @@ static void choose_resume(struct sender *s, const struct buffer_position *positi
         out->cursor_us = spilled_us;
         snprintf(out->host, sizeof out->host, "%.*s", BL_ARG(host));
     }
+    out->lost_to_us = s->spill ? spill_take_lost(s->spill) : 0;
     if (!emptied || (out->cursor_us && s->settled_us >= out->cursor_us)) return;
     int64_t lost_to_us = s->durable.cursor_us > out->cursor_us ? s->durable.cursor_us : out->cursor_us;
+    if (out->lost_to_us > lost_to_us) lost_to_us = out->lost_to_us;
     *out = (struct resume){.lost_to_us = lost_to_us};
     if (!s->settled_us) return;
     out->cursor_us = s->settled_us - s->conf->source_host_switch_rewind;
@@ -542,7 +579,8 @@ enum bl_rc sender_open(const struct conf *conf, struct role *role, struct buffer
     s->position_path = bl_xasprintf("%s/spill/position", conf->data);
     s->settled_us = settled_read(s->position_path);
     BL_CLEANUP(bl_freep) char *folder = bl_xasprintf("%s/spill", conf->data);
-    enum bl_rc rc = conf->ingest_spill_bytes ? spill_open(folder, conf->ingest_spill_bytes, &s->spill, err) : BL_OK;
+    enum bl_rc rc = sole_open(&s->sole, conf->data, conf->ingest_lease, err);
+    if (rc == BL_OK && conf->ingest_spill_bytes) rc = spill_open(folder, conf->ingest_spill_bytes, &s->spill, err);
     if (rc != BL_OK)
         sender_close(&s);
     else
@@ -558,6 +596,8 @@ void sender_close(struct sender **sender) {
         free_item(item);
     }
     spill_close(&s->spill);
+    if (atomic_load(&s->redis_up)) sole_release(&s->sole, s->buffer);
+    sole_close(&s->sole);
     recent_clear(&s->appender.recent);
     block_codec_free(&s->codec);
     free(s->position_path);

@@ -21,6 +21,7 @@
 #include "pipe/blocks.h"
 #include "pipe/recent.h"
 #include "pipe/role.h"
+#include "pipe/sole.h"
 
 struct item {
     struct item *next;
@@ -32,9 +33,14 @@ struct item {
 };
 
 struct sender;
+/* BL_E_BUSY: another ingest uses the DATA folder (pipe/sole.h). */
 enum bl_rc sender_open(const struct conf *conf, struct role *role, struct buffer *buffer, struct sender **out,
                        struct bl_error *err);
 void sender_close(struct sender **s);
+
+/* Before a session begins: be the only ingest of this Redis. BL_E_BUSY: another one is; it is asked again in due time.
+ * A session that is no longer the only one is lost. */
+enum bl_rc sender_hold(struct sender *s, struct bl_error *err);
 
 /* Where to resume upstream: Redis's position, the segments', or, when Redis lost both, the settled one. */
 struct resume {

@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -136,6 +137,9 @@ struct spill {
     struct segment *segments; /* oldest first */
     size_t count, capacity;
     uint64_t incarnation, next_number;
+    uint64_t doubted_to; /* a segment that was set aside left a hole before what these carry: up to this number */
+    bool lost_open;      /* the next cursor found tells where a hole ends */
+    int64_t lost_to_us;  /* where the last hole ends, 0 = none or unknown */
     uint64_t received[EV_TYPE_COUNT];
     int fd; /* of the newest segment while it is written to; -1 = the next record opens one */
     struct bl_buf pending;
@@ -178,11 +182,23 @@ static int by_number(const void *a, const void *b) {
     return (x->number > y->number) - (x->number < y->number);
 }
 
+/* What set_aside made of a name: NAME.seg.unreadable-LAST. */
+static bool parse_aside(const char *name, uint64_t *last) {
+    struct bl_str rest = bl_str(name), mark = BL_LIT(".seg.unreadable-");
+    for (; rest.n; rest = bl_str_skip(rest, 1))
+        if (bl_str_starts(rest, mark)) return bl_parse_u64(bl_str_skip(rest, mark.n), INT64_MAX - 1, last);
+    return false;
+}
+
 static enum bl_rc list_segments(struct spill *s, struct bl_error *err) {
     DIR *d = opendir(s->dir);
     if (!d) return errno == ENOENT ? BL_OK : bl_fail_errno(err, BL_E_IO, "%s", s->dir);
     for (struct dirent *e; (e = readdir(d)) != NULL;) {
         uint64_t number;
+        if (parse_aside(e->d_name, &number)) {
+            if (number > s->doubted_to) s->doubted_to = number;
+            if (number >= s->next_number) s->next_number = number + 1;
+        }
         if (!parse_name(e->d_name, &number)) continue;
         struct segment *g = add_segment(s);
         g->number = number;
@@ -194,10 +210,21 @@ static enum bl_rc list_segments(struct spill *s, struct bl_error *err) {
     return BL_OK;
 }
 
+/* Trying again does not help. Too many open files, no memory or no permission pass when somebody sees to them. */
+static bool is_damage(enum bl_rc rc, int number) {
+    static const int numbers[] = {EIO, EUCLEAN, EBADMSG, ENODATA, ENXIO, EREMOTEIO, EISDIR};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        if (number == numbers[i]) return true;
+    return rc == BL_E_NOT_FOUND || rc == BL_E_TOO_LARGE;
+}
+
+/* BL_E_CORRUPT: the file cannot be read, now or later. */
 static enum bl_rc load(struct spill *s, const struct segment *g, struct bl_str *records, struct bl_error *err) {
     BL_CLEANUP(bl_freep) char *path = path_of(s, g->name);
+    struct bl_error why = {0};
     bl_buf_clear(&s->text);
-    BL_TRY(bl_read_file(path, SPILL_FILE_MAX, &s->text, err));
+    enum bl_rc rc = bl_read_file(path, SPILL_FILE_MAX, &s->text, &why);
+    if (rc != BL_OK) return bl_fail(err, is_damage(rc, why.sys_errno) ? BL_E_CORRUPT : rc, "%s", why.message);
     *records = bl_str_skip(bl_buf_view(&s->text), HEADER_BYTES);
     return BL_OK;
 }
@@ -212,7 +239,16 @@ static void keep_cursor(struct spill *s, struct segment *g, int64_t cursor_us, s
 
 static void note_damage(struct spill *s, const struct segment *g, const char *what) {
     s->damaged++;
+    s->lost_open = true;
     bl_log(BL_ERROR_LEVEL, "spill segment %s/%s: %s; what followed is asked for again upstream", s->dir, g->name, what);
+}
+
+/* One found while an earlier run's segments are read: behind damage it only tells where the hole ends. */
+static void found_cursor(struct spill *s, struct segment *g, const struct spill_record *r) {
+    if (!s->damaged && g->number > s->doubted_to) keep_cursor(s, g, r->cursor_us, r->host);
+    if (!s->lost_open || !r->cursor_us) return;
+    s->lost_to_us = r->cursor_us;
+    s->lost_open = false;
 }
 
 /* Was being written when the machine or the process stopped: no cursor stands on it. */
@@ -248,7 +284,7 @@ static bool scan(struct spill *s, struct segment *g, struct bl_str records, bool
         g->records++;
         if (!r.is_block) continue;
         s->received[r.type] += r.block.count;
-        if (!s->damaged) keep_cursor(s, g, r.cursor_us, r.host);
+        found_cursor(s, g, &r);
     }
     memcpy(g->ends, s->received, sizeof g->ends);
     g->bytes = (int64_t)(s->text.n - records.n);
@@ -259,21 +295,45 @@ static bool scan(struct spill *s, struct segment *g, struct bl_str records, bool
     return false;
 }
 
-static void forget_segment(struct spill *s, size_t i) {
-    BL_CLEANUP(bl_freep) char *path = path_of(s, s->segments[i].name);
-    BL_CRASH_POINT("spill.before_unlink");
-    unlink(path); /* what stays is only offered again */
+static void take_out(struct spill *s, size_t i) {
     s->bytes -= s->segments[i].bytes;
     memmove(s->segments + i, s->segments + i + 1, (s->count - i - 1) * sizeof *s->segments);
     s->count--;
 }
 
+static void forget_segment(struct spill *s, size_t i) {
+    BL_CLEANUP(bl_freep) char *path = path_of(s, s->segments[i].name);
+    BL_CRASH_POINT("spill.before_unlink");
+    unlink(path); /* what stays is only offered again */
+    take_out(s, i);
+}
+
+/* Kept for whoever can still make something of it. The name says up to which segment no cursor may be relied on, since
+ * those behind this one were written as if it were there. */
+static void set_aside(struct spill *s, size_t i, const char *why) {
+    BL_CLEANUP(bl_freep) char *path = path_of(s, s->segments[i].name);
+    s->doubted_to = s->next_number - 1;
+    BL_CLEANUP(bl_freep) char *aside = bl_xasprintf("%s.unreadable-%" PRIu64, path, s->doubted_to);
+    note_damage(s, &s->segments[i], why);
+    if (rename(path, aside) == 0)
+        bl_log(BL_WARN, "it is kept as %s", aside);
+    else
+        bl_log(BL_WARN, "it cannot be renamed to %s: %s", aside, strerror(errno));
+    take_out(s, i);
+}
+
 static enum bl_rc scan_all(struct spill *s, struct bl_error *err) {
-    for (size_t i = 0; i < s->count; i++) {
+    for (size_t i = 0; i < s->count;) {
         struct bl_str records;
-        BL_TRY(load(s, &s->segments[i], &records, err));
+        struct bl_error why = {0};
+        enum bl_rc rc = load(s, &s->segments[i], &records, &why);
+        if (rc == BL_E_CORRUPT) {
+            set_aside(s, i, why.message);
+            continue;
+        }
+        if (rc != BL_OK) return bl_fail(err, rc, "%s", why.message);
         scan(s, &s->segments[i], records, i + 1 == s->count);
-        s->bytes += s->segments[i].bytes;
+        s->bytes += s->segments[i++].bytes;
     }
     bl_buf_release(&s->text);
     for (size_t i = s->count; i-- > 0;)
@@ -348,8 +408,22 @@ static enum bl_rc open_segment(struct spill *s, struct bl_error *err) {
     return bl_fsync_dir(s->dir, err);
 }
 
+static enum bl_rc check_space(const struct spill *s, struct bl_error *err) {
+    struct statvfs fs;
+    char left[BL_TIME_TEXT_MAX], wanted[BL_TIME_TEXT_MAX];
+    BL_TRY(bl_make_dirs(s->dir, err));
+    if (statvfs(s->dir, &fs) != 0) return bl_fail_errno(err, BL_E_IO, "%s", s->dir);
+    int64_t available = (int64_t)fs.f_bavail * (int64_t)fs.f_frsize,
+            least = (int64_t)fs.f_blocks * (int64_t)fs.f_frsize / 100 * SPILL_FREE_PERCENT;
+    if (least < SPILL_FREE_MIN) least = SPILL_FREE_MIN;
+    if (available >= least) return BL_OK;
+    return bl_fail(err, BL_E_FULL, "only %s are left for %s, and %s stay free for Redis and the lake: free space",
+                   bl_format_bytes(available, left), s->dir, bl_format_bytes(least, wanted));
+}
+
 enum bl_rc spill_append(struct spill *s, const struct spill_record *r, struct bl_error *err) {
     size_t before = s->pending.n;
+    if (!s->pending_records) BL_TRY(check_space(s, err));
     spill_encode(r, &s->pending);
     BL_TRY(bl_buf_check(&s->pending, "spill", err));
     if (s->bytes + (int64_t)s->pending.n > s->max_bytes) {
@@ -442,6 +516,34 @@ static void next_segment(struct spill *s) {
     s->loaded = s->peeked = false;
 }
 
+/* Damage met while reading: what every later segment's cursor stands on is not whole. */
+static void doubt_cursors(struct spill *s) {
+    int64_t end_us = s->segments[s->at].cursor_us;
+    for (size_t i = s->at; i < s->count; i++) s->segments[i].cursor_us = 0;
+    s->cursor_us = 0;
+    for (size_t i = s->at; i-- > 0 && !s->cursor_us;) s->cursor_us = s->segments[i].cursor_us;
+    if (end_us) s->lost_to_us = end_us;
+    close_segment(s);
+    s->loaded = s->peeked = false;
+}
+
+static enum bl_rc lose_segment(struct spill *s, struct bl_error *err) {
+    char why[BL_ERROR_MESSAGE_MAX];
+    snprintf(why, sizeof why, "%s", err->message);
+    doubt_cursors(s);
+    set_aside(s, s->at, why);
+    return BL_E_CORRUPT;
+}
+
+static enum bl_rc lose_rest(struct spill *s, struct bl_error *err) {
+    struct segment *g = &s->segments[s->at];
+    doubt_cursors(s);
+    note_damage(s, g, "a record that was good cannot be read any more");
+    g->records = g->consumed;
+    g->consumed_ns = bl_mono_ns();
+    return bl_fail(err, BL_E_CORRUPT, "%s/%s: a record's checksum does not match", s->dir, g->name);
+}
+
 enum bl_rc spill_peek(struct spill *s, struct spill_record *out, struct bl_error *err) {
     for (; s->at < s->count; next_segment(s)) {
         struct segment *g = &s->segments[s->at];
@@ -449,12 +551,13 @@ enum bl_rc spill_peek(struct spill *s, struct spill_record *out, struct bl_error
             if (s->at + 1 == s->count) break; /* more may be added to the newest */
             continue;
         }
-        if (!s->loaded) BL_TRY(load_current(s, err));
+        enum bl_rc rc = s->loaded ? BL_OK : load_current(s, err);
+        if (rc == BL_E_CORRUPT) return lose_segment(s, err);
+        if (rc != BL_OK) return rc;
         s->after = s->rest;
         s->peeked = spill_decode(&s->after, out) == SPILL_RECORD;
         if (s->peeked) return BL_OK;
-        note_damage(s, g, "a record that was good cannot be read any more");
-        g->consumed = g->records;
+        return lose_rest(s, err);
     }
     return bl_fail(err, BL_E_NOT_FOUND, "%s: nothing is waiting", s->dir);
 }
@@ -492,6 +595,11 @@ void spill_collect(struct spill *s, int64_t now_ns, int64_t keep_us) {
 int64_t spill_bytes(const struct spill *s) { return s->bytes; }
 int64_t spill_damaged(const struct spill *s) { return s->damaged; }
 int64_t spill_cursor(const struct spill *s) { return s->cursor_us; }
+int64_t spill_take_lost(struct spill *s) {
+    int64_t lost_to_us = s->lost_to_us;
+    s->lost_to_us = 0;
+    return lost_to_us;
+}
 int64_t spill_resume(const struct spill *s, const uint64_t received[static EV_TYPE_COUNT], struct bl_str *host) {
     uint64_t reached[EV_TYPE_COUNT];
     int64_t cursor_us = 0;

@@ -110,6 +110,8 @@ def test_a_redis_that_answers_late_or_refuses_to_write(flow, trouble):
     until_buffered(flow, COUNT // 8)
     if trouble == "slow":
         flow.redis_cli("client", "pause", 1500, "all")
+        wait_for("an answer is late", lambda: ingest_metric(flow, "buffer_refused_total") > 0)
+        assert "gave no answer within" in ingest.text(), ingest.text()[-1000:]
     else:
         flow.redis_cli("config", "set", "replica-serve-stale-data", "yes")
         flow.redis_cli("replicaof", "127.0.0.1", 1)

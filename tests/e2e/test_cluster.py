@@ -59,7 +59,8 @@ def test_three_masters_share_the_queues_and_one_address_is_enough(flow):
     keys = [set(s.cli("keys", "*").split()) for s in cluster.servers]
     assert all(keys), keys
     found = set.union(*keys)
-    assert found >= {f"{{firehose:{t}}}:queue" for t in TYPES} | {f"{{firehose:{t}}}:metadata" for t in ("posts", "likes")} | {"firehose:lease"}
+    assert found >= {f"{{firehose:{t}}}:queue" for t in TYPES} | {f"{{firehose:{t}}}:metadata" for t in ("posts", "likes")} | {
+        "firehose:lease", "{firehose:lease}:ingest"}
     heavy = {cluster.owner(f"{{firehose:{t}}}:queue").port for t in ("posts", "likes", "reposts")}
     assert len(heavy) == MASTERS
     finish(flow, cluster, ingest, writer)

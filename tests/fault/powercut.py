@@ -33,7 +33,7 @@ class Disk:
         self.image, self.mount = folder / "disk.img", folder / "disk"
         self.mount.mkdir()
         with open(self.image, "wb") as file:
-            file.truncate(1 << 30)
+            file.truncate(4 << 30)  # nothing is spilled onto less than 1 GB
 
     def make(self):
         """Why it cannot be had; empty when it is there."""

@@ -337,6 +337,21 @@ static void one_writer_holds_the_lease(void **state) {
     EXPECT(until > 0);
 }
 
+static void one_ingest_holds_a_lease_of_its_own(void **state) {
+    (void)state;
+    struct bl_error err = {0};
+    int64_t left_ms = 0;
+    EXPECT_OK(buffer_ingest_lease(buffer, "one", 60000, &left_ms, &err), &err);
+    EXPECT_OK(buffer_lease(buffer, "writer", 60000, &err), &err);
+    EXPECT_RC(buffer_ingest_lease(buffer, "two", 60000, &left_ms, &err), BL_E_BUSY);
+    EXPECT(left_ms > 0 && left_ms <= 60000 && strstr(err.message, "ingest \"one\""));
+    EXPECT_OK(buffer_release_ingest_lease(buffer, "two", &err), &err);
+    EXPECT_RC(buffer_ingest_lease(buffer, "two", 60000, &left_ms, &err), BL_E_BUSY);
+    EXPECT_OK(buffer_release_ingest_lease(buffer, "one", &err), &err);
+    EXPECT_OK(buffer_ingest_lease(buffer, "two", 60000, &left_ms, &err), &err);
+    EXPECT_RC(buffer_lease(buffer, "two", 60000, &err), BL_E_BUSY);
+}
+
 static void vanished_queues_are_made_anew_and_reading_goes_on(void **state) {
     (void)state;
     append_block(buffer, &ingest, EV_posts, 1);
@@ -420,6 +435,7 @@ int main(void) {
         CASE(rejected_messages_wait_in_order_until_dropped),
         CASE(what_waits_holds_the_settled_position_back),
         CASE(one_writer_holds_the_lease),
+        CASE(one_ingest_holds_a_lease_of_its_own),
         CASE(vanished_queues_are_made_anew_and_reading_goes_on),
         CASE(a_queue_that_vanished_is_known_until_its_numbers_begin_anew),
         CASE(what_was_drained_has_not_vanished),

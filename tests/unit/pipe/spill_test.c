@@ -39,7 +39,7 @@ static void each_file(const struct world *w, void (*visit)(const char *path)) {
         for (size_t i = 0; i < found.gl_pathc; i++) visit(found.gl_pathv[i]);
     globfree(&found);
 }
-static void remove_path(const char *path) { EXPECT(unlink(path) == 0); }
+static void remove_path(const char *path) { EXPECT(remove(path) == 0); }
 
 static int tear_down(void **state) {
     struct world *w = *state;
@@ -368,6 +368,98 @@ static void a_cursor_counts_only_when_redis_has_what_lies_before_its_segment(voi
     spill_close(&s);
 }
 
+/* Reading a folder fails as reading a bad sector does. */
+static void make_unreadable(const struct world *w, int number) {
+    char path[128];
+    snprintf(path, sizeof path, "%s/0000000000000001-%d.seg", w->folder, number);
+    EXPECT(unlink(path) == 0 && mkdir(path, 0755) == 0);
+}
+
+static bool is_there(const struct world *w, const char *name) {
+    char path[128];
+    snprintf(path, sizeof path, "%s/%s", w->folder, name);
+    return access(path, F_OK) == 0;
+}
+
+/* Three segments of four events each; the second one cannot be read any more. */
+static void an_unreadable_segment_is_set_aside_and_no_cursor_behind_it_is_believed(void **state) {
+    struct world *w = *state;
+    struct spill *s = open_spill(w, INT64_MAX);
+    spill_begin(s, 1, nothing);
+    fill(s, 1, 12, 1 << 20);
+    spill_close(&s);
+    make_unreadable(w, 2);
+    for (int opened = 0; opened < 2; opened++) {
+        s = open_spill(w, INT64_MAX);
+        EXPECT(is_there(w, "0000000000000001-2.seg.unreadable-3") && !is_there(w, "0000000000000001-2.seg"));
+        assert_int_equal(spill_damaged(s), !opened);
+        assert_int_equal(spill_cursor(s), opened ? 0 : 1004); /* later only what is written from now on counts */
+        assert_int_equal(spill_take_lost(s), opened ? 0 : 1009);
+        assert_int_equal(spill_take_lost(s), 0);
+        assert_int_equal(resume_at(s, 1000, 0), opened ? 0 : 1004);
+        drain(s, 1, 4);
+        drain(s, 9, 4);
+        EXPECT(!spill_waiting(s));
+        if (!opened) spill_close(&s);
+    }
+    spill_begin(s, 2, NULL);
+    fill(s, 13, 1, 10);
+    EXPECT(is_there(w, "0000000000000002-4.seg"));
+    assert_int_equal(spill_cursor(s), 1013);
+    drain(s, 13, 1);
+    spill_close(&s);
+}
+
+static void a_segment_that_becomes_unreadable_ends_the_reading_once(void **state) {
+    struct world *w = *state;
+    struct spill_record r;
+    struct bl_error err = {0};
+    struct spill *s = open_spill(w, INT64_MAX);
+    spill_begin(s, 1, nothing);
+    fill(s, 1, 12, 1 << 20);
+    drain(s, 1, 4);
+    make_unreadable(w, 2);
+    EXPECT_RC(spill_peek(s, &r, &err), BL_E_CORRUPT);
+    EXPECT(is_there(w, "0000000000000001-2.seg.unreadable-3"));
+    assert_int_equal(spill_damaged(s), 1);
+    assert_int_equal(spill_cursor(s), 1004);
+    assert_int_equal(spill_take_lost(s), 1008);
+    assert_int_equal(resume_at(s, 1000, 0), 1004);
+    drain(s, 9, 4);
+    spill_rewind(s);
+    drain(s, 1, 4);
+    drain(s, 9, 4);
+    spill_begin(s, 2, NULL);
+    fill(s, 13, 1, 10);
+    assert_int_equal(spill_cursor(s), 1013);
+    spill_close(&s);
+}
+
+static void a_record_that_rots_while_it_waits_ends_the_reading_once(void **state) {
+    struct world *w = *state;
+    struct spill_record r;
+    struct bl_error err = {0};
+    struct spill *s = open_spill(w, INT64_MAX);
+    spill_begin(s, 1, nothing);
+    fill(s, 1, 8, 1 << 20); /* two segments of four */
+    char path[128], byte = 'x';
+    snprintf(path, sizeof path, "%s/0000000000000001-1.seg", w->folder);
+    int fd = open(path, O_WRONLY);
+    EXPECT(fd >= 0 && pwrite(fd, &byte, 1, (2 << 20) + 5000) == 1);
+    close(fd);
+    drain(s, 1, 2);
+    EXPECT_RC(spill_peek(s, &r, &err), BL_E_CORRUPT);
+    assert_int_equal(spill_damaged(s), 1);
+    assert_int_equal(spill_take_lost(s), 1004);
+    assert_int_equal(resume_at(s, 1000, 0), 0);
+    drain(s, 5, 4);
+    spill_rewind(s);
+    drain(s, 1, 2);
+    drain(s, 5, 4);
+    EXPECT(!spill_waiting(s));
+    spill_close(&s);
+}
+
 /* ---- recent ---- */
 
 static void keep(struct recent *r, enum ev_type type, uint64_t offset, uint32_t count, int64_t now_ns) {
@@ -456,6 +548,9 @@ int main(void) {
         CASE(whatever_becomes_of_a_file_order_is_kept_and_no_cursor_runs_ahead),
         CASE(damage_is_told_and_no_cursor_behind_it_is_believed),
         CASE(a_cursor_counts_only_when_redis_has_what_lies_before_its_segment),
+        CASE(an_unreadable_segment_is_set_aside_and_no_cursor_behind_it_is_believed),
+        CASE(a_segment_that_becomes_unreadable_ends_the_reading_once),
+        CASE(a_record_that_rots_while_it_waits_ends_the_reading_once),
         CASE(what_redis_forgot_is_found_among_the_recent),
         CASE(notes_redis_forgot_are_found_by_their_number),
         CASE(the_recent_are_bounded_by_age_and_size),
