@@ -202,13 +202,24 @@ static enum bl_rc create_tables(struct catalog *c, struct bl_error *err) {
     return BL_OK;
 }
 
+/* While another process makes the same catalogue this answers BUSY at once: SQLite's own waiting does not cover it. */
+static enum bl_rc choose_journal(struct catalog *c, struct bl_error *err) {
+    enum { PAUSE_MS = 10 };
+    enum bl_rc rc;
+    for (int waited_ms = 0;; waited_ms += PAUSE_MS) {
+        rc = run_script(c, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL", err);
+        if (rc != BL_E_BUSY || waited_ms >= BUSY_MS) return rc;
+        sqlite3_sleep(PAUSE_MS);
+    }
+}
+
 static enum bl_rc set_up(struct catalog *c, enum catalog_mode mode, struct bl_error *err) {
     sqlite3_busy_timeout(c->db, BUSY_MS);
     int version = 0;
     BL_TRY(check_version(c, &version, err));
     BL_TRY(run_script(c, "PRAGMA foreign_keys = ON", err));
     if (mode == CATALOG_WRITE) {
-        BL_TRY(run_script(c, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL", err));
+        BL_TRY(choose_journal(c, err));
         if (version == 0) BL_TRY(create_tables(c, err));
     } else if (version == 0) {
         return bl_fail(err, BL_E_NOT_FOUND, "%s is an empty catalogue: the lake is being created, try again", c->path);
