@@ -55,6 +55,9 @@ struct buffer_position {
 /* Creates streams' groups where missing. */
 enum bl_rc buffer_load_position(struct buffer *b, struct buffer_position *out, struct bl_error *err);
 
+/* The bit of firehose:rejected:queue, and all of them. */
+#define BUFFER_NOTES_BIT (1u << EV_TYPE_COUNT)
+#define BUFFER_ALL_BITS (BUFFER_NOTES_BIT | (BUFFER_NOTES_BIT - 1))
 /* The counters of these types (a bit each) begin at 0 again and `vanished` is forgotten, and so is the cursor: the
  * caller has chosen another, before everything that vanished. */
 enum bl_rc buffer_number_anew(struct buffer *b, unsigned types, struct bl_error *err);

@@ -227,6 +227,18 @@ static enum bl_rc gather(struct buffer *b, struct gathered *g, struct bl_error *
     return choose_cursor(b, g->votes, &g->position, err);
 }
 
+/* A stream that was drained is still there, empty. */
+static enum bl_rc look_for_notes(struct buffer *b, struct buffer_position *p, struct bl_error *err) {
+    struct redis_args a;
+    if (!p->rejected) return BL_OK;
+    redis_words(&a, "EXISTS");
+    redis_arg_z(&a, b->routes[ROUTE_REJECTED].key);
+    BL_CLEANUP(redis_reply_release) redisReply *r = NULL;
+    BL_TRY(route_call(b, ROUTE_REJECTED, &a, &r, err));
+    if (r->integer == 0) p->vanished |= BUFFER_NOTES_BIT;
+    return BL_OK;
+}
+
 enum bl_rc buffer_load_position(struct buffer *b, struct buffer_position *out, struct bl_error *err) {
     int64_t created = 0;
     BL_CLEANUP(release_gathered) struct gathered g = {0};
@@ -244,6 +256,7 @@ enum bl_rc buffer_load_position(struct buffer *b, struct buffer_position *out, s
         if (g.hashes[r]) BL_TRY(prune_incarnations(b, r, g.hashes[r], err));
     for (size_t i = 0; i < count; i++) memcpy(nodes[i]->known_run_id, run_ids[i], sizeof run_ids[i]);
     memcpy(b->counted, g.position.received, sizeof b->counted);
+    BL_TRY(look_for_notes(b, &g.position, err));
     *out = g.position;
     return BL_OK;
 }
@@ -266,7 +279,17 @@ enum bl_rc buffer_stored_seqs(struct buffer *b, uint64_t incarnation, uint64_t s
     return BL_OK;
 }
 
+static enum bl_rc number_notes_anew(struct buffer *b, struct bl_error *err) {
+    struct redis_args a;
+    redis_words(&a, "HDEL");
+    redis_arg_z(&a, b->routes[ROUTE_REJECTED].metadata);
+    redis_arg_z(&a, "rejected");
+    BL_CLEANUP(redis_reply_release) redisReply *r = NULL;
+    return route_call(b, ROUTE_REJECTED, &a, &r, err);
+}
+
 enum bl_rc buffer_number_anew(struct buffer *b, unsigned types, struct bl_error *err) {
+    if (types & BUFFER_NOTES_BIT) BL_TRY(number_notes_anew(b, err));
     for (unsigned t = 0; t < EV_TYPE_COUNT; t++) {
         if (!(types >> t & 1)) continue;
         struct redis_args a;
@@ -292,6 +315,7 @@ static const char oldest_script[] =
     "local p = ARGV[1] ~= '' and redis.pcall('XPENDING', KEYS[1], ARGV[1]) or {}\n"
     "if p.err then return p end\n"
     "local m = redis.call('HMGET', KEYS[2], ARGV[2], ARGV[3])\n"
+    "if ARGV[1] == '' and m[2] and redis.call('EXISTS', KEYS[1]) == 0 then return {err = 'NOGROUP evicted'} end\n"
     "if m[1] or tonumber(m[2] or 0) < tonumber(ARGV[4]) then return {err = 'NOGROUP made anew'} end\n"
     "local e = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]\n"
     "for f = 1, e and #e[2] or 0, 2 do\n"

@@ -17,7 +17,7 @@ void appender_start(struct appender *a, const struct buffer_position *position) 
 }
 
 void appender_number_anew(struct appender *a) {
-    a->vanished = (1u << EV_TYPE_COUNT) - 1;
+    a->vanished = BUFFER_ALL_BITS;
     memset(a->received, 0, sizeof a->received);
 }
 
@@ -47,6 +47,8 @@ static enum bl_rc append(struct appender *a, enum ev_type type, struct block *bl
 static enum bl_rc reject(struct appender *a, const struct note *n, struct bl_str message, uint64_t *number,
                          struct bl_error *err) {
     struct buffer_note note = {n->reason, n->detail, n->received_us, a->redis_cursor_us, message};
+    if (a->vanished & BUFFER_NOTES_BIT) BL_TRY(buffer_number_anew(a->buffer, BUFFER_NOTES_BIT, err));
+    a->vanished &= ~BUFFER_NOTES_BIT;
     return buffer_reject(a->buffer, &note, number, err);
 }
 
@@ -98,7 +100,7 @@ static enum bl_rc catch_up(struct appender *a, enum ev_type type, const struct b
 }
 
 enum bl_rc appender_block(struct appender *a, enum ev_type type, struct block *block, int64_t cursor_us,
-                                const char *host, struct bl_error *err) {
+                          const char *host, struct bl_error *err) {
     enum bl_rc rc = append(a, type, block, cursor_us, host, err);
     if (rc == BL_E_FORGOTTEN) {
         BL_TRY(catch_up(a, type, block, err));
