@@ -43,6 +43,9 @@ FLAT = [("ingest_mb", 8, 0.5), ("write_mb", 8, 0.75), ("redis_mb", 4, 0.5), ("re
 VERIFIED_PER_SECOND = 5000  # far below what any machine does: bounds the wait for verify
 
 
+TIME = re.compile(rb'"time_us":(\d+)')
+
+
 class Schedule:
     """Events that may have passed after so many seconds."""
 
@@ -83,7 +86,7 @@ class Relay:
         self.upstream, self.schedule = upstream, schedule
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
-        self.began, self.passed = None, 0
+        self.began, self.passed, self.newest_us = None, 0, 0
         threading.Thread(target=self.serve, daemon=True).start()
 
     def seconds(self):
@@ -125,13 +128,21 @@ class Relay:
         client.close()
         server.close()
 
+    def is_new(self, waiting, at):
+        """What comes again after a reconnect is no part of the plan."""
+        found = TIME.search(waiting, at, at + 300)
+        time_us = int(found.group(1)) if found else self.newest_us + 1
+        new = time_us > self.newest_us
+        self.newest_us = max(self.newest_us, time_us)
+        return new
+
     def let_pass(self, server, client, waiting):
         allowed, at = self.schedule.allowed(self.seconds()), 0
         while self.passed < allowed:
             frame = frame_end(waiting, at)
             if frame:
-                at, is_event = frame
-                self.passed += is_event
+                self.passed += frame[1] and self.is_new(waiting, at)
+                at = frame[0]
                 continue
             if at:
                 client.sendall(waiting[:at])
